@@ -1,0 +1,83 @@
+/*
+ * A detector: an ONNX file, its session, and what its metadata and shapes say about it. Nothing
+ * about a model is typed by hand: names, stride, task and sizes come from the file.
+ */
+#ifndef NX_ENGINE_MODEL_H
+#define NX_ENGINE_MODEL_H
+
+#include "base/error.h"
+#include "vision/detection.h"
+#include "vision/letterbox.h"
+#include "vision/postprocess.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct nx_runtime nx_runtime;
+typedef struct nx_model nx_model;
+
+/* Immutable after opening; every pointer lives as long as the model. */
+typedef struct nx_model_spec {
+    const char *name; /* the file's name without folder and ".onnx" */
+    const char *path;
+    nx_head_kind head;
+    nx_pixel_layout pixels;
+    bool centered;        /* letterbox placement */
+    bool dynamic_size;    /* height and width are free */
+    bool dynamic_batch;
+    uint32_t input_width; /* fixed size, or the longer side of a dynamic one */
+    uint32_t input_height;
+    uint32_t stride;
+    nx_class_names names;
+    bool names_from_file; /* false: the file has no names, "class_0" and so on stand in */
+    uint64_t file_size;
+    const char *description; /* metadata "description", or "" */
+    const char *license;     /* metadata "license", or "" */
+} nx_model_spec;
+
+/*
+ * Loads ONNX Runtime. library: a path, or NULL to look in the usual places (see nx_runtime_open's
+ * error message, which lists them). Thread-safe after opening; free it after every model.
+ * Errors: NX_ERR_UNAVAILABLE with the places that were tried and what to do.
+ */
+nx_status nx_runtime_open(const char *library, const char *data_dir, nx_runtime **out,
+                          nx_error *err);
+void nx_runtime_free(nx_runtime *runtime);
+const char *nx_runtime_version(const nx_runtime *runtime); /* "1.30.0" */
+const char *nx_runtime_path(const nx_runtime *runtime);    /* file that was loaded */
+
+/* Gives memory that ONNX Runtime no longer uses back to the system. Any thread. */
+void nx_runtime_trim(nx_runtime *runtime);
+
+typedef struct nx_model_options {
+    uint32_t intra_op_threads; /* 0 and 1: one thread for each Run, no pool */
+    uint32_t input_size;       /* longer side for a dynamic model; 0: its imgsz, or 640 */
+} nx_model_options;
+
+/*
+ * Opens, checks and warms a model; runtime is borrowed and must outlive it. The model is
+ * thread-safe: any number of nx_model_run calls at once.
+ * Errors: NX_ERR_NOT_FOUND, NX_ERR_CORRUPT (empty, not ONNX, cut short), NX_ERR_UNSUPPORTED (not a
+ * detector that Nexus knows: what was found and what is supported), NX_ERR_INVALID (declared shape
+ * contradicts the graph).
+ */
+nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_options *options,
+                        nx_model **out, nx_error *err);
+void nx_model_free(nx_model *model);
+const nx_model_spec *nx_model_get_spec(const nx_model *model);
+
+/* Input size for a source picture: the fixed one, or the stride-rounded one of a dynamic model. */
+void nx_model_input_size(const nx_model *model, uint32_t source_width, uint32_t source_height,
+                         uint32_t *out_width, uint32_t *out_height);
+
+/* Reads the output in place; the view ends when this returns. */
+typedef nx_status (*nx_model_read)(const nx_head_output *output, void *user, nx_error *err);
+
+/*
+ * Runs one picture: tensor is 1x3xHxW float32 of the size given, borrowed for the call.
+ * Errors: NX_ERR_INTERNAL with ONNX Runtime's words; what `read` returns.
+ */
+nx_status nx_model_run(nx_model *model, float *tensor, uint32_t width, uint32_t height,
+                       nx_model_read read, void *user, nx_error *err);
+
+#endif

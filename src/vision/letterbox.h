@@ -1,0 +1,59 @@
+/*
+ * Letterboxing: a picture scaled to fit the model input with its aspect ratio kept and the rest
+ * filled with gray 114, written straight into the float32 input tensor.
+ *
+ * Pure functions on memory; thread-safe; no globals.
+ */
+#ifndef NX_VISION_LETTERBOX_H
+#define NX_VISION_LETTERBOX_H
+
+#include "base/error.h"
+#include "vision/image.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NX_LETTERBOX_FILL 114
+
+/* Where the picture lies in the model input. All in input pixels but the source size. */
+typedef struct nx_letterbox {
+    uint32_t source_width; /* upright original picture */
+    uint32_t source_height;
+    uint32_t input_width; /* model input */
+    uint32_t input_height;
+    uint32_t left; /* the scaled picture's place and size in it */
+    uint32_t top;
+    uint32_t width;
+    uint32_t height;
+    float scale; /* input pixels for one source pixel */
+} nx_letterbox;
+
+/* What the tensor holds. */
+typedef enum nx_pixel_layout {
+    NX_PIXELS_RGB_UNIT, /* planes R, G, B; 0..1 (YOLOv8 and later) */
+    NX_PIXELS_BGR_BYTE, /* planes B, G, R; 0..255 (YOLOX) */
+} nx_pixel_layout;
+
+/*
+ * Geometry for a source of the given size. centered: Ultralytics puts the picture in the middle,
+ * YOLOX at the top left. Sizes must not be 0.
+ */
+nx_letterbox nx_letterbox_fit(uint32_t source_width, uint32_t source_height, uint32_t input_width,
+                              uint32_t input_height, bool centered);
+
+/*
+ * The smallest input that holds the source when its longer side is scaled to `size`, each side
+ * rounded up to a multiple of stride: 1920x1080 at 640 and stride 32 gives 640x384.
+ */
+void nx_letterbox_dynamic_size(uint32_t source_width, uint32_t source_height, uint32_t size,
+                               uint32_t stride, uint32_t *out_width, uint32_t *out_height);
+
+/*
+ * Scales image (the source, at its own or a DCT-reduced size) bilinearly, half-pixel centres, into
+ * tensor: 3 planes of input_height rows of input_width floats, all of them written.
+ * Errors: NX_ERR_NO_MEMORY.
+ */
+nx_status nx_letterbox_apply(const nx_letterbox *letterbox, const nx_image *image,
+                             nx_pixel_layout layout, float *tensor, nx_error *err);
+
+#endif

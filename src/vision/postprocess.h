@@ -1,0 +1,82 @@
+/*
+ * From a detector's raw output to boxes: head decoding, filters, non-maximum suppression, and the
+ * way back from letterboxed input pixels to the original picture.
+ *
+ * Pure functions on memory; thread-safe; no globals.
+ */
+#ifndef NX_VISION_POSTPROCESS_H
+#define NX_VISION_POSTPROCESS_H
+
+#include "base/error.h"
+#include "vision/detection.h"
+#include "vision/letterbox.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NX_DEFAULT_CONFIDENCE     0.25f
+#define NX_DEFAULT_IOU            0.45f
+#define NX_DEFAULT_MAX_DETECTIONS 300
+#define NX_MAX_CLASSES            1024
+
+typedef struct nx_postprocess_options {
+    float confidence;       /* 0..1: weaker detections are dropped */
+    float iou;              /* 0..1: class-wise NMS drops a box that overlaps a better one by more */
+    int32_t max_detections; /* the best so many are kept */
+    bool multi_label;       /* several classes for one anchor, as COCO evaluation allows */
+    bool filter_classes;    /* only the classes in class_mask */
+    uint64_t class_mask[NX_MAX_CLASSES / 64];
+} nx_postprocess_options;
+
+/* 0.25, 0.45, 300, one label, every class. */
+nx_postprocess_options nx_postprocess_defaults(void);
+
+void nx_postprocess_allow_class(nx_postprocess_options *options, int32_t class_id);
+
+/* How a detector lays out its output. */
+typedef enum nx_head_kind {
+    NX_HEAD_YOLOV8,     /* [1, 4 + C, N]: cx, cy, w, h in input pixels, then class scores */
+    NX_HEAD_END_TO_END, /* [1, K, 6]: x1, y1, x2, y2 in input pixels, score, class; no NMS needed */
+    NX_HEAD_YOLOX,      /* [1, N, 5 + C]: offsets and log sizes on the 8, 16, 32 grid, objectness,
+                           class scores (Ge et al., "YOLOX", 2021) */
+} nx_head_kind;
+
+/* A float32 output, borrowed; dims without the batch dimension. */
+typedef struct nx_head_output {
+    nx_head_kind kind;
+    const float *data;
+    int32_t rows;         /* dims[1] of the output */
+    int32_t columns;      /* dims[2] of the output */
+    int32_t input_width;  /* pixels of the model input that gave it */
+    int32_t input_height;
+} nx_head_output;
+
+/* Growing array of detections, owned by the holder; reuse it from picture to picture. */
+typedef struct nx_detections {
+    nx_detection *items;
+    size_t count;
+    size_t capacity;
+} nx_detections;
+
+void nx_detections_free(nx_detections *list);
+
+/*
+ * Decodes, filters, suppresses and maps to original pixels. out is cleared first; its boxes are
+ * sorted by falling confidence, clipped to the picture and never empty. Non-finite numbers are
+ * dropped. Errors: NX_ERR_INVALID (a shape that does not fit the kind), NX_ERR_NO_MEMORY.
+ */
+nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterbox,
+                         const nx_postprocess_options *options, nx_detections *out, nx_error *err);
+
+/*
+ * Greedy class-wise non-maximum suppression, in place: sorts by falling confidence (ties keep their
+ * order) and drops each box whose IoU with a kept box of its class is above iou; stops after
+ * max_keep. Returns how many are kept.
+ */
+size_t nx_nms(nx_detection *items, size_t count, float iou, size_t max_keep);
+
+/* Intersection over union of two boxes, 0 when they do not touch. */
+float nx_iou(const nx_detection *a, const nx_detection *b);
+
+#endif
