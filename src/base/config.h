@@ -1,0 +1,78 @@
+/*
+ * Settings, from a table of keys with types, ranges and defaults. Origins, strongest first: command
+ * line, environment, YAML file, default. Unknown keys and values out of range are errors that say
+ * what to write instead. Not thread-safe while it is being filled; read-only afterwards.
+ */
+#ifndef NX_BASE_CONFIG_H
+#define NX_BASE_CONFIG_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* In the order in which `nexus check` prints them. */
+typedef enum nx_config_key {
+    NX_CONFIG_HOST,
+    NX_CONFIG_PORT,
+    NX_CONFIG_MODEL,
+    NX_CONFIG_DATA_DIR,
+    NX_CONFIG_ORT_LIBRARY,
+    NX_CONFIG_CONFIDENCE,
+    NX_CONFIG_IOU,
+    NX_CONFIG_MAX_DETECTIONS,
+    NX_CONFIG_INFERENCE_WORKERS,
+    NX_CONFIG_INFERENCE_NUM_THREADS,
+    NX_CONFIG_INFERENCE_QUEUE_SIZE,
+    NX_CONFIG_HTTP_THREADS,
+    NX_CONFIG_LIMIT_CONCURRENCY,
+    NX_CONFIG_LIMIT_CONCURRENCY_PER_CLIENT,
+    NX_CONFIG_MAX_CONNECTIONS,
+    NX_CONFIG_BACKLOG,
+    NX_CONFIG_KEEPALIVE,
+    NX_CONFIG_REQUEST_TIMEOUT,
+    NX_CONFIG_MAX_BODY_BYTES,
+    NX_CONFIG_MAX_BATCH_BODY_BYTES,
+    NX_CONFIG_MAX_INFLIGHT_BODY_BYTES,
+    NX_CONFIG_MAX_IMAGE_PIXELS,
+    NX_CONFIG_LOG_LEVEL,
+    NX_CONFIG_LOG_FORMAT,
+    NX_CONFIG_COUNT,
+} nx_config_key;
+
+typedef struct nx_config nx_config;
+
+/* Looks up an environment variable; getenv in production, a table in tests. */
+typedef const char *(*nx_config_env)(const char *name, void *user);
+
+/*
+ * Defaults, then the YAML file (file may be NULL for none), then the environment.
+ * Errors: NX_ERR_INVALID with file, line, key, what is allowed and a suggestion; NX_ERR_NOT_FOUND.
+ */
+nx_status nx_config_load(const char *file, nx_config_env env, void *user, nx_config **out,
+                         nx_error *err);
+
+/* As nx_config_load from YAML text in memory, for tests and fuzzing; file_name is for messages. */
+nx_status nx_config_load_text(const char *text, size_t size, const char *file_name,
+                              nx_config_env env, void *user, nx_config **out, nx_error *err);
+void nx_config_free(nx_config *config);
+
+/* Overrides one value; origin ("--port") is kept by copy. Errors: NX_ERR_INVALID. */
+nx_status nx_config_set(nx_config *config, nx_config_key key, const char *value, const char *origin,
+                        nx_error *err);
+
+/* Typed reads. A key is read with the type that its table entry has. */
+int64_t nx_config_int(const nx_config *config, nx_config_key key);
+double nx_config_number(const nx_config *config, nx_config_key key);
+const char *nx_config_string(const nx_config *config, nx_config_key key); /* never NULL */
+
+/* For `nexus check`, --help and documentation. */
+const char *nx_config_name(nx_config_key key); /* YAML key, "inference_workers" */
+const char *nx_config_env_name(nx_config_key key);
+const char *nx_config_help(nx_config_key key);
+const char *nx_config_origin(const nx_config *config, nx_config_key key);
+/* The value as text, as it would be written in the file. */
+const char *nx_config_text(const nx_config *config, nx_config_key key);
+
+#endif
