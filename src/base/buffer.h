@@ -18,7 +18,10 @@ typedef struct nx_buffer {
     bool failed;
 } nx_buffer;
 
-#define NX_BUFFER_INIT {NULL, 0, 0, false}
+#define NX_BUFFER_INIT                                                                             \
+    {                                                                                              \
+        NULL, 0, 0, false                                                                          \
+    }
 
 /* Frees the bytes and leaves an empty, usable buffer. NULL is fine. */
 void nx_buffer_free(nx_buffer *buffer);
@@ -35,7 +38,8 @@ void nx_buffer_append_char(nx_buffer *buffer, char c);
 void nx_buffer_printf(nx_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The contents as a C string (adds a NUL behind the last byte); "" after a failure or when empty. */
+/* The contents as a C string (adds a NUL behind the last byte); "" after a failure or when empty.
+ */
 const char *nx_buffer_cstr(nx_buffer *buffer);
 
 #endif

@@ -39,15 +39,19 @@ nx_status nx_error_prefix(nx_error *err, const char *format, ...)
     if (err == NULL) {
         return NX_ERR_INTERNAL;
     }
-    char text[sizeof err->message];
+    char rest[sizeof err->message];
+    memcpy(rest, err->message, sizeof rest);
     va_list args;
     va_start(args, format);
-    int used = vsnprintf(text, sizeof text, format, args);
+    int used = vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof text) {
-        snprintf(text + used, sizeof text - (size_t)used, ": %s", err->message);
+    if (used >= 0 && (size_t)used + 2 < sizeof err->message) {
+        size_t start = (size_t)used + 2;
+        size_t room = sizeof err->message - start - 1;
+        memcpy(err->message + used, ": ", 2);
+        memcpy(err->message + start, rest, room);
+        err->message[sizeof err->message - 1] = '\0';
     }
-    memcpy(err->message, text, sizeof text);
     return err->status;
 }
 

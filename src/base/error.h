@@ -29,7 +29,8 @@ typedef struct nx_error {
     char message[512];
 } nx_error;
 
-/* Fills err (which may be NULL) and returns status, so that `return nx_error_set(...)` reads well. */
+/* Fills err (which may be NULL) and returns status, so that `return nx_error_set(...)` reads well.
+ */
 nx_status nx_error_set(nx_error *err, nx_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,6 +1,7 @@
 /*
  * Log lines on standard error: text on a terminal, one JSON object a line otherwise. Thread-safe:
- * each line is one write(2). The level and form are process-wide and set once, before threads start.
+ * each line is one write(2). The level and form are process-wide and set once, before threads
+ * start.
  */
 #ifndef NX_BASE_LOG_H
 #define NX_BASE_LOG_H

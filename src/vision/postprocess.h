@@ -21,8 +21,8 @@
 #define NX_MAX_CLASSES            1024
 
 typedef struct nx_postprocess_options {
-    float confidence;       /* 0..1: weaker detections are dropped */
-    float iou;              /* 0..1: class-wise NMS drops a box that overlaps a better one by more */
+    float confidence; /* 0..1: weaker detections are dropped */
+    float iou;        /* 0..1: class-wise NMS drops a box that overlaps a better one by more */
     int32_t max_detections; /* the best so many are kept */
     bool multi_label;       /* several classes for one anchor, as COCO evaluation allows */
     bool filter_classes;    /* only the classes in class_mask */
@@ -46,9 +46,9 @@ typedef enum nx_head_kind {
 typedef struct nx_head_output {
     nx_head_kind kind;
     const float *data;
-    int32_t rows;         /* dims[1] of the output */
-    int32_t columns;      /* dims[2] of the output */
-    int32_t input_width;  /* pixels of the model input that gave it */
+    int32_t rows;        /* dims[1] of the output */
+    int32_t columns;     /* dims[2] of the output */
+    int32_t input_width; /* pixels of the model input that gave it */
     int32_t input_height;
 } nx_head_output;
 
@@ -69,10 +69,16 @@ void nx_detections_free(nx_detections *list);
 nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterbox,
                          const nx_postprocess_options *options, nx_detections *out, nx_error *err);
 
+/* Cells of the 8, 16 and 32 grids over an input: the anchors of a YOLOX or YOLOv8 head. */
+int64_t nx_head_grid_cells(int64_t input_width, int64_t input_height);
+
+/* Sorts by falling confidence; ties by class, then by place, so that the order is total. */
+void nx_detections_sort(nx_detection *items, size_t count);
+
 /*
- * Greedy class-wise non-maximum suppression, in place: sorts by falling confidence (ties keep their
- * order) and drops each box whose IoU with a kept box of its class is above iou; stops after
- * max_keep. Returns how many are kept.
+ * Greedy class-wise non-maximum suppression, in place: sorts them and drops each
+ * box whose IoU with a kept box of its class is above iou; stops after max_keep. Returns how many
+ * are kept.
  */
 size_t nx_nms(nx_detection *items, size_t count, float iou, size_t max_keep);
 

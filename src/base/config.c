@@ -1,0 +1,398 @@
+#include "base/config.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/suggest.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <yaml.h>
+
+#define MAX_FILE_BYTES (1U << 20)
+
+typedef enum value_type {
+    TYPE_STRING,
+    TYPE_INT,
+    TYPE_BYTES, /* an integer that may carry k, m or g (powers of 1024) */
+    TYPE_NUMBER,
+    TYPE_CHOICE,
+} value_type;
+
+typedef struct key_info {
+    const char *name;
+    const char *env;
+    value_type type;
+    const char *fallback;
+    double low, high;
+    const char *choices; /* "a|b|c" for TYPE_CHOICE */
+    const char *help;
+} key_info;
+
+static const key_info keys[NX_CONFIG_COUNT] = {
+    [NX_CONFIG_HOST] = {"host", "NEXUS_HOST", TYPE_STRING, "127.0.0.1", 0, 0, NULL,
+                        "address that the server listens on"},
+    [NX_CONFIG_PORT] = {"port", "NEXUS_PORT", TYPE_INT, "8000", 0, 65535, NULL,
+                        "TCP port; 0 takes a free one"},
+    [NX_CONFIG_MODEL] = {"model", "NEXUS_MODEL", TYPE_STRING, "yolov8n", 0, 0, NULL,
+                         "model name in the data folder, or a path to an .onnx file"},
+    [NX_CONFIG_DATA_DIR] = {"data_dir", "NEXUS_DATA_DIR", TYPE_STRING, "", 0, 0, NULL,
+                            "folder with lib/ and models/; empty: ~/.local/share/nexus"},
+    [NX_CONFIG_ORT_LIBRARY] = {"ort_library", "NEXUS_ORT_LIBRARY", TYPE_STRING, "", 0, 0, NULL,
+                               "libonnxruntime.so to load; empty: look in the usual places"},
+    [NX_CONFIG_CONFIDENCE] = {"confidence", "NEXUS_CONFIDENCE", TYPE_NUMBER, "0.25", 0, 1, NULL,
+                              "weaker detections are dropped"},
+    [NX_CONFIG_IOU] = {"iou", "NEXUS_IOU", TYPE_NUMBER, "0.45", 0, 1, NULL,
+                       "overlap above which the weaker of two boxes of a class is dropped"},
+    [NX_CONFIG_MAX_DETECTIONS] = {"max_detections", "NEXUS_MAX_DETECTIONS", TYPE_INT, "300", 1,
+                                  10000, NULL, "most detections for one picture"},
+    [NX_CONFIG_INFERENCE_WORKERS] = {"inference_workers", "INFERENCE_WORKERS", TYPE_INT, "0", 0,
+                                     256, NULL, "parallel model runs; 0: one for each core"},
+    [NX_CONFIG_INFERENCE_NUM_THREADS] = {"inference_num_threads", "INFERENCE_NUM_THREADS", TYPE_INT,
+                                         "1", 1, 256, NULL, "threads inside one model run"},
+    [NX_CONFIG_INFERENCE_QUEUE_SIZE] = {"inference_queue_size", "INFERENCE_QUEUE_SIZE", TYPE_INT,
+                                        "256", 1, 65536, NULL,
+                                        "waiting pictures; beyond it requests get 503"},
+    [NX_CONFIG_HTTP_THREADS] = {"http_threads", "HTTP_THREADS", TYPE_INT, "0", 0, 64, NULL,
+                                "connection threads; 0: one for each core, at most 4"},
+    [NX_CONFIG_LIMIT_CONCURRENCY] = {"limit_concurrency", "LIMIT_CONCURRENCY", TYPE_INT, "1000", 1,
+                                     1000000, NULL, "requests in flight; beyond it they get 503"},
+    [NX_CONFIG_LIMIT_CONCURRENCY_PER_CLIENT] =
+        {"limit_concurrency_per_client", "LIMIT_CONCURRENCY_PER_CLIENT", TYPE_INT, "128", 0,
+         1000000, NULL,
+         "inference requests in flight from one address; beyond it they get 429; 0: no limit"},
+    [NX_CONFIG_MAX_CONNECTIONS] = {"max_connections", "MAX_CONNECTIONS", TYPE_INT, "4096", 16,
+                                   1000000, NULL, "open connections, idle ones included"},
+    [NX_CONFIG_BACKLOG] = {"backlog", "BACKLOG", TYPE_INT, "2048", 1, 65535, NULL,
+                           "connections that wait in the kernel to be accepted"},
+    [NX_CONFIG_KEEPALIVE] = {"keepalive", "KEEPALIVE", TYPE_INT, "75", 1, 3600, NULL,
+                             "seconds after which an idle connection is closed"},
+    [NX_CONFIG_REQUEST_TIMEOUT] = {"request_timeout", "REQUEST_TIMEOUT", TYPE_INT, "30", 1, 3600,
+                                   NULL,
+                                   "seconds for sending a request, and for waiting in the queue"},
+    [NX_CONFIG_MAX_BODY_BYTES] = {"max_body_bytes", "MAX_BODY_BYTES", TYPE_BYTES, "32m", 1024,
+                                  4294967296.0, NULL, "largest body of an image request"},
+    [NX_CONFIG_MAX_BATCH_BODY_BYTES] = {"max_batch_body_bytes", "MAX_BATCH_BODY_BYTES", TYPE_BYTES,
+                                        "256m", 1024, 4294967296.0, NULL,
+                                        "largest body of a batch request"},
+    [NX_CONFIG_MAX_INFLIGHT_BODY_BYTES] = {"max_inflight_body_bytes", "MAX_INFLIGHT_BODY_BYTES",
+                                           TYPE_BYTES, "1g", 1024, 1099511627776.0, NULL,
+                                           "memory for all bodies together; beyond it 503"},
+    [NX_CONFIG_MAX_IMAGE_PIXELS] = {"max_image_pixels", "MAX_IMAGE_PIXELS", TYPE_BYTES, "64m", 1,
+                                    4294967296.0, NULL,
+                                    "largest width x height of a picture, checked before memory"},
+    [NX_CONFIG_LOG_LEVEL] = {"log_level", "LOG_LEVEL", TYPE_CHOICE, "info", 0, 0,
+                             "debug|info|warning|error", "least level that is logged"},
+    [NX_CONFIG_LOG_FORMAT] = {"log_format", "LOG_FORMAT", TYPE_CHOICE, "auto", 0, 0,
+                              "auto|text|json", "auto: text on a terminal, JSON lines elsewhere"},
+};
+
+typedef struct value {
+    char *text;
+    char *origin;
+    double number; /* for the types that have one; exact for integers up to 2^53 */
+} value;
+
+struct nx_config {
+    value values[NX_CONFIG_COUNT];
+};
+
+static nx_status parse_number(const key_info *info, const char *text, double *out)
+{
+    char *end = NULL;
+    errno = 0;
+    double number = 0;
+    if (info->type == TYPE_NUMBER) {
+        number = strtod(text, &end);
+    } else {
+        number = (double)strtoll(text, &end, 10);
+    }
+    if (end == text || errno != 0 || !isfinite(number)) {
+        return NX_ERR_INVALID;
+    }
+    if (info->type == TYPE_BYTES && *end != '\0') {
+        static const char units[] = "kmg";
+        const char *unit = strchr(units, *end | 0x20);
+        if (unit == NULL || *unit == '\0') {
+            return NX_ERR_INVALID;
+        }
+        number *= (double)(UINT64_C(1) << (10 * (unit - units + 1)));
+        end++;
+    }
+    *out = number;
+    return *end == '\0' ? NX_OK : NX_ERR_INVALID;
+}
+
+static bool choice_allowed(const char *choices, const char *text)
+{
+    size_t length = strlen(text);
+    for (const char *choice = choices; *choice != '\0';) {
+        size_t size = strcspn(choice, "|");
+        if (size == length && strncasecmp(choice, text, size) == 0) {
+            return true;
+        }
+        choice += size + (choice[size] == '|');
+    }
+    return false;
+}
+
+static nx_status check_value(const key_info *info, const char *text, const char *origin,
+                             double *number, nx_error *err)
+{
+    switch (info->type) {
+    case TYPE_STRING:
+        return NX_OK;
+    case TYPE_CHOICE: {
+        /* "warn" and the mission's upper case are accepted as everywhere else */
+        nx_log_level level;
+        if (choice_allowed(info->choices, text) ||
+            (info == &keys[NX_CONFIG_LOG_LEVEL] &&
+             nx_log_level_parse(text, &level, NULL) == NX_OK)) {
+            return NX_OK;
+        }
+        return nx_error_set(err, NX_ERR_INVALID, "%s: %s is '%.60s'; use one of %s", origin,
+                            info->name, text, info->choices);
+    }
+    case TYPE_INT:
+    case TYPE_BYTES:
+    case TYPE_NUMBER:
+        if (parse_number(info, text, number) != NX_OK) {
+            return nx_error_set(err, NX_ERR_INVALID, "%s: %s is '%.60s', which is not %s", origin,
+                                info->name, text,
+                                info->type == TYPE_NUMBER  ? "a number"
+                                : info->type == TYPE_BYTES ? "a whole number (k, m, g may follow)"
+                                                           : "a whole number");
+        }
+        if (*number < info->low || *number > info->high) {
+            return nx_error_set(err, NX_ERR_INVALID, "%s: %s is %s; it must be from %.15g to %.15g",
+                                origin, info->name, text, info->low, info->high);
+        }
+        return NX_OK;
+    }
+    return NX_ERR_INTERNAL;
+}
+
+nx_status nx_config_set(nx_config *config, nx_config_key key, const char *text, const char *origin,
+                        nx_error *err)
+{
+    double number = 0;
+    nx_status status = check_value(&keys[key], text, origin, &number, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    char *text_copy = strdup(text);
+    char *origin_copy = strdup(origin);
+    if (text_copy == NULL || origin_copy == NULL) {
+        free(text_copy);
+        free(origin_copy);
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the configuration");
+    }
+    value *slot = &config->values[key];
+    free(slot->text);
+    free(slot->origin);
+    *slot = (value){.text = text_copy, .origin = origin_copy, .number = number};
+    return NX_OK;
+}
+
+static nx_status unknown_key(const char *name, const char *file, size_t line, nx_error *err)
+{
+    const char *names[NX_CONFIG_COUNT];
+    for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
+        names[i] = keys[i].name;
+    }
+    const char *near = nx_suggest(name, names, NX_CONFIG_COUNT);
+    return nx_error_set(err, NX_ERR_INVALID, "%s:%zu: there is no setting '%.60s'%s%s%s", file,
+                        line, name, near != NULL ? "; did you mean '" : "; see nexus check",
+                        near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
+static nx_status apply_pair(nx_config *config, const char *name, const char *text, const char *file,
+                            size_t line, nx_error *err)
+{
+    char origin[256];
+    for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
+        if (strcmp(name, keys[i].name) == 0) {
+            snprintf(origin, sizeof origin, "%s:%zu", file, line);
+            return nx_config_set(config, (nx_config_key)i, text, origin, err);
+        }
+    }
+    return unknown_key(name, file, line, err);
+}
+
+/* Walks the mapping at the root of the document: scalar keys, scalar values, no key twice. */
+static nx_status apply_document(nx_config *config, yaml_document_t *document, const char *file,
+                                nx_error *err)
+{
+    yaml_node_t *root = yaml_document_get_root_node(document);
+    if (root == NULL) {
+        return NX_OK; /* an empty file sets nothing */
+    }
+    if (root->type != YAML_MAPPING_NODE) {
+        return nx_error_set(err, NX_ERR_INVALID, "%s: expected lines of the form 'setting: value'",
+                            file);
+    }
+    bool seen[NX_CONFIG_COUNT] = {false};
+    for (yaml_node_pair_t *pair = root->data.mapping.pairs.start;
+         pair < root->data.mapping.pairs.top; pair++) {
+        yaml_node_t *name = yaml_document_get_node(document, pair->key);
+        yaml_node_t *text = yaml_document_get_node(document, pair->value);
+        size_t line = name->start_mark.line + 1;
+        if (name->type != YAML_SCALAR_NODE || text->type != YAML_SCALAR_NODE) {
+            return nx_error_set(err, NX_ERR_INVALID,
+                                "%s:%zu: a setting has one plain value, not a list or a map", file,
+                                line);
+        }
+        const char *key = (const char *)name->data.scalar.value;
+        nx_status status =
+            apply_pair(config, key, (const char *)text->data.scalar.value, file, line, err);
+        if (status != NX_OK) {
+            return status;
+        }
+        for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
+            if (strcmp(key, keys[i].name) == 0) {
+                if (seen[i]) {
+                    return nx_error_set(err, NX_ERR_INVALID, "%s:%zu: '%s' is set twice", file,
+                                        line, key);
+                }
+                seen[i] = true;
+            }
+        }
+    }
+    return NX_OK;
+}
+
+static nx_status apply_yaml(nx_config *config, const char *text, size_t size, const char *file,
+                            nx_error *err)
+{
+    yaml_parser_t parser;
+    yaml_document_t document;
+    if (!yaml_parser_initialize(&parser)) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to read %s", file);
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
+    nx_status status = NX_OK;
+    if (!yaml_parser_load(&parser, &document)) {
+        status = nx_error_set(
+            err, NX_ERR_INVALID, "%s:%zu: not valid YAML: %s", file, parser.problem_mark.line + 1,
+            parser.problem != NULL ? parser.problem : "it could not be understood");
+    } else {
+        status = apply_document(config, &document, file, err);
+        yaml_document_delete(&document);
+    }
+    yaml_parser_delete(&parser);
+    return status;
+}
+
+static nx_status apply_environment(nx_config *config, nx_config_env env, void *user, nx_error *err)
+{
+    for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
+        const char *text = env(keys[i].env, user);
+        if (text != NULL && text[0] != '\0') {
+            char origin[128];
+            snprintf(origin, sizeof origin, "environment %s", keys[i].env);
+            nx_status status = nx_config_set(config, (nx_config_key)i, text, origin, err);
+            if (status != NX_OK) {
+                return status;
+            }
+        }
+    }
+    return NX_OK;
+}
+
+nx_status nx_config_load_text(const char *text, size_t size, const char *file_name,
+                              nx_config_env env, void *user, nx_config **out, nx_error *err)
+{
+    *out = NULL;
+    nx_config *config = calloc(1, sizeof *config);
+    if (config == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the configuration");
+    }
+    nx_status status = NX_OK;
+    for (size_t i = 0; i < NX_CONFIG_COUNT && status == NX_OK; i++) {
+        status = nx_config_set(config, (nx_config_key)i, keys[i].fallback, "default", err);
+    }
+    if (status == NX_OK && text != NULL) {
+        status = apply_yaml(config, text, size, file_name, err);
+    }
+    if (status == NX_OK) {
+        status = apply_environment(config, env, user, err);
+    }
+    if (status != NX_OK) {
+        nx_config_free(config);
+        return status;
+    }
+    *out = config;
+    return NX_OK;
+}
+
+nx_status nx_config_load(const char *file, nx_config_env env, void *user, nx_config **out,
+                         nx_error *err)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    if (file != NULL) {
+        nx_status status = nx_file_read(file, MAX_FILE_BYTES, &text, err);
+        if (status != NX_OK) {
+            nx_buffer_free(&text);
+            return status;
+        }
+    }
+    nx_status status = nx_config_load_text(file != NULL ? nx_buffer_cstr(&text) : NULL, text.size,
+                                           file != NULL ? file : "", env, user, out, err);
+    nx_buffer_free(&text);
+    return status;
+}
+
+void nx_config_free(nx_config *config)
+{
+    if (config == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
+        free(config->values[i].text);
+        free(config->values[i].origin);
+    }
+    free(config);
+}
+
+int64_t nx_config_int(const nx_config *config, nx_config_key key)
+{
+    return (int64_t)config->values[key].number;
+}
+
+double nx_config_number(const nx_config *config, nx_config_key key)
+{
+    return config->values[key].number;
+}
+
+const char *nx_config_string(const nx_config *config, nx_config_key key)
+{
+    return config->values[key].text;
+}
+
+const char *nx_config_name(nx_config_key key)
+{
+    return keys[key].name;
+}
+
+const char *nx_config_env_name(nx_config_key key)
+{
+    return keys[key].env;
+}
+
+const char *nx_config_help(nx_config_key key)
+{
+    return keys[key].help;
+}
+
+const char *nx_config_origin(const nx_config *config, nx_config_key key)
+{
+    return config->values[key].origin;
+}
+
+const char *nx_config_text(const nx_config *config, nx_config_key key)
+{
+    return config->values[key].text;
+}
