@@ -76,8 +76,8 @@ bool nx_engine_cancel(nx_engine *engine, nx_engine_task *task);
 typedef struct nx_engine_stats {
     uint32_t workers;
     uint32_t queue_size;
-    uint32_t queued;  /* waiting now */
-    uint32_t running; /* on a worker now */
+    uint32_t queued;        /* waiting now */
+    uint32_t running;       /* on a worker now */
     int64_t run_ns_average; /* moving average of prepare + run + consume; 0 before the first */
 } nx_engine_stats;
 nx_engine_stats nx_engine_get_stats(nx_engine *engine);

@@ -131,7 +131,7 @@ nx_status nx_letterbox_apply(const nx_letterbox *box, const nx_image *image, nx_
                              float *tensor, nx_error *err)
 {
     const nx_kernels_set *kernels = nx_kernels();
-    scratch work;
+    scratch work = {0};
     nx_status status = scratch_new(box, image, &work, err);
     if (status != NX_OK) {
         return status;

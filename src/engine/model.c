@@ -1,0 +1,611 @@
+#include "engine/runtime.h"
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "engine/class_names.h"
+#include "engine/onnx_file.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_SIZE   640
+#define DEFAULT_STRIDE 32
+#define MAX_SIDE       8192
+/* An end-to-end head gives its best boxes, 300 as published; more rows than this are something
+ * else. */
+#define MAX_END_TO_END_ROWS 10000
+
+#define SUPPORTED                                                                                  \
+    "Nexus runs detectors with one input float32[batch,3,height,width] and the output of "         \
+    "YOLOv8/11 "                                                                                   \
+    "[1,4+C,N], YOLOv10 [1,N,6] or YOLOX [1,N,5+C]"
+
+struct nx_model {
+    nx_runtime *runtime; /* borrowed */
+    OrtSession *session;
+    OrtMemoryInfo *memory;
+    char *input_name;
+    char *output_name;
+    nx_model_spec spec;
+    nx_name_table names;
+    /* owned copies behind spec's pointers */
+    char *name;
+    char *path;
+    char *description;
+    char *license;
+};
+
+/* --- metadata ----------------------------------------------------------------------------------
+ */
+
+/* First number in a text such as "32", "[640, 640]" or "tensor(32)"; 0 when there is none. */
+static uint32_t first_number(nx_onnx_text text)
+{
+    uint32_t number = 0;
+    size_t i = 0;
+    while (i < text.size && !isdigit((unsigned char)text.text[i])) {
+        i++;
+    }
+    while (i < text.size && isdigit((unsigned char)text.text[i]) && number <= MAX_SIDE) {
+        number = number * 10 + (uint32_t)(text.text[i++] - '0');
+    }
+    return number;
+}
+
+static char *copy_text(nx_onnx_text text)
+{
+    return strndup(text.text != NULL ? text.text : "", text.size);
+}
+
+static nx_status check_task(const nx_onnx_info *info, const char *path, nx_error *err)
+{
+    nx_onnx_text task = nx_onnx_metadata(info, "task");
+    if (task.text != NULL && !(task.size == 6 && memcmp(task.text, "detect", 6) == 0)) {
+        return nx_error_set(err, NX_ERR_UNSUPPORTED, "%s is a model for the task '%.*s'; %s", path,
+                            (int)(task.size < 40 ? task.size : 40), task.text, SUPPORTED);
+    }
+    return NX_OK;
+}
+
+/* Everything that the file says before it is built into a session. */
+static nx_status read_metadata(nx_model *model, const nx_model_options *options, nx_error *err)
+{
+    nx_file_map map;
+    nx_onnx_info info;
+    nx_status status = nx_file_map_open(model->path, &map, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    status = nx_onnx_inspect(map.data, map.size, model->path, &info, err);
+    if (status == NX_OK) {
+        status = check_task(&info, model->path, err);
+    }
+    nx_onnx_text names = nx_onnx_metadata(&info, "names");
+    if (status == NX_OK && names.text != NULL) {
+        status = nx_class_names_parse(names, &model->names, err);
+        if (status != NX_OK) {
+            nx_error_prefix(err, "%s", model->path);
+        }
+    }
+    if (status == NX_OK) {
+        uint32_t stride = first_number(nx_onnx_metadata(&info, "stride"));
+        uint32_t size = options->input_size;
+        if (size == 0) {
+            size = first_number(nx_onnx_metadata(&info, "imgsz"));
+        }
+        model->spec.file_size = map.size;
+        model->spec.names_from_file = names.text != NULL;
+        model->spec.stride = stride >= 1 && stride <= 256 ? stride : DEFAULT_STRIDE;
+        /* for a dynamic input; a fixed one replaces it */
+        model->spec.input_width = size >= 1 && size <= MAX_SIDE ? size : DEFAULT_SIZE;
+        model->description = copy_text(nx_onnx_metadata(&info, "description"));
+        model->license = copy_text(nx_onnx_metadata(&info, "license"));
+        if (model->description == NULL || model->license == NULL) {
+            status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+        }
+    }
+    nx_file_unmap(&map);
+    return status;
+}
+
+/* --- session -----------------------------------------------------------------------------------
+ */
+
+static nx_status open_session(nx_model *model, const nx_model_options *options, nx_error *err)
+{
+    const OrtApi *api = model->runtime->api;
+    OrtSessionOptions *session_options = NULL;
+    uint32_t threads = options->intra_op_threads > 0 ? options->intra_op_threads : 1;
+    OrtStatus *failure = api->CreateSessionOptions(&session_options);
+    if (failure == NULL) {
+        failure = api->SetIntraOpNumThreads(session_options, (int)threads);
+    }
+    if (failure == NULL) {
+        failure = api->SetInterOpNumThreads(session_options, 1);
+    }
+    if (failure == NULL) {
+        failure = api->SetSessionGraphOptimizationLevel(session_options, ORT_ENABLE_ALL);
+    }
+    if (failure == NULL) {
+        failure = api->AddSessionConfigEntry(session_options, "session.use_env_allocators", "1");
+    }
+    if (failure == NULL) { /* spinning threads take the cores from the other Runs */
+        failure =
+            api->AddSessionConfigEntry(session_options, "session.intra_op.allow_spinning", "0");
+    }
+    if (failure == NULL) {
+        failure =
+            api->CreateSession(model->runtime->env, model->path, session_options, &model->session);
+    }
+    if (failure == NULL) {
+        failure = api->CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &model->memory);
+    }
+    if (session_options != NULL) {
+        api->ReleaseSessionOptions(session_options);
+    }
+    char prefix[300];
+    snprintf(prefix, sizeof prefix, "ONNX Runtime cannot build %.250s", model->path);
+    return nx_runtime_check(model->runtime, failure, NX_ERR_CORRUPT, prefix, err);
+}
+
+/* --- shapes ------------------------------------------------------------------------------------
+ */
+
+typedef struct tensor_shape {
+    ONNXTensorElementDataType type;
+    size_t rank;
+    int64_t dims[8]; /* -1: free */
+} tensor_shape;
+
+static void describe_shape(const tensor_shape *shape, nx_buffer *out)
+{
+    nx_buffer_append_str(out, shape->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT     ? "float32["
+                              : shape->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16 ? "float16["
+                              : shape->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8   ? "uint8["
+                              : shape->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64   ? "int64["
+                                                                                     : "other[");
+    for (size_t i = 0; i < shape->rank; i++) {
+        if (shape->dims[i] < 0) {
+            nx_buffer_append_str(out, i > 0 ? ",?" : "?");
+        } else {
+            nx_buffer_printf(out, "%s%lld", i > 0 ? "," : "", (long long)shape->dims[i]);
+        }
+    }
+    nx_buffer_append_char(out, ']');
+}
+
+static OrtStatus *read_shape(const OrtApi *api, const OrtTensorTypeAndShapeInfo *info,
+                             tensor_shape *out)
+{
+    *out = (tensor_shape){0};
+    OrtStatus *failure = api->GetTensorElementType(info, &out->type);
+    if (failure == NULL) {
+        failure = api->GetDimensionsCount(info, &out->rank);
+    }
+    if (failure == NULL) {
+        out->rank = out->rank <= 8 ? out->rank : 8;
+        failure = api->GetDimensions(info, out->dims, out->rank);
+    }
+    return failure;
+}
+
+/* One side of the session's signature: names and shapes of its inputs or of its outputs. */
+typedef struct signature {
+    size_t count;
+    char *first_name; /* owned by the holder */
+    tensor_shape first;
+    nx_buffer text; /* "name type[shape], ..." */
+} signature;
+
+static OrtStatus *read_port(const OrtApi *api, const OrtSession *session, bool input, size_t index,
+                            char **name, tensor_shape *shape)
+{
+    OrtAllocator *allocator = NULL;
+    OrtTypeInfo *type = NULL;
+    const OrtTensorTypeAndShapeInfo *tensor = NULL;
+    char *given = NULL;
+    OrtStatus *failure = api->GetAllocatorWithDefaultOptions(&allocator);
+    if (failure == NULL) {
+        failure = input ? api->SessionGetInputName(session, index, allocator, &given)
+                        : api->SessionGetOutputName(session, index, allocator, &given);
+    }
+    if (failure == NULL) {
+        *name = strdup(given);
+        failure = api->AllocatorFree(allocator, given);
+    }
+    if (failure == NULL) {
+        failure = input ? api->SessionGetInputTypeInfo(session, index, &type)
+                        : api->SessionGetOutputTypeInfo(session, index, &type);
+    }
+    if (failure == NULL) {
+        failure = api->CastTypeInfoToTensorInfo(type, &tensor);
+    }
+    if (failure == NULL && tensor != NULL) { /* NULL: a sequence or map, described as other[] */
+        failure = read_shape(api, tensor, shape);
+    }
+    if (type != NULL) {
+        api->ReleaseTypeInfo(type);
+    }
+    return failure;
+}
+
+static nx_status read_signature(const nx_model *model, bool input, signature *out, nx_error *err)
+{
+    const OrtApi *api = model->runtime->api;
+    *out = (signature){0};
+    OrtStatus *failure = input ? api->SessionGetInputCount(model->session, &out->count)
+                               : api->SessionGetOutputCount(model->session, &out->count);
+    for (size_t i = 0; i < out->count && i < 8 && failure == NULL; i++) {
+        char *name = NULL;
+        tensor_shape shape = {0};
+        failure = read_port(api, model->session, input, i, &name, &shape);
+        if (failure == NULL && name != NULL) {
+            nx_buffer_printf(&out->text, "%s%.60s ", i > 0 ? ", " : "", name);
+            describe_shape(&shape, &out->text);
+        }
+        if (i == 0) {
+            out->first_name = name;
+            out->first = shape;
+        } else {
+            free(name);
+        }
+    }
+    return nx_runtime_check(model->runtime, failure, NX_ERR_CORRUPT, model->path, err);
+}
+
+static void signature_free(signature *s)
+{
+    free(s->first_name);
+    nx_buffer_free(&s->text);
+}
+
+/* Takes the input's name and size, or refuses it. */
+static nx_status accept_input(nx_model *model, signature *inputs, nx_error *err)
+{
+    const tensor_shape *shape = &inputs->first;
+    nx_model_spec *spec = &model->spec;
+    const char *found = nx_buffer_cstr(&inputs->text);
+    bool fits = inputs->count == 1 && inputs->first_name != NULL &&
+                shape->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT && shape->rank == 4 &&
+                (shape->dims[0] == 1 || shape->dims[0] == -1) && shape->dims[1] == 3;
+    if (!fits) {
+        return nx_error_set(err, NX_ERR_UNSUPPORTED,
+                            "%s is not a detector that Nexus knows: it has %zu input%s: %.150s. %s",
+                            model->path, inputs->count, inputs->count == 1 ? "" : "s", found,
+                            SUPPORTED);
+    }
+    spec->dynamic_batch = shape->dims[0] == -1;
+    spec->dynamic_size = shape->dims[2] == -1 || shape->dims[3] == -1;
+    if (spec->dynamic_size) {
+        uint32_t size = (spec->input_width + spec->stride - 1) / spec->stride * spec->stride;
+        spec->input_width = size;
+        spec->input_height = size;
+    } else if (shape->dims[2] < 1 || shape->dims[2] > MAX_SIDE || shape->dims[3] < 1 ||
+               shape->dims[3] > MAX_SIDE) {
+        return nx_error_set(err, NX_ERR_UNSUPPORTED, "%s has an input of unusable size: %.200s",
+                            model->path, found);
+    } else {
+        spec->input_height = (uint32_t)shape->dims[2];
+        spec->input_width = (uint32_t)shape->dims[3];
+    }
+    model->input_name = inputs->first_name;
+    inputs->first_name = NULL;
+    return NX_OK;
+}
+
+static nx_status refuse_output(const nx_model *model, const char *found, const char *hint,
+                               nx_error *err)
+{
+    return nx_error_set(err, NX_ERR_UNSUPPORTED,
+                        "%s is not a detector that Nexus knows: it puts out %.120s%s. %s",
+                        model->path, found, hint, SUPPORTED);
+}
+
+static nx_status accept_output(nx_model *model, signature *outputs, nx_error *err)
+{
+    const char *found = nx_buffer_cstr(&outputs->text);
+    if (outputs->count != 1 || outputs->first_name == NULL) {
+        return refuse_output(model, found,
+                             outputs->count == 2 ? " (a segmentation model has two outputs)" : "",
+                             err);
+    }
+    if (outputs->first.type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
+        return refuse_output(model, found, "", err);
+    }
+    model->output_name = outputs->first_name;
+    outputs->first_name = NULL;
+    return NX_OK;
+}
+
+static nx_status read_signatures(nx_model *model, nx_error *err)
+{
+    signature inputs = {0};
+    signature outputs = {0};
+    nx_status status = read_signature(model, true, &inputs, err);
+    if (status == NX_OK) {
+        status = accept_input(model, &inputs, err);
+    }
+    if (status == NX_OK) {
+        status = read_signature(model, false, &outputs, err);
+    }
+    if (status == NX_OK) {
+        status = accept_output(model, &outputs, err);
+    }
+    signature_free(&inputs);
+    signature_free(&outputs);
+    return status;
+}
+
+/* --- running -----------------------------------------------------------------------------------
+ */
+
+/* Runs the session; *out is the output tensor, to be released by the caller. */
+static OrtStatus *run_session(nx_model *model, float *tensor, uint32_t width, uint32_t height,
+                              OrtValue **out)
+{
+    const OrtApi *api = model->runtime->api;
+    const int64_t dims[4] = {1, 3, height, width};
+    size_t bytes = (size_t)3 * width * height * sizeof *tensor;
+    OrtValue *input = NULL;
+    *out = NULL;
+    OrtStatus *failure = api->CreateTensorWithDataAsOrtValue(
+        model->memory, tensor, bytes, dims, 4, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &input);
+    if (failure == NULL) {
+        const char *input_name = model->input_name;
+        const char *output_name = model->output_name;
+        const OrtValue *given = input;
+        failure = api->Run(model->session, NULL, &input_name, &given, 1, &output_name, 1, out);
+    }
+    if (input != NULL) {
+        api->ReleaseValue(input);
+    }
+    return failure;
+}
+
+static OrtStatus *view_output(const OrtApi *api, OrtValue *value, tensor_shape *shape, float **data)
+{
+    OrtTensorTypeAndShapeInfo *info = NULL;
+    OrtStatus *failure = api->GetTensorTypeAndShape(value, &info);
+    if (failure == NULL) {
+        failure = read_shape(api, info, shape);
+        api->ReleaseTensorTypeAndShapeInfo(info);
+    }
+    if (failure == NULL) {
+        failure = api->GetTensorMutableData(value, (void **)data);
+    }
+    return failure;
+}
+
+nx_status nx_model_run(nx_model *model, float *tensor, uint32_t width, uint32_t height,
+                       nx_model_read read, void *user, nx_error *err)
+{
+    const OrtApi *api = model->runtime->api;
+    OrtValue *output = NULL;
+    tensor_shape shape = {0};
+    float *data = NULL;
+    OrtStatus *failure = run_session(model, tensor, width, height, &output);
+    if (failure == NULL) {
+        failure = view_output(api, output, &shape, &data);
+    }
+    nx_status status =
+        nx_runtime_check(model->runtime, failure, NX_ERR_INTERNAL, model->spec.name, err);
+    if (status == NX_OK &&
+        (shape.rank != 3 || shape.dims[1] > INT32_MAX || shape.dims[2] > INT32_MAX)) {
+        status = nx_error_set(err, NX_ERR_INTERNAL, "%s gave an output of rank %zu",
+                              model->spec.name, shape.rank);
+    }
+    if (status == NX_OK) {
+        nx_head_output view = {
+            .kind = model->spec.head,
+            .data = data,
+            .rows = (int32_t)shape.dims[1],
+            .columns = (int32_t)shape.dims[2],
+            .input_width = (int32_t)width,
+            .input_height = (int32_t)height,
+        };
+        status = read(&view, user, err);
+    }
+    if (output != NULL) {
+        api->ReleaseValue(output);
+    }
+    return status;
+}
+
+/* --- the trial run -----------------------------------------------------------------------------
+ */
+
+static const char *head_hint(const tensor_shape *shape, int64_t cells, size_t names)
+{
+    if (shape->rank == 3 && shape->dims[1] == 3 * cells) {
+        return " (three anchors for each cell: YOLOv5 or YOLOv7)";
+    }
+    if (shape->rank == 3 && names > 0 && shape->dims[2] == cells &&
+        shape->dims[1] > 4 + (int64_t)names) {
+        return " (more rows than 4 + its classes: a segmentation or pose model)";
+    }
+    return "";
+}
+
+/* Tells the head from the shape that the model really gives, and from its number of names. */
+static nx_status recognise_head(nx_model *model, const tensor_shape *shape, nx_error *err)
+{
+    nx_model_spec *spec = &model->spec;
+    int64_t cells = nx_head_grid_cells(spec->input_width, spec->input_height);
+    int64_t rows = shape->dims[1];
+    int64_t columns = shape->dims[2];
+    int64_t named = (int64_t)model->names.count;
+    bool plausible = shape->rank == 3 && shape->dims[0] == 1 && rows > 0 && columns > 0;
+    int64_t classes = 0;
+    if (plausible && columns == cells && rows > 4 && (named == 0 || rows == 4 + named)) {
+        spec->head = NX_HEAD_YOLOV8;
+        classes = rows - 4;
+    } else if (plausible && rows == cells && columns > 5 && (named == 0 || columns == 5 + named)) {
+        spec->head = NX_HEAD_YOLOX;
+        spec->pixels = NX_PIXELS_BGR_BYTE;
+        classes = columns - 5;
+    } else if (plausible && columns == 6 && rows != cells && rows <= MAX_END_TO_END_ROWS) {
+        spec->head = NX_HEAD_END_TO_END;
+        classes = named;
+    }
+    if (classes < 1 || classes > NX_MAX_CLASSES) {
+        nx_buffer text = NX_BUFFER_INIT;
+        nx_buffer_printf(&text, "%.60s ", model->output_name);
+        describe_shape(shape, &text);
+        if (named > 0) {
+            nx_buffer_printf(&text, " for %lld class names", (long long)named);
+        }
+        nx_status status =
+            refuse_output(model, nx_buffer_cstr(&text),
+                          classes > NX_MAX_CLASSES ? " (over 1024 classes)"
+                          : plausible && columns == 6 && rows <= MAX_END_TO_END_ROWS
+                              ? " (an end-to-end head without class names in the file)"
+                              : head_hint(shape, cells, model->names.count),
+                          err);
+        nx_buffer_free(&text);
+        return status;
+    }
+    spec->centered = spec->head != NX_HEAD_YOLOX;
+    return named > 0 ? NX_OK : nx_class_names_number((size_t)classes, &model->names, err);
+}
+
+/* Runs the model once on gray: proves that the graph works at the size it declares, shows the real
+ * output shape, and makes ONNX Runtime plan its memory. */
+static nx_status trial_run(nx_model *model, nx_error *err)
+{
+    uint32_t width = model->spec.input_width;
+    uint32_t height = model->spec.input_height;
+    size_t count = (size_t)3 * width * height;
+    float *tensor = malloc(count * sizeof *tensor);
+    if (tensor == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for an input of %ux%u", width,
+                            height);
+    }
+    for (size_t i = 0; i < count; i++) {
+        tensor[i] = NX_LETTERBOX_FILL / 255.0F;
+    }
+    OrtValue *output = NULL;
+    tensor_shape shape = {0};
+    float *data = NULL;
+    OrtStatus *failure = run_session(model, tensor, width, height, &output);
+    if (failure == NULL) {
+        failure = view_output(model->runtime->api, output, &shape, &data);
+    }
+    char prefix[400];
+    snprintf(prefix, sizeof prefix,
+             "%.200s declares an input of %ux%u pixels (width x height), but its graph fails on it",
+             model->path, width, height);
+    nx_status status = nx_runtime_check(model->runtime, failure, NX_ERR_INVALID, prefix, err);
+    if (status == NX_OK) {
+        status = recognise_head(model, &shape, err);
+    }
+    if (output != NULL) {
+        model->runtime->api->ReleaseValue(output);
+    }
+    free(tensor);
+    return status;
+}
+
+/* --- life --------------------------------------------------------------------------------------
+ */
+
+static char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *file = slash != NULL ? slash + 1 : path;
+    size_t length = strlen(file);
+    if (length > 5 && strcmp(file + length - 5, ".onnx") == 0) {
+        length -= 5;
+    }
+    return strndup(file, length);
+}
+
+nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_options *options,
+                        nx_model **out, nx_error *err)
+{
+    *out = NULL;
+    nx_model *model = calloc(1, sizeof *model);
+    if (model == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+    }
+    model->runtime = runtime;
+    model->path = strdup(path);
+    model->name = name_of(path);
+    nx_status status = NX_OK;
+    if (model->path == NULL || model->name == NULL) {
+        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+        goto fail;
+    }
+    status = read_metadata(model, options, err);
+    if (status != NX_OK) {
+        goto fail;
+    }
+    status = open_session(model, options, err);
+    if (status != NX_OK) {
+        goto fail;
+    }
+    status = read_signatures(model, err);
+    if (status != NX_OK) {
+        goto fail;
+    }
+    status = trial_run(model, err);
+    if (status != NX_OK) {
+        goto fail;
+    }
+    model->spec.name = model->name;
+    model->spec.path = model->path;
+    model->spec.description = model->description;
+    model->spec.license = model->license;
+    model->spec.names = (nx_class_names){
+        .names = (const char *const *)model->names.names,
+        .count = model->names.count,
+    };
+    nx_runtime_trim(runtime); /* building a session leaves more behind than running it needs */
+    *out = model;
+    return NX_OK;
+
+fail:
+    nx_model_free(model);
+    nx_runtime_trim(runtime);
+    return status;
+}
+
+void nx_model_free(nx_model *model)
+{
+    if (model == NULL) {
+        return;
+    }
+    if (model->session != NULL) {
+        model->runtime->api->ReleaseSession(model->session);
+    }
+    if (model->memory != NULL) {
+        model->runtime->api->ReleaseMemoryInfo(model->memory);
+    }
+    nx_name_table_free(&model->names);
+    free(model->input_name);
+    free(model->output_name);
+    free(model->name);
+    free(model->path);
+    free(model->description);
+    free(model->license);
+    free(model);
+}
+
+const nx_model_spec *nx_model_get_spec(const nx_model *model)
+{
+    return &model->spec;
+}
+
+void nx_model_input_size(const nx_model *model, uint32_t source_width, uint32_t source_height,
+                         uint32_t *out_width, uint32_t *out_height)
+{
+    const nx_model_spec *spec = &model->spec;
+    if (spec->dynamic_size) {
+        nx_letterbox_dynamic_size(source_width, source_height, spec->input_width, spec->stride,
+                                  out_width, out_height);
+    } else {
+        *out_width = spec->input_width;
+        *out_height = spec->input_height;
+    }
+}

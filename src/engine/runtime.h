@@ -1,0 +1,24 @@
+/* ONNX Runtime, loaded at run time: what model.c needs of it. Not for other modules. */
+#ifndef NX_ENGINE_RUNTIME_H
+#define NX_ENGINE_RUNTIME_H
+
+#include "engine/allocator.h"
+#include "engine/model.h"
+
+#include <onnxruntime_c_api.h>
+
+struct nx_runtime {
+    void *library;
+    const OrtApi *api;
+    OrtEnv *env;
+    nx_allocator *allocator;
+    char *path;
+    char *version;
+};
+
+/* Turns an OrtStatus into an nx_error, with the message cut to its meaning, and releases it.
+ * NULL is NX_OK. prefix: what was being done. */
+nx_status nx_runtime_check(const nx_runtime *runtime, OrtStatus *status, nx_status code,
+                           const char *prefix, nx_error *err);
+
+#endif

@@ -1,0 +1,215 @@
+#include "jobs/image_job.h"
+
+#include "base/clock.h"
+#include "vision/draw.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define JPEG_QUALITY 90
+
+struct nx_image_job {
+    nx_engine_task task; /* first, so that the engine's pointer is ours */
+    const void *bytes;   /* borrowed */
+    size_t size;
+    nx_image_job_options options;
+    nx_image_info info;
+    nx_letterbox letterbox;
+    nx_image image; /* kept between prepare and consume only to be drawn on */
+    nx_detections found;
+    nx_buffer picture;
+    int64_t decode_ns;
+    int64_t submitted_ns;
+    int64_t total_ns;
+    nx_image_job_done done;
+    void *user;
+};
+
+nx_status nx_image_job_new(nx_model *model, const void *bytes, size_t size,
+                           const nx_image_job_options *options, nx_image_job **out, nx_error *err)
+{
+    *out = NULL;
+    nx_image_info info;
+    nx_status status = nx_image_probe(bytes, size, options->max_pixels, &info, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    nx_image_job *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the picture's job");
+    }
+    job->bytes = bytes;
+    job->size = size;
+    job->options = *options;
+    job->info = info;
+    job->task.model = model;
+    nx_model_input_size(model, info.width, info.height, &job->task.input_width,
+                        &job->task.input_height);
+    job->letterbox = nx_letterbox_fit(info.width, info.height, job->task.input_width,
+                                      job->task.input_height, nx_model_get_spec(model)->centered);
+    *out = job;
+    return NX_OK;
+}
+
+static nx_status prepare(nx_engine_task *task, float *tensor, nx_error *err)
+{
+    nx_image_job *job = (nx_image_job *)task;
+    bool annotate = job->options.annotate != NX_ANNOTATE_NONE;
+    nx_decode_options decode = {.max_pixels = job->options.max_pixels};
+    if (!annotate) { /* a picture to draw on is wanted whole */
+        decode.target_width = job->letterbox.width;
+        decode.target_height = job->letterbox.height;
+    }
+    int64_t start = nx_clock_now_ns();
+    nx_status status = nx_image_decode(job->bytes, job->size, &decode, &job->image, NULL, err);
+    job->decode_ns = nx_clock_now_ns() - start;
+    if (status != NX_OK) {
+        return status;
+    }
+    status = nx_letterbox_apply(&job->letterbox, &job->image,
+                                nx_model_get_spec(task->model)->pixels, tensor, err);
+    if (!annotate) {
+        nx_image_free(&job->image);
+    }
+    return status;
+}
+
+static nx_status annotate_picture(nx_image_job *job, nx_error *err)
+{
+    nx_status status = nx_draw_detections(&job->image, job->found.items, job->found.count,
+                                          nx_model_get_spec(job->task.model)->names, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    return job->options.annotate == NX_ANNOTATE_PNG
+               ? nx_image_encode_png(&job->image, &job->picture, err)
+               : nx_image_encode_jpeg(&job->image, JPEG_QUALITY, &job->picture, err);
+}
+
+static nx_status consume(nx_engine_task *task, const nx_head_output *output, nx_error *err)
+{
+    nx_image_job *job = (nx_image_job *)task;
+    nx_status status =
+        nx_postprocess(output, &job->letterbox, &job->options.postprocess, &job->found, err);
+    if (status == NX_OK && job->options.annotate != NX_ANNOTATE_NONE) {
+        status = annotate_picture(job, err);
+    }
+    return status;
+}
+
+static void finish(nx_engine_task *task, nx_status status, const nx_error *err)
+{
+    nx_image_job *job = (nx_image_job *)task;
+    nx_image_free(&job->image);
+    job->total_ns = nx_clock_now_ns() - job->submitted_ns;
+    job->done(job, status, err, job->user);
+}
+
+nx_status nx_image_job_submit(nx_image_job *job, nx_engine *engine, nx_image_job_done done,
+                              void *user, nx_error *err)
+{
+    job->done = done;
+    job->user = user;
+    job->submitted_ns = nx_clock_now_ns();
+    job->task.deadline_ns = job->options.deadline_ns;
+    job->task.prepare = prepare;
+    job->task.consume = consume;
+    job->task.done = finish;
+    return nx_engine_submit(engine, &job->task, err);
+}
+
+bool nx_image_job_cancel(nx_image_job *job, nx_engine *engine)
+{
+    return nx_engine_cancel(engine, &job->task);
+}
+
+/* --- waiting ------------------------------------------------------------------------------------
+ */
+
+typedef struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool finished;
+    nx_status status;
+    nx_error err;
+} waiter;
+
+static void wake_waiter(nx_image_job *job, nx_status status, const nx_error *err, void *user)
+{
+    waiter *self = user;
+    (void)job;
+    pthread_mutex_lock(&self->lock);
+    self->finished = true;
+    self->status = status;
+    self->err = *err;
+    pthread_cond_signal(&self->cond);
+    pthread_mutex_unlock(&self->lock);
+}
+
+nx_status nx_image_job_run(nx_image_job *job, nx_engine *engine, nx_error *err)
+{
+    waiter self = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    nx_status status = nx_image_job_submit(job, engine, wake_waiter, &self, err);
+    if (status == NX_OK) {
+        pthread_mutex_lock(&self.lock);
+        while (!self.finished) {
+            pthread_cond_wait(&self.cond, &self.lock);
+        }
+        pthread_mutex_unlock(&self.lock);
+        status = self.status;
+        if (status != NX_OK && err != NULL) {
+            *err = self.err;
+        }
+    }
+    pthread_cond_destroy(&self.cond);
+    pthread_mutex_destroy(&self.lock);
+    return status;
+}
+
+/* --- the outcome --------------------------------------------------------------------------------
+ */
+
+nx_result nx_image_job_result(const nx_image_job *job)
+{
+    const nx_model_spec *spec = nx_model_get_spec(job->task.model);
+    const nx_engine_timings *timings = &job->task.timings;
+    return (nx_result){
+        .model = spec->name,
+        .image_width = job->info.width,
+        .image_height = job->info.height,
+        .detections = job->found.items,
+        .count = job->found.count,
+        .names = spec->names,
+        .timings =
+            {
+                .queue = nx_clock_ms(timings->queue),
+                .decode = nx_clock_ms(job->decode_ns),
+                .preprocess = nx_clock_ms(timings->prepare - job->decode_ns),
+                .inference = nx_clock_ms(timings->run),
+                .postprocess = nx_clock_ms(timings->consume),
+                .total = nx_clock_ms(job->total_ns),
+            },
+    };
+}
+
+nx_buffer nx_image_job_take_picture(nx_image_job *job)
+{
+    nx_buffer picture = job->picture;
+    job->picture = (nx_buffer)NX_BUFFER_INIT;
+    return picture;
+}
+
+const nx_image_info *nx_image_job_info(const nx_image_job *job)
+{
+    return &job->info;
+}
+
+void nx_image_job_free(nx_image_job *job)
+{
+    if (job != NULL) {
+        nx_image_free(&job->image);
+        nx_detections_free(&job->found);
+        nx_buffer_free(&job->picture);
+        free(job);
+    }
+}
