@@ -27,9 +27,9 @@ typedef struct nx_timings {
 
 /* One picture's result. Everything is borrowed for the length of a call. */
 typedef struct nx_result {
-    const char *source;    /* path or file name; NULL when there is none */
-    const char *model;     /* model name */
-    uint32_t image_width;  /* of the original, upright image */
+    const char *source;   /* path or file name; NULL when there is none */
+    const char *model;    /* model name */
+    uint32_t image_width; /* of the original, upright image */
     uint32_t image_height;
     const nx_detection *detections;
     size_t count;

@@ -1,0 +1,50 @@
+#include "results/results.h"
+
+static void write_image_id(nx_json *json, int64_t image_id, const char *image_name)
+{
+    if (image_name != NULL) {
+        nx_json_key_string(json, "image_id", image_name);
+    } else {
+        nx_json_key_int(json, "image_id", image_id);
+    }
+}
+
+/* false: the detection's class has no category in the file it is measured against. */
+static bool category_of(const nx_result *result, const nx_detection *d, const int64_t *category_ids,
+                        int64_t *out)
+{
+    if (category_ids == NULL) {
+        *out = d->class_id;
+        return true;
+    }
+    if (d->class_id < 0 || (size_t)d->class_id >= result->names.count) {
+        return false;
+    }
+    *out = category_ids[d->class_id];
+    return *out >= 0;
+}
+
+void nx_result_coco(const nx_result *result, int64_t image_id, const char *image_name,
+                    const int64_t *category_ids, nx_json *json)
+{
+    for (size_t i = 0; i < result->count; i++) {
+        const nx_detection *d = &result->detections[i];
+        int64_t category = 0;
+        if (!category_of(result, d, category_ids, &category)) {
+            continue;
+        }
+        nx_json_object_begin(json);
+        write_image_id(json, image_id, image_name);
+        nx_json_key_int(json, "category_id", category);
+        nx_json_key(json, "bbox");
+        nx_json_array_begin(json);
+        nx_json_number(json, (double)d->x1, 2);
+        nx_json_number(json, (double)d->y1, 2);
+        nx_json_number(json, (double)d->x2 - (double)d->x1, 2);
+        nx_json_number(json, (double)d->y2 - (double)d->y1, 2);
+        nx_json_array_end(json);
+        /* Average precision is a matter of rank: four digits would tie most of the weak ones. */
+        nx_json_key_number(json, "score", (double)d->confidence, 6);
+        nx_json_object_end(json);
+    }
+}

@@ -1,0 +1,54 @@
+#include "results/fixed.h"
+#include "results/results.h"
+
+#include <string.h>
+
+void nx_result_csv_header(nx_buffer *out)
+{
+    nx_buffer_append_str(
+        out, "source,image_width,image_height,class_id,class_name,confidence,x1,y1,x2,y2\r\n");
+}
+
+/* RFC 4180 section 2, rules 5 to 7: quotes around a field that holds a quote, comma or line break,
+ * and each quote in it doubled. */
+static void append_field(nx_buffer *out, const char *text)
+{
+    if (text == NULL) {
+        return;
+    }
+    if (strpbrk(text, "\",\r\n") == NULL) {
+        nx_buffer_append_str(out, text);
+        return;
+    }
+    nx_buffer_append_char(out, '"');
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '"') {
+            nx_buffer_append_char(out, '"');
+        }
+        nx_buffer_append_char(out, *c);
+    }
+    nx_buffer_append_char(out, '"');
+}
+
+static void append_row(nx_buffer *out, const nx_result *result, const nx_detection *d)
+{
+    append_field(out, result->source);
+    nx_buffer_printf(out, ",%u,%u,%d,", (unsigned)result->image_width,
+                     (unsigned)result->image_height, (int)d->class_id);
+    append_field(out, nx_class_name(result->names, d->class_id));
+    nx_buffer_append_char(out, ',');
+    nx_append_fixed(out, (double)d->confidence, 4);
+    const float corners[] = {d->x1, d->y1, d->x2, d->y2};
+    for (size_t i = 0; i < sizeof corners / sizeof corners[0]; i++) {
+        nx_buffer_append_char(out, ',');
+        nx_append_fixed(out, (double)corners[i], 2);
+    }
+    nx_buffer_append_str(out, "\r\n");
+}
+
+void nx_result_csv(const nx_result *result, nx_buffer *out)
+{
+    for (size_t i = 0; i < result->count; i++) {
+        append_row(out, result, &result->detections[i]);
+    }
+}
