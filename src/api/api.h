@@ -1,0 +1,47 @@
+/*
+ * The HTTP API: routes, and the server that carries them. `nexus serve` opens the runtime, the
+ * model and the engine, and hands them over:
+ *
+ *     nx_service_metrics_new(...)             engine options: .on_run = nx_service_metrics_on_run
+ *     nx_api_start(&deps, &api, &err)         logs "listening on http://127.0.0.1:8000"
+ *     ... wait for SIGINT or SIGTERM ...
+ *     nx_api_stop(api, deadline)              answers what is in flight, frees api
+ *     nx_engine_free, nx_model_free, nx_runtime_free, nx_service_metrics_free
+ */
+#ifndef NX_API_API_H
+#define NX_API_API_H
+
+#include "base/config.h"
+#include "base/error.h"
+#include "engine/engine.h"
+#include "engine/model.h"
+#include "ops/service_metrics.h"
+
+#include <stdint.h>
+
+typedef struct nx_api nx_api;
+
+/* All borrowed; they must outlive the API. */
+typedef struct nx_api_deps {
+    const nx_config *config;
+    nx_runtime *runtime;
+    nx_model *model;
+    nx_engine *engine;
+    nx_service_metrics *metrics;
+} nx_api_deps;
+
+/* Listens on NX_CONFIG_HOST and NX_CONFIG_PORT and serves on its own threads.
+ * Errors: those of nx_http_server_start. SIGPIPE must be ignored by the caller. */
+nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err);
+
+uint16_t nx_api_port(const nx_api *api);   /* the real one, also when port 0 was asked for */
+const char *nx_api_url(const nx_api *api); /* "http://127.0.0.1:8000" */
+
+/*
+ * Readiness turns 503 and new inference is refused; requests in flight are answered until
+ * deadline_ns (nx_clock_now_ns() scale), the rest are cancelled; then the server ends and api is
+ * freed. The engine must still run. NULL is fine.
+ */
+void nx_api_stop(nx_api *api, int64_t deadline_ns);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * What a handler sees of a request, and how it answers.
+ *
+ * A handler runs on a connection thread and must not wait. It either answers before it returns, or
+ * keeps the request and answers later from any thread: the connection sleeps meanwhile (README.md).
+ * Each request is answered exactly once; afterwards the answerer must not touch it.
+ */
+#ifndef NX_HTTP_REQUEST_H
+#define NX_HTTP_REQUEST_H
+
+#include "base/buffer.h"
+#include "http/problem.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct nx_http_request nx_http_request;
+
+/* --- reading; every pointer lives as long as the request ----------------------------------------
+ */
+
+const char *nx_http_method(const nx_http_request *request);
+const char *nx_http_path(const nx_http_request *request); /* decoded, without the query */
+/* What the pattern's trailing "*" matched; "" when the pattern has none. */
+const char *nx_http_path_rest(const nx_http_request *request);
+/* The X-Request-Id: the client's when it was sane, else a new one. */
+const char *nx_http_request_id(const nx_http_request *request);
+/* The first header of that name (case ignored), or NULL. */
+const char *nx_http_header(const nx_http_request *request, const char *name);
+/* Has the one media type of Content-Type (parameters and case ignored)? */
+bool nx_http_content_type_is(const nx_http_request *request, const char *type);
+/* nx_clock_now_ns() when the header was complete. */
+int64_t nx_http_started_ns(const nx_http_request *request);
+
+/* value is NULL for a name without "=". Returning false ends the walk. */
+typedef bool (*nx_http_each)(const char *name, const char *value, void *user);
+/* The query's pairs in their order, decoded. Returns false when the walk was ended. */
+bool nx_http_each_query(const nx_http_request *request, nx_http_each each, void *user);
+
+/* The raw body; NULL and 0 when there is none or when it was a form. */
+const void *nx_http_body(const nx_http_request *request, size_t *size);
+
+/* One part of a multipart/form-data body. data is followed by a NUL. */
+typedef struct nx_http_part {
+    const char *name;     /* "" when it had none */
+    const char *filename; /* NULL: an ordinary field */
+    const char *data;
+    size_t size;
+} nx_http_part;
+/* The parts in their order; NULL and 0 when the body was not a form. */
+const nx_http_part *nx_http_parts(const nx_http_request *request, size_t *count);
+
+/* --- keeping ------------------------------------------------------------------------------------
+ */
+
+/* Ties a value to the request; free_context (may be NULL) is called once, on a connection thread,
+ * after the answer was sent or the client was lost, and after a cancel callback has returned. */
+void nx_http_set_context(nx_http_request *request, void *context, void (*free_context)(void *));
+void *nx_http_context(const nx_http_request *request);
+
+/*
+ * cancel is called, at most once and on another thread, when the client goes away (or the server
+ * stops) before the answer. It asks for an early end; the request must still be answered, by
+ * cancel itself or by whoever works on it. Set it inside the handler.
+ */
+void nx_http_on_gone(nx_http_request *request, void (*cancel)(nx_http_request *, void *),
+                     void *user);
+
+/* --- answering ----------------------------------------------------------------------------------
+ */
+
+/* Adds a header to the coming answer. name must be a literal; value is copied. At most 8. */
+void nx_http_add_header(nx_http_request *request, const char *name, const char *value);
+
+/* Answers with body's bytes, which move to the request (body is left empty). content_type must
+ * be a literal. A body that ran out of memory is answered as 500. */
+void nx_http_reply(nx_http_request *request, int status, const char *content_type, nx_buffer *body);
+
+/* Answers with bytes that outlive the server (embedded files, literals). content_type may be NULL
+ * for an answer without a body. */
+void nx_http_reply_static(nx_http_request *request, int status, const char *content_type,
+                          const void *bytes, size_t size);
+
+void nx_http_reply_problem(nx_http_request *request, const nx_problem *problem);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * The HTTP/1.1 server: libmicrohttpd with epoll and a pool of connection threads behind a routing
+ * table, limits and deadlines. README.md describes the life of a request.
+ */
+#ifndef NX_HTTP_SERVER_H
+#define NX_HTTP_SERVER_H
+
+#include "base/error.h"
+#include "http/request.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct nx_http_server nx_http_server;
+
+/* user is nx_http_server_options.user. */
+typedef void (*nx_http_handler)(nx_http_request *request, void *user);
+
+typedef struct nx_http_route {
+    const char *method;     /* "GET" (which answers HEAD too) or "POST" */
+    const char *pattern;    /* a whole path, or "/prefix/" followed by "*" for everything below */
+    nx_http_handler handle; /* the request is complete */
+    /* Called when only the header is in; may answer, which refuses the request before its body.
+     * May be NULL. */
+    nx_http_handler admit;
+    uint64_t max_body;        /* bytes; 0: the route takes no body */
+    const char *const *types; /* media types of the body, "image/" standing for all of them; ends
+                                 with NULL. NULL: any. Others are 415. */
+    const char *types_text;   /* the same for people, in the 415's advice */
+    uint32_t max_files;       /* of a form; one more is 413 */
+    bool always;              /* answered even above limit_concurrency: health, metrics */
+    bool per_client;          /* counts towards limit_per_client */
+} nx_http_route;
+
+/* A finished request, for metrics and logs. */
+typedef struct nx_http_access {
+    const char *method;
+    const nx_http_route *route; /* NULL: none matched, or the header was refused before routing */
+    const char *request_id;
+    int status;          /* 0: the client went away before the answer */
+    int64_t duration_ns; /* from the complete header to the sent answer */
+} nx_http_access;
+
+typedef struct nx_http_server_options {
+    const char *host; /* a numeric address or a name; "" for every address */
+    uint16_t port;    /* 0: a free one */
+    uint32_t threads; /* 0: number of cores, at most 4 */
+    uint32_t backlog;
+    uint32_t max_connections;
+    uint32_t keepalive_s;        /* for a whole header since opening or the last answer */
+    uint32_t request_timeout_s;  /* for a whole body, and for taking the answer */
+    uint32_t limit_concurrency;  /* requests in flight; beyond it 503 */
+    uint32_t limit_per_client;   /* per_client requests in flight from one address; 0: no limit */
+    uint64_t max_inflight_body;  /* bytes of all bodies in memory; beyond it 503 */
+    const nx_http_route *routes; /* borrowed for the server's life */
+    size_t route_count;
+    void (*on_access)(const nx_http_access *access,
+                      void *user); /* connection thread; may be NULL */
+    void *user;                    /* for handlers and on_access */
+} nx_http_server_options;
+
+/* Listens and serves on its own threads. Errors: NX_ERR_UNAVAILABLE (port in use, not permitted,
+ * no such address; the message says what to do), NX_ERR_NO_MEMORY. */
+nx_status nx_http_server_start(const nx_http_server_options *options, nx_http_server **out,
+                               nx_error *err);
+
+uint16_t nx_http_server_port(const nx_http_server *server);
+
+/* From now on every answer carries Connection: close. Thread-safe. */
+void nx_http_server_announce_stop(nx_http_server *server);
+
+/*
+ * Takes no more connections, waits until deadline_ns (nx_clock_now_ns() scale) for the requests in
+ * flight, cancels the rest, waits for their answers and frees the server. Whoever answers must
+ * still be at work. NULL is fine.
+ */
+void nx_http_server_stop(nx_http_server *server, int64_t deadline_ns);
+
+typedef struct nx_http_stats {
+    uint32_t connections;
+    uint32_t requests;   /* in flight */
+    uint64_t body_bytes; /* in memory for bodies */
+} nx_http_stats;
+nx_http_stats nx_http_server_get_stats(nx_http_server *server);
+
+#endif
