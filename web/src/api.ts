@@ -1,0 +1,148 @@
+// The server's API as the page uses it. Shapes are those of openapi.yaml.
+
+export interface Box {
+  x1: number;
+  y1: number;
+  x2: number;
+  y2: number;
+}
+
+export interface Detection {
+  class_id: number;
+  class_name: string;
+  confidence: number;
+  box: Box;
+}
+
+export const stages = ['queue', 'decode', 'preprocess', 'inference', 'postprocess'] as const;
+export type Stage = (typeof stages)[number];
+export type Timings = Record<Stage | 'total', number>;
+
+export interface ImageResult {
+  request_id: string;
+  model: string;
+  image: { width: number; height: number };
+  detections: Detection[];
+  timings_ms: Timings;
+}
+
+export interface Problem {
+  title: string;
+  status: number; // 0: no answer came
+  detail: string;
+  advice?: string;
+  request_id?: string;
+}
+
+export interface Readiness {
+  status: 'ready' | 'starting' | 'draining';
+  version: string;
+  model?: {
+    name: string;
+    input_width: number;
+    input_height: number;
+    dynamic: boolean;
+    classes: number;
+  };
+  execution_provider?: string;
+  runtime?: { name: string; version: string };
+  queue?: { depth: number; size: number };
+  workers?: number;
+}
+
+export interface Options {
+  confidence: number;
+  iou: number;
+  classes?: readonly number[]; // ids; absent: all of them
+}
+
+/** Any answer that is not what was asked for, or none at all. An abort is thrown as it comes. */
+export class ApiError extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(problem.detail);
+    this.problem = problem;
+  }
+}
+
+const unreachable: Problem = {
+  title: 'No answer',
+  status: 0,
+  detail: 'The server could not be reached, or it closed the connection.',
+  advice: 'Check that it is running. A picture far over its size limit is also cut off like this.',
+};
+
+function isProblem(value: unknown): value is Problem {
+  const problem = value as Partial<Problem> | null;
+  return typeof problem?.title === 'string' && typeof problem.status === 'number';
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const body: unknown = await response.json().catch(() => null);
+  if (isProblem(body)) {
+    return body;
+  }
+  return {
+    title: response.statusText || `Status ${response.status}`,
+    status: response.status,
+    detail: 'The answer has no further explanation.',
+  };
+}
+
+async function request(path: string, init: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, { cache: 'no-store', ...init });
+  } catch (error) {
+    if (init.signal?.aborted) {
+      throw error;
+    }
+    throw new ApiError(unreachable);
+  }
+  if (!response.ok) {
+    throw new ApiError(await problemOf(response));
+  }
+  return response;
+}
+
+const pictureTypes = ['image/jpeg', 'image/png', 'image/webp'];
+
+function detect(file: Blob, options: Options, accept: string, signal: AbortSignal | null) {
+  const query = new URLSearchParams({
+    confidence: String(options.confidence),
+    iou: String(options.iou),
+  });
+  if (options.classes) {
+    query.set('classes', options.classes.join(','));
+  }
+  // Of anything else the server looks at the bytes, and says what they are.
+  const type = pictureTypes.includes(file.type) ? file.type : 'application/octet-stream';
+  return request(`/api/v1/inference/image?${query}`, {
+    method: 'POST',
+    body: file,
+    headers: { 'Content-Type': type, Accept: accept },
+    signal,
+  });
+}
+
+export async function detectObjects(
+  file: Blob,
+  options: Options,
+  signal: AbortSignal,
+): Promise<ImageResult> {
+  const response = await detect(file, options, 'application/json', signal);
+  return (await response.json()) as ImageResult;
+}
+
+/** The picture with its boxes drawn on it by the server, as JPEG. */
+export async function annotatedPicture(file: Blob, options: Options): Promise<Blob> {
+  const response = await detect(file, options, 'image/jpeg', null);
+  return response.blob();
+}
+
+/** Answers for 200 and 503 alike: both say how the server is. */
+export async function readiness(): Promise<Readiness> {
+  const response = await fetch('/health/ready', { cache: 'no-store' });
+  return (await response.json()) as Readiness;
+}

@@ -1,0 +1,95 @@
+// Boxes and labels on a canvas. Boxes are pixels of the upright picture; `scale` takes them to CSS
+// pixels, so that lines and letters stay sharp at any size of the picture on the screen.
+
+import type { Detection } from './api.ts';
+import { classColor } from './color.ts';
+import { percent } from './format.ts';
+
+const fontSize = 12;
+const tabHeight = 18;
+const tabPadding = 5;
+const ink = '#101314'; // readable on every class colour
+
+export interface Scene {
+  detections: readonly Detection[];
+  marked: Detection | null;
+  scale: number; // CSS pixels for one pixel of the picture
+  width: number; // of the canvas, CSS pixels
+  height: number;
+}
+
+function drawBox(context: CanvasRenderingContext2D, scene: Scene, detection: Detection): void {
+  const { x1, y1, x2, y2 } = detection.box;
+  const isMarked = detection === scene.marked;
+  const line = isMarked ? 3.5 : 2;
+  const left = x1 * scene.scale;
+  const top = y1 * scene.scale;
+  const width = (x2 - x1) * scene.scale;
+  const height = (y2 - y1) * scene.scale;
+  const color = classColor(detection.class_id);
+
+  if (isMarked) {
+    context.globalAlpha = 0.18;
+    context.fillStyle = color;
+    context.fillRect(left, top, width, height);
+    context.globalAlpha = 1;
+  }
+  context.lineJoin = 'round';
+  context.strokeStyle = 'rgb(0 0 0 / 35%)';
+  context.lineWidth = line + 2;
+  context.strokeRect(left, top, width, height);
+  context.strokeStyle = color;
+  context.lineWidth = line;
+  context.strokeRect(left, top, width, height);
+}
+
+function drawLabel(context: CanvasRenderingContext2D, scene: Scene, detection: Detection): void {
+  const text = `${detection.class_name} ${percent(detection.confidence)}`;
+  const width = Math.ceil(context.measureText(text).width) + 2 * tabPadding;
+  // Above the box where there is room, inside it at the top edge, and never over the right edge.
+  const left = Math.max(0, Math.min(detection.box.x1 * scene.scale - 1, scene.width - width));
+  const above = detection.box.y1 * scene.scale - tabHeight;
+  const top = above >= 0 ? above : detection.box.y1 * scene.scale;
+
+  context.fillStyle = classColor(detection.class_id);
+  context.beginPath();
+  context.roundRect(left, top, width, tabHeight, 4);
+  context.fill();
+  context.fillStyle = ink;
+  context.fillText(text, left + tabPadding, top + tabHeight / 2 + 0.5);
+}
+
+export function drawScene(context: CanvasRenderingContext2D, scene: Scene): void {
+  context.clearRect(0, 0, scene.width, scene.height);
+  context.font = `600 ${fontSize}px system-ui, sans-serif`;
+  context.textBaseline = 'middle';
+  // Weakest first, so that the strongest lie on top; the marked one above all.
+  const ordered = [...scene.detections].reverse();
+  if (scene.marked && ordered.includes(scene.marked)) {
+    ordered.push(...ordered.splice(ordered.indexOf(scene.marked), 1));
+    context.globalAlpha = 0.35;
+  }
+  for (const detection of ordered) {
+    if (detection === scene.marked) {
+      context.globalAlpha = 1;
+    }
+    drawBox(context, scene, detection);
+    drawLabel(context, scene, detection);
+  }
+  context.globalAlpha = 1;
+}
+
+/** The smallest box around a point (pixels of the picture): what a pointer there means. */
+export function detectionAt(
+  detections: readonly Detection[],
+  x: number,
+  y: number,
+): Detection | null {
+  const area = ({ box }: Detection): number => (box.x2 - box.x1) * (box.y2 - box.y1);
+  return detections
+    .filter(({ box }) => x >= box.x1 && x < box.x2 && y >= box.y1 && y < box.y2)
+    .reduce<Detection | null>(
+      (best, next) => (best === null || area(next) < area(best) ? next : best),
+      null,
+    );
+}

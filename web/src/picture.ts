@@ -1,0 +1,63 @@
+// How a picture gets in: chosen, dropped or pasted.
+
+import { byId } from './dom.ts';
+import { bytes } from './format.ts';
+import type { AppStore } from './state.ts';
+
+function firstFile(data: DataTransfer | null): File | undefined {
+  return data?.files[0];
+}
+
+export function setUpPicture(store: AppStore): void {
+  const stage = byId('stage');
+  const choose = byId<HTMLInputElement>('choose');
+
+  const take = (file: File | undefined): void => {
+    if (!file) {
+      return;
+    }
+    const previous = store.get().picture;
+    store.set({
+      picture: { file, name: file.name || 'picture', url: URL.createObjectURL(file) },
+      result: null,
+      problem: null,
+      hidden: new Set(),
+      marked: null,
+    });
+    if (previous) {
+      URL.revokeObjectURL(previous.url);
+    }
+  };
+
+  choose.addEventListener('change', () => {
+    take(choose.files?.[0]);
+    choose.value = ''; // so that the same file can be chosen again
+  });
+  document.addEventListener('paste', (event) => take(firstFile(event.clipboardData)));
+
+  // The whole page takes drops: a file that misses the target must not replace the page.
+  let depth = 0; // dragenter and dragleave come for every element on the way
+  const over = (change: number): void => {
+    depth = Math.max(0, depth + change);
+    stage.classList.toggle('dragging', depth > 0);
+  };
+  document.addEventListener('dragenter', () => over(1));
+  document.addEventListener('dragleave', () => over(-1));
+  document.addEventListener('dragover', (event) => event.preventDefault());
+  document.addEventListener('drop', (event) => {
+    event.preventDefault();
+    over(-depth);
+    take(firstFile(event.dataTransfer));
+  });
+
+  store.watch(['picture'], ({ picture }) => {
+    stage.dataset['state'] = picture ? 'picture' : 'empty';
+    byId('file').hidden = !picture;
+    byId('hint').hidden = picture !== null;
+    byId('choose-label').textContent = picture ? 'Another picture' : 'Choose a picture';
+    if (picture) {
+      byId('file-name').textContent = picture.name;
+      byId('file-size').textContent = bytes(picture.file.size);
+    }
+  });
+}

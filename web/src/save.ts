@@ -1,0 +1,64 @@
+// The result to keep: the picture as the server draws it, and the JSON.
+
+import { annotatedPicture, ApiError } from './api.ts';
+import { byId, create } from './dom.ts';
+import { countClasses, visible, visibleKeys, type AppStore, type State } from './state.ts';
+
+function save(blob: Blob, name: string): void {
+  const url = URL.createObjectURL(blob);
+  create('a', { href: url, download: name }).click();
+  window.setTimeout(() => URL.revokeObjectURL(url), 60_000); // some browsers read it late
+}
+
+const stem = (name: string): string => name.replace(/\.[^.]*$/, '') || 'picture';
+
+/** Both files hold what is on the screen: hidden classes are left out. */
+function shownOptions(state: Readonly<State>) {
+  const { confidence, iou } = state;
+  if (state.hidden.size === 0) {
+    return { confidence, iou };
+  }
+  return { confidence, iou, classes: countClasses(visible(state)).map(({ id }) => id) };
+}
+
+export function setUpSave(store: AppStore): void {
+  const savePicture = byId<HTMLButtonElement>('save-picture');
+  const saveJson = byId<HTMLButtonElement>('save-json');
+
+  saveJson.addEventListener('click', () => {
+    const state = store.get();
+    if (state.result && state.picture) {
+      const text = JSON.stringify({ ...state.result, detections: visible(state) }, null, 2);
+      const blob = new Blob([text, '\n'], { type: 'application/json' });
+      save(blob, `${stem(state.picture.name)}.json`);
+    }
+  });
+
+  savePicture.addEventListener('click', () => {
+    const state = store.get();
+    if (!state.picture) {
+      return;
+    }
+    const { picture } = state;
+    savePicture.disabled = true;
+    annotatedPicture(picture.file, shownOptions(state))
+      .then((blob) => save(blob, `${stem(picture.name)}-detections.jpg`))
+      .catch((error: unknown) => {
+        if (!(error instanceof ApiError)) {
+          throw error;
+        }
+        store.set({ problem: error.problem });
+      })
+      .finally(() => {
+        savePicture.disabled = false;
+      });
+  });
+
+  store.watch(visibleKeys, (state) => {
+    // With every class hidden there is no filter that says "none" to the server.
+    const allHidden = state.hidden.size > 0 && visible(state).length === 0;
+    savePicture.hidden = saveJson.hidden = state.result === null;
+    saveJson.disabled = state.result === null;
+    savePicture.disabled = state.result === null || allHidden;
+  });
+}

@@ -1,0 +1,70 @@
+// What the page knows, and what follows from it.
+
+import type { Detection, ImageResult, Problem } from './api.ts';
+import { createStore, type Store } from './store.ts';
+
+export interface Picture {
+  file: Blob;
+  name: string;
+  url: string; // blob: URL, revoked when the next picture comes
+}
+
+export interface State {
+  picture: Picture | null;
+  confidence: number;
+  iou: number;
+  busy: boolean;
+  result: ImageResult | null;
+  problem: Problem | null;
+  hidden: ReadonlySet<number>; // class ids
+  marked: Detection | null; // the one that the pointer or the focus is on
+}
+
+export type AppStore = Store<State>;
+
+export const createAppStore = (): AppStore =>
+  createStore<State>({
+    picture: null,
+    confidence: 0.25,
+    iou: 0.45,
+    busy: false,
+    result: null,
+    problem: null,
+    hidden: new Set(),
+    marked: null,
+  });
+
+/** What `visible` depends on. */
+export const visibleKeys = ['result', 'hidden', 'confidence'] as const;
+
+/**
+ * What to show. Filtering by confidence here as well lets the boxes follow a slider that is pulled
+ * up at once; the server's answer then says the same.
+ */
+export function visible(state: Readonly<State>): Detection[] {
+  return (state.result?.detections ?? []).filter(
+    (detection) =>
+      detection.confidence >= state.confidence && !state.hidden.has(detection.class_id),
+  );
+}
+
+export interface ClassCount {
+  id: number;
+  name: string;
+  count: number;
+}
+
+/** Classes in order of falling number, then name. */
+export function countClasses(detections: readonly Detection[]): ClassCount[] {
+  const counts = new Map<number, ClassCount>();
+  for (const { class_id: id, class_name: name } of detections) {
+    const entry = counts.get(id) ?? { id, name, count: 0 };
+    entry.count += 1;
+    counts.set(id, entry);
+  }
+  return [...counts.values()].sort((a, b) => b.count - a.count || a.name.localeCompare(b.name));
+}
+
+/** "4 person, 1 bus" */
+export const countsInWords = (counts: readonly ClassCount[]): string =>
+  counts.map(({ name, count }) => `${count} ${name}`).join(', ');
