@@ -25,6 +25,7 @@ typedef struct nx_label {
 } nx_label;
 
 #define NX_METRIC_MAX_LABELS 3
+#define NX_METRIC_MAX_BOUNDS 32
 
 nx_metrics *nx_metrics_new(void); /* NULL when memory is short */
 void nx_metrics_free(nx_metrics *metrics);
@@ -39,7 +40,7 @@ nx_metric *nx_metrics_counter(nx_metrics *metrics, const char *name, const char 
                               const nx_label *labels, size_t label_count);
 nx_metric *nx_metrics_gauge(nx_metrics *metrics, const char *name, const char *help,
                             const nx_label *labels, size_t label_count);
-/* bounds: `count` rising upper bounds without +Inf. */
+/* bounds: at most NX_METRIC_MAX_BOUNDS rising upper bounds, without +Inf. */
 nx_metric *nx_metrics_histogram(nx_metrics *metrics, const char *name, const char *help,
                                 const double *bounds, size_t count, const nx_label *labels,
                                 size_t label_count);

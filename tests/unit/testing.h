@@ -35,9 +35,9 @@ static inline const char *nx_shared_path(const char *relative)
     } while (0)
 
 /* Asserts that a call succeeded, and shows its error message when it did not. */
-#define nx_assert_ok(status, err)                                                                  \
+#define nx_assert_ok(outcome, err)                                                                 \
     do {                                                                                           \
-        if ((status) != NX_OK) {                                                                   \
+        if ((outcome) != NX_OK) {                                                                  \
             fail_msg("%s: %s", nx_status_name((err).status), (err).message);                       \
         }                                                                                          \
     } while (0)
