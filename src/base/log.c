@@ -23,6 +23,11 @@ void nx_log_configure(nx_log_level level, bool json)
     atomic_store(&log_json, json ? 1 : 0);
 }
 
+void nx_log_configure_level(nx_log_level level)
+{
+    atomic_store(&log_level, (int)level);
+}
+
 nx_status nx_log_level_parse(const char *text, nx_log_level *out, nx_error *err)
 {
     for (size_t i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {

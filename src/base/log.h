@@ -20,6 +20,9 @@ typedef enum nx_log_level {
 /* Call before starting threads. Without a call: info, text on a terminal and JSON elsewhere. */
 void nx_log_configure(nx_log_level level, bool json);
 
+/* Sets the level alone and leaves the form to what standard error is. */
+void nx_log_configure_level(nx_log_level level);
+
 /* "debug", "info", "warning" (or "warn"), "error", in any case. */
 nx_status nx_log_level_parse(const char *text, nx_log_level *out, nx_error *err);
 

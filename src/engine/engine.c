@@ -27,7 +27,7 @@ struct nx_engine {
     int64_t run_ns_average;
     bool draining; /* no new tasks */
     bool stopping; /* workers leave when the queue is empty */
-    bool idle_told;
+    bool trimmed;
 };
 
 /* What a worker keeps from task to task. */
@@ -143,12 +143,12 @@ static nx_status execute(worker *self, nx_engine_task *task, nx_error *err)
     return status;
 }
 
-/* Waits for a task; tells the idle callback once when there is none for a while. The lock is held.
+/* Waits for a task; once there has been none for a while, gives memory back. The lock is held.
  * Returns NULL when the worker should leave. */
 static nx_engine_task *next_task(nx_engine *engine)
 {
     while (engine->first == NULL && !engine->stopping) {
-        if (engine->idle_told || engine->running > 0 || engine->options.on_idle == NULL) {
+        if (engine->trimmed || engine->running > 0 || engine->options.runtime == NULL) {
             pthread_cond_wait(&engine->work, &engine->lock);
             continue;
         }
@@ -157,10 +157,10 @@ static nx_engine_task *next_task(nx_engine *engine)
         until.tv_sec += IDLE_AFTER_NS / NX_NS_PER_SEC;
         int result = pthread_cond_timedwait(&engine->work, &engine->lock, &until);
         if (result == ETIMEDOUT && engine->first == NULL && engine->running == 0 &&
-            !engine->idle_told && !engine->stopping) {
-            engine->idle_told = true;
+            !engine->trimmed && !engine->stopping) {
+            engine->trimmed = true;
             pthread_mutex_unlock(&engine->lock);
-            engine->options.on_idle(engine->options.user);
+            nx_runtime_trim(engine->options.runtime);
             pthread_mutex_lock(&engine->lock);
         }
     }
@@ -197,7 +197,7 @@ static void *work(void *argument)
         task->done(task, status, &err); /* the task may be gone from here on */
         pthread_mutex_lock(&engine->lock);
         engine->running--;
-        engine->idle_told = false;
+        engine->trimmed = false;
         if (status == NX_OK) {
             note_duration(engine, took);
         }

@@ -55,8 +55,7 @@ struct nx_engine_task {
 typedef struct nx_engine_options {
     uint32_t workers;    /* 0: number of cores */
     uint32_t queue_size; /* 0: 256 */
-    /* Called on a worker when the engine has had nothing to do for a while; may be NULL. */
-    void (*on_idle)(void *user);
+    nx_runtime *runtime; /* borrowed; its unused memory is given back when idle; may be NULL */
     /* Called after each Run with its duration and batch size; may be NULL. */
     void (*on_run)(int64_t run_ns, uint32_t batch, void *user);
     void *user;

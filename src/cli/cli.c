@@ -1,0 +1,326 @@
+#include "cli/cli.h"
+
+#include "base/log.h"
+#include "base/suggest.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define MAX_OPTIONS 64
+/* getopt_long's values for long options start above every letter. */
+#define LONG_BASE 256
+
+const nx_cli_command *const nx_cli_commands[] = {
+    &nx_cmd_detect, &nx_cmd_serve, &nx_cmd_eval,       &nx_cmd_bench,
+    &nx_cmd_check,  &nx_cmd_help,  &nx_cmd_completion,
+};
+const size_t nx_cli_command_count = sizeof nx_cli_commands / sizeof nx_cli_commands[0];
+
+const nx_cli_option nx_cli_common_options[] = {
+    {"config", 'c', "FILE", "YAML file with settings (also NEXUS_CONFIG)", NX_CLI_NO_KEY, NULL},
+    {"model", 'm', "NAME|FILE", "model name in the data folder, or an .onnx file", NX_CONFIG_MODEL,
+     NULL},
+    {"data-dir", 0, "DIR", "folder with lib/ and models/", NX_CONFIG_DATA_DIR, NULL},
+    {"workers", 'w', "N", "parallel model runs (INFERENCE_WORKERS; default: the cores)",
+     NX_CONFIG_INFERENCE_WORKERS, NULL},
+    {"log-level", 0, "LEVEL", "debug, info, warning or error", NX_CONFIG_LOG_LEVEL,
+     "debug|info|warning|error"},
+};
+const size_t nx_cli_common_option_count =
+    sizeof nx_cli_common_options / sizeof nx_cli_common_options[0];
+
+/* The running command's options and, behind them, the common ones and --help. */
+typedef struct option_set {
+    const nx_cli_option *all[MAX_OPTIONS];
+    size_t own;
+    size_t count;
+    struct option longs[MAX_OPTIONS + 2];
+    char letters[2 * MAX_OPTIONS + 4];
+    const char *values[MAX_OPTIONS];
+} option_set;
+
+static void build_option_set(const nx_cli_command *command, option_set *set)
+{
+    *set = (option_set){0};
+    for (size_t i = 0; i < command->option_count; i++) {
+        set->all[set->count++] = &command->options[i];
+    }
+    set->own = set->count;
+    for (size_t i = 0; command->uses_config && i < nx_cli_common_option_count; i++) {
+        set->all[set->count++] = &nx_cli_common_options[i];
+    }
+    char *letter = set->letters;
+    *letter++ = ':'; /* getopt tells a missing argument from an unknown option */
+    for (size_t i = 0; i < set->count; i++) {
+        const nx_cli_option *option = set->all[i];
+        set->longs[i] = (struct option){
+            .name = option->name,
+            .has_arg = option->argument != NULL ? required_argument : no_argument,
+            .val = LONG_BASE + (int)i,
+        };
+        if (option->letter != 0) {
+            *letter++ = option->letter;
+            if (option->argument != NULL) {
+                *letter++ = ':';
+            }
+        }
+    }
+    set->longs[set->count] = (struct option){.name = "help", .val = 'h'};
+    *letter++ = 'h';
+    *letter = '\0';
+}
+
+static size_t option_index(const option_set *set, int found)
+{
+    if (found >= LONG_BASE) {
+        return (size_t)(found - LONG_BASE);
+    }
+    size_t i = 0;
+    while (i < set->count && set->all[i]->letter != found) {
+        i++;
+    }
+    return i;
+}
+
+static int usage_error(const nx_cli_command *command, const char *message)
+{
+    fprintf(stderr, "nexus %s: %s\nTry 'nexus %s --help'.\n", command->name, message,
+            command->name);
+    return NX_EXIT_USAGE;
+}
+
+static int unknown_option(const nx_cli_command *command, const option_set *set, const char *word)
+{
+    const char *names[MAX_OPTIONS + 1];
+    char message[256];
+    char bare[64];
+    for (size_t i = 0; i < set->count; i++) {
+        names[i] = set->all[i]->name;
+    }
+    names[set->count] = "help";
+    const char *start = word + strspn(word, "-");
+    snprintf(bare, sizeof bare, "%.*s", (int)strcspn(start, "="), start);
+    const char *near = nx_suggest(bare, names, set->count + 1);
+    snprintf(message, sizeof message, "unknown option '%.60s'%s%s%s", word,
+             near != NULL ? "; did you mean '--" : "", near != NULL ? near : "",
+             near != NULL ? "'?" : "");
+    return usage_error(command, message);
+}
+
+static bool choice_known(const char *choices, const char *value)
+{
+    size_t length = strlen(value);
+    for (const char *at = choices; at != NULL && *at != '\0';) {
+        size_t size = strcspn(at, "|");
+        if (size == length && strncmp(at, value, size) == 0) {
+            return true;
+        }
+        at += size + (at[size] == '|');
+    }
+    return choices == NULL;
+}
+
+/* Fills set->values; returns -1 to go on, or an exit code. */
+static int parse_options(const nx_cli_command *command, option_set *set, int argc, char **argv)
+{
+    char message[256];
+    opterr = 0;
+    optind = 1;
+    for (;;) {
+        int at = optind;
+        int found = getopt_long(argc, argv, set->letters, set->longs, NULL);
+        if (found == -1) {
+            return -1;
+        }
+        if (found == 'h') {
+            nx_buffer text = NX_BUFFER_INIT;
+            nx_cli_help(command, &text);
+            fputs(nx_buffer_cstr(&text), stdout);
+            nx_buffer_free(&text);
+            return NX_EXIT_OK;
+        }
+        if (found == ':') {
+            snprintf(message, sizeof message, "option '%.60s' needs an argument", argv[at]);
+            return usage_error(command, message);
+        }
+        size_t index = found == '?' ? set->count : option_index(set, found);
+        if (index >= set->count) {
+            return unknown_option(command, set, argv[at < argc ? at : argc - 1]);
+        }
+        set->values[index] = optarg != NULL ? optarg : "";
+        if (!choice_known(set->all[index]->choices, set->values[index])) {
+            snprintf(message, sizeof message, "--%s is '%.60s'; use one of %s",
+                     set->all[index]->name, set->values[index], set->all[index]->choices);
+            return usage_error(command, message);
+        }
+    }
+}
+
+static const char *environment(const char *name, void *user)
+{
+    (void)user;
+    return getenv(name);
+}
+
+static nx_status load_config(const option_set *set, nx_config **out, nx_error *err)
+{
+    const char *file = getenv("NEXUS_CONFIG");
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->values[i] != NULL && strcmp(set->all[i]->name, "config") == 0) {
+            file = set->values[i];
+        }
+    }
+    nx_status status =
+        nx_config_load(file != NULL && file[0] != '\0' ? file : NULL, environment, NULL, out, err);
+    for (size_t i = 0; i < set->count && status == NX_OK; i++) {
+        if (set->values[i] != NULL && set->all[i]->key != NX_CLI_NO_KEY) {
+            char origin[64];
+            snprintf(origin, sizeof origin, "--%s", set->all[i]->name);
+            status =
+                nx_config_set(*out, (nx_config_key)set->all[i]->key, set->values[i], origin, err);
+        }
+    }
+    return status;
+}
+
+static void configure_log(const nx_config *config)
+{
+    nx_log_level level = NX_LOG_INFO;
+    (void)nx_log_level_parse(nx_config_string(config, NX_CONFIG_LOG_LEVEL), &level, NULL);
+    const char *format = nx_config_string(config, NX_CONFIG_LOG_FORMAT);
+    if (strcasecmp(format, "auto") == 0) {
+        nx_log_configure_level(level);
+    } else {
+        nx_log_configure(level, strcasecmp(format, "json") == 0);
+    }
+}
+
+static int run_command(const nx_cli_command *command, int argc, char **argv)
+{
+    option_set set;
+    build_option_set(command, &set);
+    int code = parse_options(command, &set, argc, argv);
+    if (code >= 0) {
+        return code;
+    }
+    nx_cli_args args = {
+        .command = command,
+        .values = set.values,
+        .operands = argv + optind,
+        .operand_count = argc - optind,
+    };
+    if (args.operand_count < command->min_operands) {
+        char message[128];
+        snprintf(message, sizeof message, "%s is missing", command->operands);
+        return usage_error(command, message);
+    }
+    if (command->max_operands >= 0 && args.operand_count > command->max_operands) {
+        char message[128];
+        snprintf(message, sizeof message, "'%.60s' is one argument too many",
+                 args.operands[command->max_operands]);
+        return usage_error(command, message);
+    }
+    if (command->uses_config) {
+        nx_error err = {0};
+        if (load_config(&set, &args.config, &err) != NX_OK) {
+            nx_config_free(args.config);
+            return nx_cli_fail(&args, NX_EXIT_USAGE, &err);
+        }
+        configure_log(args.config);
+    }
+    code = command->run(&args);
+    nx_config_free(args.config);
+    return code;
+}
+
+static int unknown_command(const char *word)
+{
+    const char *names[16];
+    for (size_t i = 0; i < nx_cli_command_count; i++) {
+        names[i] = nx_cli_commands[i]->name;
+    }
+    const char *near = nx_suggest(word, names, nx_cli_command_count);
+    fprintf(stderr, "nexus: there is no command '%.60s'%s%s%s\nTry 'nexus --help'.\n", word,
+            near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+            near != NULL ? "'?" : "");
+    return NX_EXIT_USAGE;
+}
+
+int nx_cli_main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "version") == 0) {
+        puts("nexus " NX_VERSION);
+        return NX_EXIT_OK;
+    }
+    if (word[0] == '\0' || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        nx_buffer text = NX_BUFFER_INIT;
+        nx_cli_help(NULL, &text);
+        fputs(nx_buffer_cstr(&text), word[0] == '\0' ? stderr : stdout);
+        nx_buffer_free(&text);
+        return word[0] == '\0' ? NX_EXIT_USAGE : NX_EXIT_OK;
+    }
+    for (size_t i = 0; i < nx_cli_command_count; i++) {
+        if (strcmp(word, nx_cli_commands[i]->name) == 0) {
+            return run_command(nx_cli_commands[i], argc - 1, argv + 1);
+        }
+    }
+    return unknown_command(word);
+}
+
+const char *nx_cli_value(const nx_cli_args *args, const char *name)
+{
+    for (size_t i = 0; i < args->command->option_count; i++) {
+        if (strcmp(args->command->options[i].name, name) == 0) {
+            return args->values[i];
+        }
+    }
+    return NULL;
+}
+
+nx_status nx_cli_number(const nx_cli_args *args, const char *name, double low, double high,
+                        double fallback, double *out, nx_error *err)
+{
+    const char *text = nx_cli_value(args, name);
+    *out = fallback;
+    if (text == NULL) {
+        return NX_OK;
+    }
+    char *end = NULL;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value >= low && value <= high)) {
+        return nx_error_set(err, NX_ERR_INVALID, "--%s is '%.60s'; it must be from %.10g to %.10g",
+                            name, text, low, high);
+    }
+    *out = value;
+    return NX_OK;
+}
+
+nx_status nx_cli_int(const nx_cli_args *args, const char *name, int64_t low, int64_t high,
+                     int64_t fallback, int64_t *out, nx_error *err)
+{
+    double value = 0;
+    nx_status status =
+        nx_cli_number(args, name, (double)low, (double)high, (double)fallback, &value, err);
+    if (status == NX_OK && value != floor(value)) {
+        return nx_error_set(err, NX_ERR_INVALID, "--%s must be a whole number", name);
+    }
+    *out = (int64_t)value;
+    return status;
+}
+
+int nx_cli_fail(const nx_cli_args *args, int code, const nx_error *err)
+{
+    fprintf(stderr, "nexus %s: %s\n", args->command->name, err->message);
+    return code;
+}
+
+int nx_cli_exit_code(nx_status status)
+{
+    return status == NX_ERR_INVALID ? NX_EXIT_USAGE : NX_EXIT_UNAVAILABLE;
+}

@@ -1,0 +1,99 @@
+/*
+ * The frame of the command line: commands and their options are tables, from which parsing, --help,
+ * shell completion and the manual page all follow. One file for each command, cmd_<name>.c.
+ */
+#ifndef NX_CLI_CLI_H
+#define NX_CLI_CLI_H
+
+#include "base/buffer.h"
+#include "base/config.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Exit codes, documented in --help and the manual: scripts may rely on them. */
+enum {
+    NX_EXIT_OK = 0,
+    NX_EXIT_PARTIAL = 1,     /* some inputs failed, the others were served */
+    NX_EXIT_USAGE = 2,       /* the command line or the configuration is wrong */
+    NX_EXIT_UNAVAILABLE = 3, /* model, runtime, port or file that is needed cannot be had */
+    NX_EXIT_INTERRUPTED = 130,
+};
+
+/* Marks an option that sets no configuration key. */
+#define NX_CLI_NO_KEY (-1)
+
+typedef struct nx_cli_option {
+    const char *name;     /* long name, without "--" */
+    char letter;          /* short name, or 0 */
+    const char *argument; /* name of its argument for --help; NULL for a flag */
+    const char *help;
+    int key;             /* nx_config_key that it overrides, or NX_CLI_NO_KEY */
+    const char *choices; /* "a|b|c" for checking and completion, or NULL */
+} nx_cli_option;
+
+typedef struct nx_cli_args nx_cli_args;
+
+typedef struct nx_cli_command {
+    const char *name;
+    const char *operands;           /* for the usage line: "PATH|DIR|GLOB|-..."; "" for none */
+    int min_operands, max_operands; /* max -1: any number */
+    const char *summary;            /* one line */
+    const char *description;        /* paragraphs for --help and the manual */
+    const char *examples;           /* lines "command\n    what it does\n" */
+    const nx_cli_option *options;
+    size_t option_count;
+    bool uses_config; /* also takes the common options (--config, --model, ...) */
+    int (*run)(const nx_cli_args *args); /* returns an exit code */
+} nx_cli_command;
+
+/* What a command gets; valid while it runs. */
+struct nx_cli_args {
+    const nx_cli_command *command;
+    const char *const
+        *values; /* by index of command->options; NULL where not given, "" for a flag */
+    char *const *operands;
+    int operand_count;
+    nx_config *config; /* NULL unless uses_config */
+};
+
+extern const nx_cli_command nx_cmd_detect;
+extern const nx_cli_command nx_cmd_serve;
+extern const nx_cli_command nx_cmd_eval;
+extern const nx_cli_command nx_cmd_bench;
+extern const nx_cli_command nx_cmd_check;
+extern const nx_cli_command nx_cmd_help;
+extern const nx_cli_command nx_cmd_completion;
+
+/* All commands in the order of --help. */
+extern const nx_cli_command *const nx_cli_commands[];
+extern const size_t nx_cli_command_count;
+
+/* Common options of the commands with uses_config. */
+extern const nx_cli_option nx_cli_common_options[];
+extern const size_t nx_cli_common_option_count;
+
+/* Parses and runs; the value for main to return. */
+int nx_cli_main(int argc, char **argv);
+
+/* Value of an option of the running command by its name; NULL when not given. The name must be one
+ * of the command's own options. */
+const char *nx_cli_value(const nx_cli_args *args, const char *name);
+
+/* Parses a whole number or a number with a range check; the error names the option. */
+nx_status nx_cli_int(const nx_cli_args *args, const char *name, int64_t low, int64_t high,
+                     int64_t fallback, int64_t *out, nx_error *err);
+nx_status nx_cli_number(const nx_cli_args *args, const char *name, double low, double high,
+                        double fallback, double *out, nx_error *err);
+
+/* "nexus detect: message" on standard error; returns code. */
+int nx_cli_fail(const nx_cli_args *args, int code, const nx_error *err);
+
+/* The exit code for a failed set-up: NX_EXIT_USAGE for NX_ERR_INVALID, else NX_EXIT_UNAVAILABLE. */
+int nx_cli_exit_code(nx_status status);
+
+/* Text of --help for one command, and for the whole program (command NULL). */
+void nx_cli_help(const nx_cli_command *command, nx_buffer *out);
+
+#endif

@@ -1,0 +1,248 @@
+/* nexus check: the configuration with its origins, and the state of everything Nexus depends on. */
+#include "base/json_writer.h"
+#include "cli/cli.h"
+#include "cli/setup.h"
+#include "vision/kernels.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define MAX_FINDINGS 16
+/* Less free space than this in the data folder is worth a warning. */
+#define LOW_SPACE_MB 500
+
+typedef enum verdict { VERDICT_OK, VERDICT_WARNING, VERDICT_FAILED } verdict;
+
+static const char *const verdict_names[] = {"ok", "warning", "failed"};
+
+typedef struct finding {
+    const char *what;
+    verdict verdict;
+    char detail[640];
+} finding;
+
+typedef struct report {
+    finding items[MAX_FINDINGS];
+    size_t count;
+} report;
+
+static void note(report *out, const char *what, verdict how, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void note(report *out, const char *what, verdict how, const char *format, ...)
+{
+    finding *item = &out->items[out->count++];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(item->detail, sizeof item->detail, format, args);
+    va_end(args);
+    item->what = what;
+    item->verdict = how;
+}
+
+static void check_data_dir(const nx_config *config, report *out)
+{
+    char *path = nx_setup_data_dir(config);
+    struct statvfs space;
+    if (path == NULL || statvfs(path, &space) != 0) {
+        note(out, "data folder", VERDICT_WARNING, "%s: %s; 'make run' makes it",
+             path != NULL ? path : "?", strerror(errno));
+    } else {
+        unsigned long long free_mb =
+            (unsigned long long)space.f_bavail * space.f_frsize / (1024 * 1024);
+        note(out, "data folder", free_mb < LOW_SPACE_MB ? VERDICT_WARNING : VERDICT_OK,
+             "%s (%llu MB free)", path, free_mb);
+    }
+    free(path);
+}
+
+static void check_model(const nx_config *config, nx_runtime *runtime, report *out)
+{
+    char *path = NULL;
+    nx_model *model = NULL;
+    nx_error err = {0};
+    nx_model_options options = {0};
+    nx_status status = nx_setup_model_path(config, &path, &err);
+    if (status == NX_OK) {
+        status = nx_model_open(runtime, path, &options, &model, &err);
+    }
+    if (status != NX_OK) {
+        note(out, "model", VERDICT_FAILED, "%s", err.message);
+    } else {
+        static const char *const heads[] = {"YOLOv8/11 head", "end-to-end head", "YOLOX head"};
+        const nx_model_spec *spec = nx_model_get_spec(model);
+        note(out, "model", VERDICT_OK, "%s: %s, %ux%u%s, %zu classes%s, %.1f MB, %s", spec->name,
+             heads[spec->head], spec->input_width, spec->input_height,
+             spec->dynamic_size ? " dynamic" : "", spec->names.count,
+             spec->names_from_file ? "" : " (without names)", (double)spec->file_size / 1e6,
+             spec->path);
+    }
+    nx_model_free(model);
+    free(path);
+}
+
+static void check_runtime(const nx_config *config, report *out)
+{
+    nx_runtime *runtime = NULL;
+    nx_error err = {0};
+    if (nx_setup_runtime(config, &runtime, &err) != NX_OK) {
+        note(out, "ONNX Runtime", VERDICT_FAILED, "%s", err.message);
+        note(out, "model", VERDICT_FAILED, "not tried without ONNX Runtime");
+        return;
+    }
+    note(out, "ONNX Runtime", VERDICT_OK, "%s, CPU provider, %s", nx_runtime_version(runtime),
+         nx_runtime_path(runtime));
+    check_model(config, runtime, out);
+    nx_runtime_free(runtime);
+}
+
+static void check_address(const nx_config *config, report *out)
+{
+    const char *host = nx_config_string(config, NX_CONFIG_HOST);
+    const char *port = nx_config_text(config, NX_CONFIG_PORT);
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    int failure = getaddrinfo(host, port, &hints, &found);
+    if (failure != 0) {
+        note(out, "address", VERDICT_FAILED, "%s: %s; set another with NEXUS_HOST", host,
+             gai_strerror(failure));
+        return;
+    }
+    int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0);
+    int on = 1;
+    if (fd >= 0) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    }
+    if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
+        note(out, "address", errno == EADDRINUSE ? VERDICT_WARNING : VERDICT_FAILED, "%s:%s: %s%s",
+             host, port, strerror(errno),
+             errno == EADDRINUSE ? " (by a running server?); choose another with NEXUS_PORT" : "");
+    } else {
+        note(out, "address", VERDICT_OK, "%s:%s is free", host, port);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    freeaddrinfo(found);
+}
+
+static void check_limits(const nx_config *config, report *out)
+{
+    struct rlimit files;
+    int64_t wanted = nx_config_int(config, NX_CONFIG_MAX_CONNECTIONS) + 64;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0) {
+        return;
+    }
+    bool enough = files.rlim_max == RLIM_INFINITY || (int64_t)files.rlim_max >= wanted;
+    note(out, "open files", enough ? VERDICT_OK : VERDICT_WARNING, "limit %lld%s",
+         (long long)files.rlim_max,
+         enough ? "" : "; too low for MAX_CONNECTIONS, raise it with ulimit -Hn");
+}
+
+static void check_all(const nx_config *config, report *out)
+{
+    check_data_dir(config, out);
+    check_runtime(config, out);
+    check_address(config, out);
+    check_limits(config, out);
+    note(out, "processor", VERDICT_OK, "%ld cores, %s", sysconf(_SC_NPROCESSORS_ONLN),
+         nx_kernels_name());
+}
+
+static verdict worst(const report *r)
+{
+    verdict result = VERDICT_OK;
+    for (size_t i = 0; i < r->count; i++) {
+        result = r->items[i].verdict > result ? r->items[i].verdict : result;
+    }
+    return result;
+}
+
+static void print_text(const nx_config *config, const report *r)
+{
+    puts("Configuration");
+    for (int key = 0; key < NX_CONFIG_COUNT; key++) {
+        const char *text = nx_config_text(config, (nx_config_key)key);
+        printf("  %-30s %-14s %s\n", nx_config_name((nx_config_key)key),
+               text[0] != '\0' ? text : "-", nx_config_origin(config, (nx_config_key)key));
+    }
+    puts("\nState");
+    for (size_t i = 0; i < r->count; i++) {
+        printf("  %-8s %-14s %s\n", verdict_names[r->items[i].verdict], r->items[i].what,
+               r->items[i].detail);
+    }
+}
+
+static void print_json(const nx_config *config, const report *r)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    nx_json json = nx_json_begin(&text);
+    nx_json_object_begin(&json);
+    nx_json_key_string(&json, "version", NX_VERSION);
+    nx_json_key_string(&json, "status", verdict_names[worst(r)]);
+    nx_json_key(&json, "configuration");
+    nx_json_array_begin(&json);
+    for (int key = 0; key < NX_CONFIG_COUNT; key++) {
+        nx_json_object_begin(&json);
+        nx_json_key_string(&json, "name", nx_config_name((nx_config_key)key));
+        nx_json_key_string(&json, "environment", nx_config_env_name((nx_config_key)key));
+        nx_json_key_string(&json, "value", nx_config_text(config, (nx_config_key)key));
+        nx_json_key_string(&json, "origin", nx_config_origin(config, (nx_config_key)key));
+        nx_json_object_end(&json);
+    }
+    nx_json_array_end(&json);
+    nx_json_key(&json, "checks");
+    nx_json_array_begin(&json);
+    for (size_t i = 0; i < r->count; i++) {
+        nx_json_object_begin(&json);
+        nx_json_key_string(&json, "name", r->items[i].what);
+        nx_json_key_string(&json, "status", verdict_names[r->items[i].verdict]);
+        nx_json_key_string(&json, "detail", r->items[i].detail);
+        nx_json_object_end(&json);
+    }
+    nx_json_array_end(&json);
+    nx_json_object_end(&json);
+    puts(nx_buffer_cstr(&text));
+    nx_buffer_free(&text);
+}
+
+static int run(const nx_cli_args *args)
+{
+    report state = {0};
+    check_all(args->config, &state);
+    const char *format = nx_cli_value(args, "format");
+    if (format != NULL && strcmp(format, "json") == 0) {
+        print_json(args->config, &state);
+    } else {
+        print_text(args->config, &state);
+    }
+    return worst(&state) == VERDICT_FAILED ? NX_EXIT_UNAVAILABLE : NX_EXIT_OK;
+}
+
+static const nx_cli_option options[] = {
+    {"format", 'f', "FORMAT", "text or json (default text)", NX_CLI_NO_KEY, "text|json"},
+};
+
+const nx_cli_command nx_cmd_check = {
+    .name = "check",
+    .operands = "",
+    .summary = "show the configuration with its origins, and what is missing",
+    .description =
+        "Prints each setting with its value and where that came from (default, file and line,\n"
+        "environment, command line), then tries everything that Nexus depends on. The exit code\n"
+        "is 3 when something that is needed has failed.\n",
+    .examples = "  nexus check\n  NEXUS_MODEL=yolov8s nexus check --config nexus.yaml\n",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .uses_config = true,
+    .run = run,
+};

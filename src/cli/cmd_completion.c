@@ -1,0 +1,147 @@
+/* nexus completion bash|zsh|fish: scripts for the shells, from the option tables. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Calls visit for each of a command's options, the common ones included. */
+static void each_option(const nx_cli_command *command, nx_buffer *out,
+                        void (*visit)(const nx_cli_command *, const nx_cli_option *, nx_buffer *))
+{
+    for (size_t i = 0; i < command->option_count; i++) {
+        visit(command, &command->options[i], out);
+    }
+    for (size_t i = 0; command->uses_config && i < nx_cli_common_option_count; i++) {
+        visit(command, &nx_cli_common_options[i], out);
+    }
+}
+
+static void spaced(const char *choices, nx_buffer *out)
+{
+    for (const char *c = choices; *c != '\0'; c++) {
+        nx_buffer_append_char(out, *c == '|' ? ' ' : *c);
+    }
+}
+
+static void command_names(nx_buffer *out)
+{
+    for (size_t i = 0; i < nx_cli_command_count; i++) {
+        nx_buffer_printf(out, "%s%s", i > 0 ? " " : "", nx_cli_commands[i]->name);
+    }
+}
+
+/* --- bash; zsh reads the same script through bashcompinit --------------------------------------
+ */
+
+static void bash_word(const nx_cli_command *command, const nx_cli_option *option, nx_buffer *out)
+{
+    (void)command;
+    nx_buffer_printf(out, " --%s", option->name);
+}
+
+static void bash_choices(const nx_cli_command *command, const nx_cli_option *option, nx_buffer *out)
+{
+    if (option->choices != NULL) {
+        nx_buffer_printf(out, "        %s:--%s) words='", command->name, option->name);
+        spaced(option->choices, out);
+        nx_buffer_append_str(out, "' ;;\n");
+    }
+}
+
+static void bash_script(nx_buffer *out)
+{
+    nx_buffer_append_str(out,
+                         "# nexus completion for bash\n_nexus() {\n"
+                         "    local cur=${COMP_WORDS[COMP_CWORD]} words=\n"
+                         "    local prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n"
+                         "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen "
+                         "-W '");
+    command_names(out);
+    nx_buffer_append_str(out, " --help --version' -- \"$cur\"))\n        return\n    fi\n"
+                              "    case \"$command:$prev\" in\n");
+    for (size_t i = 0; i < nx_cli_command_count; i++) {
+        each_option(nx_cli_commands[i], out, bash_choices);
+    }
+    nx_buffer_append_str(out, "        completion:completion) words='bash zsh fish' ;;\n"
+                              "        help:help) words='");
+    command_names(out);
+    nx_buffer_append_str(out, "' ;;\n    esac\n    if [ -z \"$words\" ] && [[ $cur == -* ]]; then\n"
+                              "        case \"$command\" in\n");
+    for (size_t i = 0; i < nx_cli_command_count; i++) {
+        nx_buffer_printf(out, "        %s) words='--help", nx_cli_commands[i]->name);
+        each_option(nx_cli_commands[i], out, bash_word);
+        nx_buffer_append_str(out, "' ;;\n");
+    }
+    nx_buffer_append_str(out, "        esac\n    fi\n    if [ -n \"$words\" ]; then\n"
+                              "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n    fi\n"
+                              "}\ncomplete -o default -F _nexus nexus\n");
+}
+
+static void zsh_script(nx_buffer *out)
+{
+    nx_buffer_append_str(out, "#compdef nexus\nautoload -U +X bashcompinit && bashcompinit\n");
+    bash_script(out);
+}
+
+/* --- fish ----------------------------------------------------------------------------------------
+ */
+
+static void fish_option(const nx_cli_command *command, const nx_cli_option *option, nx_buffer *out)
+{
+    nx_buffer_printf(out, "complete -c nexus -n '__fish_seen_subcommand_from %s' -l %s",
+                     command->name, option->name);
+    if (option->letter != 0) {
+        nx_buffer_printf(out, " -s %c", option->letter);
+    }
+    if (option->choices != NULL) {
+        nx_buffer_append_str(out, " -x -a '");
+        spaced(option->choices, out);
+        nx_buffer_append_char(out, '\'');
+    } else if (option->argument != NULL) {
+        nx_buffer_append_str(out, " -r");
+    }
+    nx_buffer_printf(out, " -d \"%s\"\n", option->help);
+}
+
+static void fish_script(nx_buffer *out)
+{
+    nx_buffer_append_str(out, "# nexus completion for fish\n");
+    for (size_t i = 0; i < nx_cli_command_count; i++) {
+        const nx_cli_command *command = nx_cli_commands[i];
+        nx_buffer_printf(out, "complete -c nexus -n __fish_use_subcommand -f -a %s -d \"%s\"\n",
+                         command->name, command->summary);
+        each_option(command, out, fish_option);
+    }
+}
+
+static int run(const nx_cli_args *args)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    const char *shell = args->operands[0];
+    if (strcmp(shell, "bash") == 0) {
+        bash_script(&text);
+    } else if (strcmp(shell, "zsh") == 0) {
+        zsh_script(&text);
+    } else if (strcmp(shell, "fish") == 0) {
+        fish_script(&text);
+    } else {
+        nx_error err;
+        nx_error_set(&err, NX_ERR_INVALID, "no completion for '%.60s'; use bash, zsh or fish",
+                     shell);
+        return nx_cli_fail(args, NX_EXIT_USAGE, &err);
+    }
+    fputs(nx_buffer_cstr(&text), stdout);
+    nx_buffer_free(&text);
+    return NX_EXIT_OK;
+}
+
+const nx_cli_command nx_cmd_completion = {
+    .name = "completion",
+    .operands = "bash|zsh|fish",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "print a completion script for a shell",
+    .examples = "  nexus completion bash > /etc/bash_completion.d/nexus\n"
+                "  nexus completion fish > ~/.config/fish/completions/nexus.fish\n",
+    .run = run,
+};

@@ -1,0 +1,127 @@
+/* nexus serve: the HTTP API and the page, until a signal. */
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/setup.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* Requests in flight get this long to end after SIGTERM. */
+#define DRAIN_NS (30 * NX_NS_PER_SEC)
+
+static const nx_cli_option options[] = {
+    {"host", 'H', "ADDRESS", "address to listen on (default 127.0.0.1)", NX_CONFIG_HOST, NULL},
+    {"port", 'p', "PORT", "port to listen on; 0 takes a free one (default 8000)", NX_CONFIG_PORT,
+     NULL},
+};
+
+/* Sockets are the one thing a server runs out of first: take what the system allows. */
+static void raise_file_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0) {
+            nx_log_warn("cli", "cannot raise the limit of open files; see ulimit -n");
+        }
+    }
+}
+
+static bool is_loopback(const char *host)
+{
+    return strcmp(host, "127.0.0.1") == 0 || strcmp(host, "::1") == 0 ||
+           strcmp(host, "localhost") == 0;
+}
+
+static void announce(const nx_cli_args *args, const nx_setup *setup, const nx_api *api)
+{
+    const char *url = nx_api_url(api);
+    nx_engine_stats stats = nx_engine_get_stats(setup->engine);
+    nx_log_info("cli", "model %s, %u workers, queue of %u, ONNX Runtime %s",
+                nx_model_get_spec(setup->model)->name, stats.workers, stats.queue_size,
+                nx_runtime_version(setup->runtime));
+    printf("\n  Nexus " NX_VERSION " is ready.\n\n"
+           "  Page       %s/\n  API docs   %s/docs\n  Metrics    %s/metrics\n\n"
+           "  Ctrl+C stops it.\n\n",
+           url, url, url);
+    fflush(stdout);
+    if (!is_loopback(nx_config_string(args->config, NX_CONFIG_HOST))) {
+        nx_log_warn("cli",
+                    "anyone who reaches %s can use it: there are no accounts yet, so put it "
+                    "behind a firewall or a proxy that asks who is there",
+                    url);
+    }
+}
+
+static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metrics *metrics,
+                       const sigset_t *signals, nx_error *err)
+{
+    const nx_api_deps deps = {
+        .config = args->config,
+        .runtime = setup->runtime,
+        .model = setup->model,
+        .engine = setup->engine,
+        .metrics = metrics,
+    };
+    nx_api *api = NULL;
+    nx_status status = nx_api_start(&deps, &api, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    announce(args, setup, api);
+    int number = 0;
+    (void)sigwait(signals, &number);
+    nx_log_info("cli", "%s: finishing what is in flight; a second one ends at once",
+                number == SIGINT ? "SIGINT" : "SIGTERM");
+    /* from here on the default action applies to the next signal */
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    nx_api_stop(api, nx_clock_now_ns() + DRAIN_NS);
+    return NX_OK;
+}
+
+static int run(const nx_cli_args *args)
+{
+    nx_error err = {0};
+    nx_setup setup = {0};
+    nx_service_metrics *metrics = NULL;
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    /* blocked before any thread starts, so that only sigwait above takes them */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    raise_file_limit();
+    nx_status status = nx_service_metrics_new(&metrics, &err);
+    if (status == NX_OK) {
+        const nx_engine_options hooks = {.on_run = nx_service_metrics_on_run, .user = metrics};
+        status = nx_setup_open(args->config, &hooks, &setup, &err);
+    }
+    if (status == NX_OK) {
+        status = serve(args, &setup, metrics, &signals, &err);
+    }
+    nx_setup_close(&setup);
+    nx_service_metrics_free(metrics);
+    return status == NX_OK ? NX_EXIT_OK : nx_cli_fail(args, nx_cli_exit_code(status), &err);
+}
+
+const nx_cli_command nx_cmd_serve = {
+    .name = "serve",
+    .operands = "",
+    .summary = "start the server: HTTP API, page, metrics",
+    .description = "Listens on 127.0.0.1:8000 unless told otherwise and serves until SIGINT or "
+                   "SIGTERM, after\n"
+                   "which requests in flight are finished. 'nexus check' shows every setting.\n",
+    .examples = "  nexus serve\n"
+                "  nexus serve --port 9000 --model ./yolov8s.onnx\n"
+                "  curl --data-binary @street.jpg -H 'Content-Type: image/jpeg' \\\n"
+                "      http://127.0.0.1:8000/api/v1/inference/image\n",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .uses_config = true,
+    .run = run,
+};

@@ -1,0 +1,149 @@
+#include "cli/setup.h"
+
+#include "base/buffer.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+char *nx_setup_data_dir(const nx_config *config)
+{
+    const char *configured = nx_config_string(config, NX_CONFIG_DATA_DIR);
+    const char *xdg = getenv("XDG_DATA_HOME");
+    const char *home = getenv("HOME");
+    char *path = NULL;
+    int length = 0;
+    if (configured[0] != '\0') {
+        return strdup(configured);
+    }
+    if (xdg != NULL && xdg[0] != '\0') {
+        length = asprintf(&path, "%s/nexus", xdg);
+    } else {
+        length = asprintf(&path, "%s/.local/share/nexus", home != NULL ? home : "");
+    }
+    return length < 0 ? NULL : path;
+}
+
+static void list_models(const char *data_dir, nx_buffer *out)
+{
+    char *folder = NULL;
+    if (asprintf(&folder, "%s/models", data_dir) < 0) {
+        return;
+    }
+    DIR *dir = opendir(folder);
+    free(folder);
+    if (dir == NULL) {
+        return;
+    }
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        size_t length = strlen(entry->d_name);
+        if (length > 5 && strcmp(entry->d_name + length - 5, ".onnx") == 0) {
+            nx_buffer_printf(out, "%s%.*s", out->size > 0 ? ", " : "", (int)length - 5,
+                             entry->d_name);
+        }
+    }
+    closedir(dir);
+}
+
+nx_status nx_setup_model_path(const nx_config *config, char **out, nx_error *err)
+{
+    const char *model = nx_config_string(config, NX_CONFIG_MODEL);
+    size_t length = strlen(model);
+    *out = NULL;
+    if (strchr(model, '/') != NULL || (length > 5 && strcmp(model + length - 5, ".onnx") == 0)) {
+        *out = strdup(model);
+        return *out != NULL ? NX_OK : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
+    }
+    char *data_dir = nx_setup_data_dir(config);
+    if (data_dir == NULL || asprintf(out, "%s/models/%s.onnx", data_dir, model) < 0) {
+        free(data_dir);
+        *out = NULL;
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
+    }
+    nx_status status = NX_OK;
+    if (access(*out, R_OK) != 0) {
+        nx_buffer there = NX_BUFFER_INIT;
+        list_models(data_dir, &there);
+        status = nx_error_set(
+            err, NX_ERR_NOT_FOUND,
+            "there is no model '%s' in %s/models (there: %.200s). 'make run' fetches yolov8n; or "
+            "give the path of an .onnx file with --model",
+            model, data_dir, there.size > 0 ? nx_buffer_cstr(&there) : "none");
+        nx_buffer_free(&there);
+        free(*out);
+        *out = NULL;
+    }
+    free(data_dir);
+    return status;
+}
+
+nx_status nx_setup_runtime(const nx_config *config, nx_runtime **out, nx_error *err)
+{
+    char *data_dir = nx_setup_data_dir(config);
+    nx_status status =
+        nx_runtime_open(nx_config_string(config, NX_CONFIG_ORT_LIBRARY), data_dir, out, err);
+    free(data_dir);
+    return status;
+}
+
+uint32_t nx_setup_workers(const nx_config *config)
+{
+    int64_t workers = nx_config_int(config, NX_CONFIG_INFERENCE_WORKERS);
+    if (workers == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        int64_t threads = nx_config_int(config, NX_CONFIG_INFERENCE_NUM_THREADS);
+        workers = cores > threads ? cores / threads : 1;
+    }
+    return (uint32_t)workers;
+}
+
+nx_status nx_setup_open(const nx_config *config, const nx_engine_options *hooks, nx_setup *out,
+                        nx_error *err)
+{
+    *out = (nx_setup){0};
+    char *path = NULL;
+    nx_status status = nx_setup_model_path(config, &path, err);
+    if (status == NX_OK) {
+        status = nx_setup_runtime(config, &out->runtime, err);
+    }
+    if (status == NX_OK) {
+        const nx_model_options options = {
+            .intra_op_threads = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_NUM_THREADS),
+        };
+        status = nx_model_open(out->runtime, path, &options, &out->model, err);
+    }
+    if (status == NX_OK) {
+        const nx_engine_options options = {
+            .workers = nx_setup_workers(config),
+            .queue_size = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_QUEUE_SIZE),
+            .runtime = out->runtime,
+            .on_run = hooks != NULL ? hooks->on_run : NULL,
+            .user = hooks != NULL ? hooks->user : NULL,
+        };
+        status = nx_engine_new(&options, &out->engine, err);
+    }
+    free(path);
+    if (status != NX_OK) {
+        nx_setup_close(out);
+    }
+    return status;
+}
+
+void nx_setup_close(nx_setup *setup)
+{
+    nx_engine_free(setup->engine);
+    nx_model_free(setup->model);
+    nx_runtime_free(setup->runtime);
+    *setup = (nx_setup){0};
+}
+
+nx_postprocess_options nx_setup_postprocess(const nx_config *config)
+{
+    nx_postprocess_options options = nx_postprocess_defaults();
+    options.confidence = (float)nx_config_number(config, NX_CONFIG_CONFIDENCE);
+    options.iou = (float)nx_config_number(config, NX_CONFIG_IOU);
+    options.max_detections = (int32_t)nx_config_int(config, NX_CONFIG_MAX_DETECTIONS);
+    return options;
+}

@@ -1,0 +1,37 @@
+/* What several commands set up alike: data folder, runtime, model, engine. */
+#ifndef NX_CLI_SETUP_H
+#define NX_CLI_SETUP_H
+
+#include "base/config.h"
+#include "engine/engine.h"
+#include "vision/postprocess.h"
+
+/* Everything that inference needs; plain owner, freed by nx_setup_close. */
+typedef struct nx_setup {
+    nx_runtime *runtime;
+    nx_model *model;
+    nx_engine *engine;
+} nx_setup;
+
+/* The data folder by the configuration, XDG_DATA_HOME or HOME; the caller frees it. */
+char *nx_setup_data_dir(const nx_config *config);
+
+/* Path of the configured model: a path as it is, a name looked up in the data folder; the caller
+ * frees it. Errors: NX_ERR_NOT_FOUND with the models that are there. */
+nx_status nx_setup_model_path(const nx_config *config, char **out, nx_error *err);
+
+/* Loads ONNX Runtime by the configuration. */
+nx_status nx_setup_runtime(const nx_config *config, nx_runtime **out, nx_error *err);
+
+/* Runtime, model and engine. hooks (may be NULL) supplies on_run and its user pointer. */
+nx_status nx_setup_open(const nx_config *config, const nx_engine_options *hooks, nx_setup *out,
+                        nx_error *err);
+void nx_setup_close(nx_setup *setup);
+
+/* Thresholds by the configuration. */
+nx_postprocess_options nx_setup_postprocess(const nx_config *config);
+
+/* How many inference workers the configuration means on this machine. */
+uint32_t nx_setup_workers(const nx_config *config);
+
+#endif
