@@ -23,9 +23,12 @@ nx_status nx_setup_model_path(const nx_config *config, char **out, nx_error *err
 /* Loads ONNX Runtime by the configuration. */
 nx_status nx_setup_runtime(const nx_config *config, nx_runtime **out, nx_error *err);
 
-/* Runtime, model and engine. hooks (may be NULL) supplies on_run and its user pointer. */
-nx_status nx_setup_open(const nx_config *config, const nx_engine_options *hooks, nx_setup *out,
-                        nx_error *err);
+/* Runtime and model. On failure everything is closed again. */
+nx_status nx_setup_open(const nx_config *config, nx_setup *out, nx_error *err);
+
+/* Then the engine. hooks (may be NULL) supplies on_run and its user pointer. */
+nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,
+                                nx_setup *setup, nx_error *err);
 void nx_setup_close(nx_setup *setup);
 
 /* Thresholds by the configuration. */
