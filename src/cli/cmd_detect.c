@@ -347,7 +347,10 @@ static int run(const nx_cli_args *args)
     nx_status status = nx_inputs_expand(args->operands, args->operand_count,
                                         nx_cli_value(args, "recursive") != NULL, &inputs, &err);
     if (status == NX_OK) {
-        status = nx_setup_open(args->config, NULL, &setup, &err);
+        status = nx_setup_open(args->config, &setup, &err);
+    }
+    if (status == NX_OK) {
+        status = nx_setup_start_engine(args->config, NULL, &setup, &err);
     }
     if (status == NX_OK) {
         status = open_output(&state, &err);

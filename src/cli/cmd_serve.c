@@ -96,10 +96,15 @@ static int run(const nx_cli_args *args)
     /* blocked before any thread starts, so that only sigwait above takes them */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_file_limit();
-    nx_status status = nx_service_metrics_new(&metrics, &err);
+    nx_status status = nx_setup_open(args->config, &setup, &err);
+    if (status == NX_OK) {
+        status =
+            nx_service_metrics_new(nx_model_get_spec(setup.model)->name, "CPUExecutionProvider",
+                                   nx_runtime_version(setup.runtime), &metrics, &err);
+    }
     if (status == NX_OK) {
         const nx_engine_options hooks = {.on_run = nx_service_metrics_on_run, .user = metrics};
-        status = nx_setup_open(args->config, &hooks, &setup, &err);
+        status = nx_setup_start_engine(args->config, &hooks, &setup, &err);
     }
     if (status == NX_OK) {
         status = serve(args, &setup, metrics, &signals, &err);

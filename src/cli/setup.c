@@ -99,8 +99,7 @@ uint32_t nx_setup_workers(const nx_config *config)
     return (uint32_t)workers;
 }
 
-nx_status nx_setup_open(const nx_config *config, const nx_engine_options *hooks, nx_setup *out,
-                        nx_error *err)
+nx_status nx_setup_open(const nx_config *config, nx_setup *out, nx_error *err)
 {
     *out = (nx_setup){0};
     char *path = NULL;
@@ -114,21 +113,24 @@ nx_status nx_setup_open(const nx_config *config, const nx_engine_options *hooks,
         };
         status = nx_model_open(out->runtime, path, &options, &out->model, err);
     }
-    if (status == NX_OK) {
-        const nx_engine_options options = {
-            .workers = nx_setup_workers(config),
-            .queue_size = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_QUEUE_SIZE),
-            .runtime = out->runtime,
-            .on_run = hooks != NULL ? hooks->on_run : NULL,
-            .user = hooks != NULL ? hooks->user : NULL,
-        };
-        status = nx_engine_new(&options, &out->engine, err);
-    }
     free(path);
     if (status != NX_OK) {
         nx_setup_close(out);
     }
     return status;
+}
+
+nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,
+                                nx_setup *setup, nx_error *err)
+{
+    const nx_engine_options options = {
+        .workers = nx_setup_workers(config),
+        .queue_size = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_QUEUE_SIZE),
+        .runtime = setup->runtime,
+        .on_run = hooks != NULL ? hooks->on_run : NULL,
+        .user = hooks != NULL ? hooks->user : NULL,
+    };
+    return nx_engine_new(&options, &setup->engine, err);
 }
 
 void nx_setup_close(nx_setup *setup)
