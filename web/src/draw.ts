@@ -3,12 +3,11 @@
 
 import type { Detection } from './api.ts';
 import { classColor } from './color.ts';
-import { percent } from './format.ts';
 
 const fontSize = 12;
 const tabHeight = 18;
 const tabPadding = 5;
-const ink = '#101314'; // readable on every class colour
+const ink = '#101314'; // readable on every class colour, which are light
 
 export interface Scene {
   detections: readonly Detection[];
@@ -44,7 +43,7 @@ function drawBox(context: CanvasRenderingContext2D, scene: Scene, detection: Det
 }
 
 function drawLabel(context: CanvasRenderingContext2D, scene: Scene, detection: Detection): void {
-  const text = `${detection.class_name} ${percent(detection.confidence)}`;
+  const text = `${detection.class_name} ${detection.confidence.toFixed(2)}`;
   const width = Math.ceil(context.measureText(text).width) + 2 * tabPadding;
   // Above the box where there is room, inside it at the top edge, and never over the right edge.
   const left = Math.max(0, Math.min(detection.box.x1 * scene.scale - 1, scene.width - width));

@@ -1,7 +1,5 @@
 // Numbers in words.
 
-export const percent = (value: number): string => `${(value * 100).toFixed(1)} %`;
-
 export function milliseconds(value: number): string {
   if (value >= 1000) {
     return `${(value / 1000).toFixed(2)} s`;

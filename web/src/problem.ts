@@ -23,5 +23,6 @@ export function setUpProblem(store: AppStore, retry: () => void): void {
     byId('problem-advice').textContent = advice ?? '';
     byId('problem-request').textContent = requestId ? `Request ${requestId}` : '';
     byId('retry').hidden = !worthRetrying.has(status);
+    byId('problem').scrollIntoView({ block: 'nearest' }); // on a phone it lies below the picture
   });
 }

@@ -3,7 +3,6 @@
 import type { Detection } from './api.ts';
 import { classColor } from './color.ts';
 import { byId, create, setProperty } from './dom.ts';
-import { percent } from './format.ts';
 import {
   countClasses,
   countsInWords,
@@ -71,8 +70,8 @@ function tableRow(detection: Detection): HTMLTableRowElement {
   const { x1, y1, x2, y2 } = detection.box;
   const box = [x1, y1, x2, y2].map((value) => Math.round(value)).join(', ');
   const meter = create('span', { className: 'meter' });
-  setProperty(meter, '--filled', percent(detection.confidence).replace(' ', ''));
-  const confidence = create('span', { className: 'number' }, percent(detection.confidence));
+  setProperty(meter, '--filled', `${detection.confidence * 100}%`);
+  const confidence = create('span', { className: 'number' }, detection.confidence.toFixed(3));
   return create(
     'tr',
     { tabIndex: -1 },
