@@ -144,5 +144,9 @@ export async function annotatedPicture(file: Blob, options: Options): Promise<Bl
 /** Answers for 200 and 503 alike: both say how the server is. */
 export async function readiness(): Promise<Readiness> {
   const response = await fetch('/health/ready', { cache: 'no-store' });
-  return (await response.json()) as Readiness;
+  const body = (await response.json()) as Partial<Readiness> | null;
+  if (!body?.status || !body.version) {
+    throw new ApiError(unreachable); // some other server's answer, a proxy's perhaps
+  }
+  return body as Readiness;
 }

@@ -5,7 +5,11 @@ import { byId } from './dom.ts';
 
 const everyMs = 10_000;
 
-const words = { ready: 'Ready', starting: 'Starting', draining: 'Stopping' } as const;
+const words: Record<string, string> = {
+  ready: 'Ready',
+  starting: 'Starting',
+  draining: 'Stopping',
+};
 
 function facts({ version, model, execution_provider, runtime, workers, queue }: Readiness): string {
   const input = model && `${model.input_width}×${model.input_height}${model.dynamic ? ' dynamic' : ''}`;
@@ -29,7 +33,7 @@ async function refresh(): Promise<void> {
   try {
     const ready = await readiness();
     const model = ready.model ? ` · ${ready.model.name}` : '';
-    show(ready.status, `${words[ready.status]}${model}`);
+    show(ready.status, `${words[ready.status] ?? ready.status}${model}`);
     byId('server-facts').textContent = facts(ready);
   } catch {
     show('unreachable', 'No answer from the server');

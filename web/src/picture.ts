@@ -41,7 +41,8 @@ export function setUpPicture(store: AppStore): void {
     depth = Math.max(0, depth + change);
     stage.classList.toggle('dragging', depth > 0);
   };
-  document.addEventListener('dragenter', () => over(1));
+  const hasFiles = (event: DragEvent): boolean => !!event.dataTransfer?.types.includes('Files');
+  document.addEventListener('dragenter', (event) => over(hasFiles(event) ? 1 : 0));
   document.addEventListener('dragleave', () => over(-1));
   document.addEventListener('dragover', (event) => event.preventDefault());
   document.addEventListener('drop', (event) => {
