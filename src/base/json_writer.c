@@ -1,5 +1,7 @@
 #include "base/json_writer.h"
 
+#include "base/utf8.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -53,26 +55,6 @@ void nx_json_key(nx_json *json, const char *key)
     json->need_comma = false;
 }
 
-/* Length of the valid UTF-8 sequence at text (RFC 3629: no overlongs, no surrogates), or 0. */
-static size_t utf8_sequence(const unsigned char *text, size_t size)
-{
-    unsigned char first = text[0];
-    size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-    if (first < 0xC2 || first > 0xF4 || size < length) {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    if ((first == 0xE0 && text[1] < 0xA0) || (first == 0xED && text[1] > 0x9F) ||
-        (first == 0xF0 && text[1] < 0x90) || (first == 0xF4 && text[1] > 0x8F)) {
-        return 0;
-    }
-    return length;
-}
-
 static void append_escaped(nx_buffer *out, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
@@ -113,7 +95,7 @@ void nx_json_string_n(nx_json *json, const char *text, size_t size)
             i++;
             continue;
         }
-        size_t sequence = c >= 0x80 ? utf8_sequence(bytes + i, size - i) : 0;
+        size_t sequence = c >= 0x80 ? nx_utf8_sequence(bytes + i, size - i) : 0;
         if (sequence > 0) {
             i += sequence;
             continue;
