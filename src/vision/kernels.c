@@ -1,35 +1,66 @@
 /* Compiled several times with another NX_KERNELS_SYMBOL and -march; see kernels.h. */
 #include "vision/kernels.h"
 
+#include <string.h>
+
 extern const nx_kernels_set NX_KERNELS_SYMBOL;
 
-static void blend_rows(const uint8_t *restrict a, const uint8_t *restrict b, float weight,
-                       float *restrict out, size_t count)
+/* Four floats in one register: the three channels of a pixel and one that is not used. */
+typedef float pixel __attribute__((vector_size(16)));
+
+/* Rounds to the nearest whole number, halves up; for 0 <= value < 2^31. */
+static inline float round_up_half(float value)
 {
-    if (weight == 0.0F || a == b) {
-        for (size_t i = 0; i < count; i++) {
-            out[i] = (float)a[i];
-        }
-        return;
-    }
+    return (float)(int32_t)(value + 0.5F);
+}
+
+static void widen(const uint8_t *restrict bytes, float *restrict out, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
-        float first = (float)a[i];
-        out[i] = first + weight * ((float)b[i] - first);
+        out[i] = (float)bytes[i];
     }
 }
 
-static void sample_row(const float *restrict row, const int32_t *restrict offsets,
-                       const float *restrict weights, int32_t step, float scale,
-                       float *restrict plane0, float *restrict plane1, float *restrict plane2,
+static void filter_row(const float *restrict row, const int32_t *restrict first,
+                       const float *restrict weights, int32_t taps, float *const planes[3],
                        size_t count)
 {
+    float *restrict plane0 = planes[0];
+    float *restrict plane1 = planes[1];
+    float *restrict plane2 = planes[2];
     for (size_t x = 0; x < count; x++) {
-        const float *left = row + offsets[x];
-        const float *right = left + step;
-        float weight = weights[x];
-        plane0[x] = scale * (left[0] + weight * (right[0] - left[0]));
-        plane1[x] = scale * (left[1] + weight * (right[1] - left[1]));
-        plane2[x] = scale * (left[2] + weight * (right[2] - left[2]));
+        const float *from = row + (size_t)first[x] * 3;
+        pixel sum = {0, 0, 0, 0};
+        for (int32_t t = 0; t < taps; t++) {
+            pixel value;
+            memcpy(&value, from + (size_t)t * 3, sizeof value);
+            sum += value * weights[x * (size_t)taps + (size_t)t];
+        }
+        plane0[x] = round_up_half(sum[0]);
+        plane1[x] = round_up_half(sum[1]);
+        plane2[x] = round_up_half(sum[2]);
+    }
+}
+
+/* Columns that are summed before the next: their sums stay in registers or the L1 cache. */
+#define COLUMNS 64
+
+static void combine_rows(const float *const *rows, const float *weights, int32_t taps, float scale,
+                         float *restrict out, size_t count)
+{
+    for (size_t start = 0; start < count; start += COLUMNS) {
+        float sums[COLUMNS] = {0};
+        size_t width = count - start < COLUMNS ? count - start : COLUMNS;
+        for (int32_t t = 0; t < taps; t++) {
+            const float *row = rows[t] + start;
+            float weight = weights[t];
+            for (size_t i = 0; i < width; i++) {
+                sums[i] += weight * row[i];
+            }
+        }
+        for (size_t i = 0; i < width; i++) {
+            out[start + i] = scale * round_up_half(sums[i]);
+        }
     }
 }
 
@@ -52,7 +83,8 @@ static void max_over_rows(const float *restrict rows, size_t row_count, size_t s
 }
 
 const nx_kernels_set NX_KERNELS_SYMBOL = {
-    .blend_rows = blend_rows,
-    .sample_row = sample_row,
+    .widen = widen,
+    .filter_row = filter_row,
+    .combine_rows = combine_rows,
     .max_over_rows = max_over_rows,
 };

@@ -10,13 +10,20 @@
 #include <stdint.h>
 
 typedef struct nx_kernels_set {
-    /* out[i] = a[i] + weight * (b[i] - a[i]); out has `count` floats */
-    void (*blend_rows)(const uint8_t *a, const uint8_t *b, float weight, float *out, size_t count);
+    /* out[i] = bytes[i] */
+    void (*widen)(const uint8_t *bytes, float *out, size_t count);
 
-    /* plane c of pixel x = scale * lerp(row[offsets[x] + c], row[offsets[x] + step + c],
-     * weights[x]), for three interleaved channels. step is 3, or 0 for a row of one pixel. */
-    void (*sample_row)(const float *row, const int32_t *offsets, const float *weights, int32_t step,
-                       float scale, float *plane0, float *plane1, float *plane2, size_t count);
+    /*
+     * One row through a filter along x: pixel x of the planes is the rounded sum over t < taps of
+     * weights[x * taps + t] * row[3 * (first[x] + t) + channel]. row holds three interleaved
+     * channels and is readable 4 floats past the last pixel that any first[x] + taps - 1 names.
+     */
+    void (*filter_row)(const float *row, const int32_t *first, const float *weights, int32_t taps,
+                       float *const planes[3], size_t count);
+
+    /* out[i] = scale * round(sum over t < taps of weights[t] * rows[t][i]) */
+    void (*combine_rows)(const float *const *rows, const float *weights, int32_t taps, float scale,
+                         float *out, size_t count);
 
     /* best[i] and which[i]: the largest of rows[r * stride + i] over r < row_count, and its r. */
     void (*max_over_rows)(const float *rows, size_t row_count, size_t stride, float *best,
@@ -26,7 +33,7 @@ typedef struct nx_kernels_set {
 /* Thread-safe; constant for the life of the process. */
 const nx_kernels_set *nx_kernels(void);
 
-/* Name of the chosen set ("x86-64-v4", "x86-64-v3", "generic"), for `nexus check`. */
+/* Name of the chosen set, for `nexus check`. */
 const char *nx_kernels_name(void);
 
 #endif

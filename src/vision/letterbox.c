@@ -51,28 +51,6 @@ void nx_letterbox_dynamic_size(uint32_t source_width, uint32_t source_height, ui
     *out_height = round_up(clamp_side(source_height * scale, size), stride);
 }
 
-/* For each output position the left source pixel and the weight of its right neighbour; positions
- * before the first and after the last centre take the edge pixel. */
-static void source_position(uint32_t position, uint32_t out_size, uint32_t in_size, uint32_t *index,
-                            float *weight)
-{
-    double at = (position + 0.5) * in_size / out_size - 0.5;
-    if (at <= 0) {
-        *index = 0;
-        *weight = 0;
-    } else if (at >= in_size - 1) {
-        *index = in_size - 1;
-        *weight = 0;
-    } else {
-        *index = (uint32_t)at;
-        *weight = (float)(at - *index);
-    }
-    if (in_size > 1 && *index == in_size - 1) { /* keep index + 1 inside */
-        *index = in_size - 2;
-        *weight = 1;
-    }
-}
-
 static void fill(float *from, size_t count, float value)
 {
     for (size_t i = 0; i < count; i++) {
@@ -94,51 +72,159 @@ static void fill_padding(const nx_letterbox *box, float *plane, float value)
     fill(plane + below * width, width * (box->input_height - below), value);
 }
 
-/* One allocation for the three arrays that a call needs. */
-typedef struct scratch {
-    float *row;
-    float *weights;
-    int32_t *offsets;
-    void *memory;
-} scratch;
+/*
+ * A triangle filter along one axis, as wide as the reduction, so that a picture scaled down is
+ * averaged and not sampled ("antialiased bilinear"; the same coefficients and rounding to bytes as
+ * Pillow's BILINEAR, with which the reference detections were made). When scaling up it is plain
+ * bilinear interpolation.
+ */
+typedef struct filter {
+    int32_t taps;   /* weights for each output position */
+    int32_t *first; /* first source position of each output position */
+    float *weights; /* out_size x taps; zero beyond the filter's end */
+} filter;
 
-static nx_status scratch_new(const nx_letterbox *box, const nx_image *image, scratch *out,
-                             nx_error *err)
+static void free_filter(filter *f)
 {
-    size_t row_floats = (size_t)image->width * 3;
-    size_t columns = box->width;
-    float *memory = malloc((row_floats + 2 * columns) * sizeof *memory);
-    if (memory == NULL) {
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to scale a picture of %ux%u pixels",
-                            image->width, image->height);
+    free(f->first);
+    free(f->weights);
+}
+
+/* Weights of one output position, normalised; those outside the source are left out. */
+static void fill_weights(filter *f, uint32_t position, double ratio, uint32_t in_size)
+{
+    double reach = ratio > 1 ? ratio : 1;
+    double centre = (position + 0.5) * ratio;
+    double low = centre - reach + 0.5;
+    double high = centre + reach + 0.5;
+    int64_t first = low > 0 ? (int64_t)low : 0;
+    int64_t end = high < in_size ? (int64_t)high : in_size;
+    float *weights = f->weights + (size_t)position * (size_t)f->taps;
+    double sum = 0;
+    for (int64_t i = first; i < end; i++) {
+        double weight = 1 - fabs(((double)i + 0.5 - centre) / reach);
+        sum += weight > 0 ? weight : 0;
     }
-    _Static_assert(sizeof(int32_t) == sizeof(float), "one array serves both");
-    *out = (scratch){
-        .row = memory,
-        .weights = memory + row_floats,
-        .offsets = (int32_t *)(memory + row_floats + columns),
-        .memory = memory,
-    };
-    for (uint32_t x = 0; x < box->width; x++) {
-        uint32_t index = 0;
-        source_position(x, box->width, image->width, &index, &out->weights[x]);
-        out->offsets[x] = (int32_t)index * 3;
+    for (int64_t i = first; i < end && i - first < f->taps; i++) {
+        double weight = 1 - fabs(((double)i + 0.5 - centre) / reach);
+        weights[i - first] = weight > 0 ? (float)(weight / sum) : 0;
     }
-    return NX_OK;
+    f->first[position] = (int32_t)first;
+}
+
+static bool make_filter(uint32_t in_size, uint32_t out_size, filter *out)
+{
+    double ratio = (double)in_size / out_size;
+    double reach = ratio > 1 ? ratio : 1;
+    *out = (filter){.taps = (int32_t)ceil(reach) * 2 + 1};
+    if (in_size == out_size) {
+        out->taps = 1; /* the weights of the neighbours are zero */
+    }
+    out->first = malloc(out_size * sizeof *out->first);
+    out->weights = calloc((size_t)out_size * (size_t)out->taps, sizeof *out->weights);
+    if (out->first == NULL || out->weights == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < out_size; i++) {
+        if (in_size == out_size) {
+            out->first[i] = (int32_t)i;
+            out->weights[i] = 1;
+        } else {
+            fill_weights(out, i, ratio, in_size);
+        }
+    }
+    return true;
+}
+
+/* The state of one call: both filters, and a ring of source rows that went through the x filter. */
+typedef struct resampler {
+    const nx_image *image;
+    const nx_kernels_set *kernels;
+    filter x, y;
+    float *wide;       /* one source row as floats, with slack for filter_row */
+    float *ring;       /* y.taps rows of three planes of `width` floats */
+    size_t plane_size; /* floats from plane to plane in a ring row */
+    int64_t filtered;  /* source rows below this one have been through the x filter */
+} resampler;
+
+static void resampler_free(resampler *r)
+{
+    free_filter(&r->x);
+    free_filter(&r->y);
+    free(r->wide);
+    free(r->ring);
+}
+
+static bool resampler_new(const nx_letterbox *box, const nx_image *image, resampler *out)
+{
+    *out = (resampler){
+        .image = image, .kernels = nx_kernels(), .plane_size = box->width, .filtered = 0};
+    bool ok = make_filter(image->width, box->width, &out->x);
+    ok = make_filter(image->height, box->height, &out->y) && ok;
+    if (ok) {
+        size_t wide = ((size_t)image->width + (size_t)out->x.taps) * 3 + 4;
+        out->wide = calloc(wide, sizeof *out->wide);
+        out->ring = calloc((size_t)out->y.taps * 3 * out->plane_size, sizeof *out->ring);
+    }
+    return ok && out->wide != NULL && out->ring != NULL;
+}
+
+static float *ring_plane(const resampler *r, int64_t source_row, int channel)
+{
+    size_t slot = (size_t)(source_row % r->y.taps);
+    return r->ring + (slot * 3 + (size_t)channel) * r->plane_size;
+}
+
+/* Brings the source rows below `end` through the x filter; older ones leave the ring. */
+static void filter_rows_until(resampler *r, int64_t end)
+{
+    const nx_image *image = r->image;
+    for (; r->filtered < end; r->filtered++) {
+        float *const planes[3] = {
+            ring_plane(r, r->filtered, 0),
+            ring_plane(r, r->filtered, 1),
+            ring_plane(r, r->filtered, 2),
+        };
+        r->kernels->widen(image->pixels + (size_t)r->filtered * image->stride, r->wide,
+                          (size_t)image->width * 3);
+        r->kernels->filter_row(r->wide, r->x.first, r->x.weights, r->x.taps, planes, r->plane_size);
+    }
+}
+
+/* One output row of every plane. planes are in the order of the picture's channels. */
+static void resample_row(resampler *r, uint32_t y, float unit, float *const planes[3],
+                         const float **rows)
+{
+    int64_t first = r->y.first[y];
+    int64_t end = first + r->y.taps;
+    int64_t height = r->image->height;
+    filter_rows_until(r, end < height ? end : height);
+    for (int c = 0; c < 3; c++) {
+        for (int64_t t = 0; t < r->y.taps; t++) { /* beyond the last row the weight is zero */
+            int64_t row = first + t < height ? first + t : height - 1;
+            rows[t] = ring_plane(r, row, c);
+        }
+        r->kernels->combine_rows(rows, r->y.weights + (size_t)y * (size_t)r->y.taps, r->y.taps,
+                                 unit, planes[c], r->plane_size);
+    }
 }
 
 nx_status nx_letterbox_apply(const nx_letterbox *box, const nx_image *image, nx_pixel_layout layout,
                              float *tensor, nx_error *err)
 {
-    const nx_kernels_set *kernels = nx_kernels();
-    scratch work = {0};
-    nx_status status = scratch_new(box, image, &work, err);
-    if (status != NX_OK) {
-        return status;
+    resampler r;
+    nx_status status = NX_OK;
+    const float **rows = NULL;
+    if (resampler_new(box, image, &r)) {
+        rows = calloc((size_t)r.y.taps, sizeof *rows);
+    }
+    if (rows == NULL) {
+        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to scale a picture of %ux%u pixels",
+                              image->width, image->height);
+        goto done;
     }
     float unit = layout == NX_PIXELS_RGB_UNIT ? 1.0F / 255.0F : 1.0F;
     size_t plane = (size_t)box->input_width * box->input_height;
-    /* the planes in the order of the picture's channels: R, G, B */
     float *planes[3] = {tensor, tensor + plane, tensor + 2 * plane};
     if (layout == NX_PIXELS_BGR_BYTE) {
         planes[0] = tensor + 2 * plane;
@@ -147,18 +233,14 @@ nx_status nx_letterbox_apply(const nx_letterbox *box, const nx_image *image, nx_
     for (int c = 0; c < 3; c++) {
         fill_padding(box, planes[c], NX_LETTERBOX_FILL * unit);
     }
-    int32_t step = image->width > 1 ? 3 : 0;
     for (uint32_t y = 0; y < box->height; y++) {
-        uint32_t index = 0;
-        float weight = 0;
-        source_position(y, box->height, image->height, &index, &weight);
-        const uint8_t *upper = image->pixels + index * image->stride;
-        const uint8_t *lower = image->height > 1 ? upper + image->stride : upper;
-        kernels->blend_rows(upper, lower, weight, work.row, (size_t)image->width * 3);
         size_t at = ((size_t)box->top + y) * box->input_width + box->left;
-        kernels->sample_row(work.row, work.offsets, work.weights, step, unit, planes[0] + at,
-                            planes[1] + at, planes[2] + at, box->width);
+        float *const row[3] = {planes[0] + at, planes[1] + at, planes[2] + at};
+        resample_row(&r, y, unit, row, rows);
     }
-    free(work.memory);
-    return NX_OK;
+
+done:
+    free(rows);
+    resampler_free(&r);
+    return status;
 }
