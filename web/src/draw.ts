@@ -58,24 +58,33 @@ function drawLabel(context: CanvasRenderingContext2D, scene: Scene, detection: D
   context.fillText(text, left + tabPadding, top + tabHeight / 2 + 0.5);
 }
 
+/** Labels come after the boxes, which would run through them. */
+function drawAll(
+  context: CanvasRenderingContext2D,
+  scene: Scene,
+  detections: readonly Detection[],
+  alpha: number,
+): void {
+  context.globalAlpha = alpha;
+  for (const detection of detections) {
+    drawBox(context, scene, detection);
+  }
+  for (const detection of detections) {
+    drawLabel(context, scene, detection);
+  }
+  context.globalAlpha = 1;
+}
+
 export function drawScene(context: CanvasRenderingContext2D, scene: Scene): void {
   context.clearRect(0, 0, scene.width, scene.height);
   context.font = `600 ${fontSize}px system-ui, sans-serif`;
   context.textBaseline = 'middle';
   // Weakest first, so that the strongest lie on top; the marked one above all.
   const ordered = [...scene.detections].reverse();
-  if (scene.marked && ordered.includes(scene.marked)) {
-    ordered.push(...ordered.splice(ordered.indexOf(scene.marked), 1));
-    context.globalAlpha = 0.35;
-  }
-  for (const detection of ordered) {
-    if (detection === scene.marked) {
-      context.globalAlpha = 1;
-    }
-    drawBox(context, scene, detection);
-    drawLabel(context, scene, detection);
-  }
-  context.globalAlpha = 1;
+  const marked = ordered.filter((detection) => detection === scene.marked);
+  const others = ordered.filter((detection) => detection !== scene.marked);
+  drawAll(context, scene, others, marked.length > 0 ? 0.35 : 1);
+  drawAll(context, scene, marked, 1);
 }
 
 /** The smallest box around a point (pixels of the picture): what a pointer there means. */

@@ -36,7 +36,7 @@ export function setUpView(store: AppStore): void {
   });
   image.addEventListener('error', () => {
     frame.classList.add('unreadable');
-    resize(4, 3);
+    resize(640, 360);
   });
 
   store.watch(['picture'], ({ picture }) => {
