@@ -28,9 +28,11 @@ typedef struct nx_http_route {
     const char *const *types; /* media types of the body, "image/" standing for all of them; ends
                                  with NULL. NULL: any. Others are 415. */
     const char *types_text;   /* the same for people, in the 415's advice */
-    uint32_t max_files;       /* of a form; one more is 413 */
-    bool always;              /* answered even above limit_concurrency: health, metrics */
-    bool per_client;          /* counts towards limit_per_client */
+    uint32_t max_files;       /* of a form; what one more is answered with stands below */
+    int too_many_files_status;
+    const char *too_many_files_advice;
+    bool always;     /* answered even above limit_concurrency: health, metrics */
+    bool per_client; /* counts towards limit_per_client */
 } nx_http_route;
 
 /* A finished request, for metrics and logs. */

@@ -1,0 +1,101 @@
+#include "http/internal.h"
+
+#include <string.h>
+#include <strings.h>
+
+static bool type_is_listed(const nx_http_request *request, const char *const *types)
+{
+    const char *value = nx_http_header(request, "Content-Type");
+    for (; value != NULL && *types != NULL; types++) {
+        size_t size = strlen(*types);
+        bool family = (*types)[size - 1] == '/';
+        if (family ? strncasecmp(value, *types, size) == 0
+                   : nx_http_content_type_is(request, *types)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static nx_problem too_large(const nx_http_request *request)
+{
+    return nx_problem_make(413, "Send less at once, or raise the server's limit on bodies.",
+                           "the body is larger than the %llu bytes that are allowed",
+                           (unsigned long long)request->route->max_body);
+}
+
+/* What can be said from the header alone. */
+bool nx_http_body_begin(nx_http_request *request, nx_problem *problem)
+{
+    const nx_http_route *route = request->route;
+    if (!request->framing.has_body) {
+        if (route->max_body > 0) {
+            *problem = nx_problem_make(400, route->types_text, "the request has no body");
+            return false;
+        }
+        return true;
+    }
+    if (route->max_body == 0) {
+        *problem = nx_problem_make(400, "Leave the body out.", "%s %s takes no body",
+                                   request->method, route->pattern);
+        return false;
+    }
+    if (request->framing.length > route->max_body) {
+        *problem = too_large(request);
+        return false;
+    }
+    if (route->types != NULL && !type_is_listed(request, route->types)) {
+        const char *type = nx_http_header(request, "Content-Type");
+        *problem = type != NULL
+                       ? nx_problem_make(415, route->types_text,
+                                         "bodies of type '%.80s' are not read here", type)
+                       : nx_problem_make(415, route->types_text, "the request has no Content-Type");
+        return false;
+    }
+    if (nx_http_content_type_is(request, "multipart/form-data")) {
+        request->form = nx_http_form_new(request->connection, route, problem);
+        return request->form != NULL;
+    }
+    return true;
+}
+
+bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
+                       nx_problem *problem)
+{
+    nx_http_server *server = request->server;
+    if (request->received + size > request->route->max_body) {
+        *problem = too_large(request);
+        return false;
+    }
+    request->received += size;
+    uint64_t before = atomic_fetch_add(&server->in_flight_body, size);
+    if (before + size > server->options.max_inflight_body) {
+        *problem = nx_problem_make(503, "Try again in a moment.",
+                                   "the server has no room for more request bodies now");
+        problem->retry_after_s = 1;
+        return false;
+    }
+    if (request->form != NULL) {
+        return nx_http_form_feed(request->form, bytes, size, problem);
+    }
+    nx_buffer_append(&request->body, bytes, size);
+    if (request->body.failed) {
+        *problem = nx_problem_make(503, "Try again later.", "no memory for the body");
+        return false;
+    }
+    return true;
+}
+
+bool nx_http_body_finish(nx_http_request *request, nx_problem *problem)
+{
+    return request->form == NULL || nx_http_form_finish(request->form, problem);
+}
+
+void nx_http_body_free(nx_http_request *request)
+{
+    atomic_fetch_sub(&request->server->in_flight_body, request->received);
+    request->received = 0;
+    nx_buffer_free(&request->body);
+    nx_http_form_free(request->form);
+    request->form = NULL;
+}

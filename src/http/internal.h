@@ -1,0 +1,132 @@
+/* What the files of this module share. Included by nobody else. */
+#ifndef NX_HTTP_INTERNAL_H
+#define NX_HTTP_INTERNAL_H
+
+#include "http/form.h"
+#include "http/framing.h"
+#include "http/request.h"
+#include "http/server.h"
+#include "http/watch.h"
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#define NX_HTTP_MAX_REPLY_HEADERS 8
+#define NX_HTTP_MAX_ID            64
+
+/* An address, for counting: IPv4 whole (mapped into IPv6), IPv6 by its /64. */
+typedef struct nx_http_client {
+    uint8_t bytes[16];
+} nx_http_client;
+
+/* Who acts next on a request. The first three fields of README.md's table. */
+typedef enum nx_request_state {
+    NX_REQUEST_WORKING,   /* the connection thread, or a handler that keeps the request */
+    NX_REQUEST_SUSPENDED, /* the answerer, who then resumes the connection */
+    NX_REQUEST_ANSWERED,  /* the connection thread, which sends the answer */
+} nx_request_state;
+
+typedef struct nx_http_answer {
+    int status;
+    const char *content_type; /* literal; NULL: no body */
+    nx_buffer body;           /* either this ... */
+    const void *bytes;        /* ... or these, which outlive the server */
+    size_t size;
+    struct {
+        const char *name; /* literal */
+        char *value;      /* owned */
+    } headers[NX_HTTP_MAX_REPLY_HEADERS];
+    size_t header_count;
+} nx_http_answer;
+
+struct nx_http_request {
+    nx_http_server *server;
+    struct MHD_Connection *connection;
+    nx_watch_conn *conn;
+    const nx_http_route *route; /* NULL until one matched */
+    const char *method;
+    const char *path;
+    const char *path_rest;
+    char id[NX_HTTP_MAX_ID + 1];
+    int64_t started_ns;
+    nx_framing framing;
+
+    nx_buffer body;
+    nx_http_form *form;
+    uint64_t received; /* bytes of the body, counted in the server's in_flight_body */
+
+    bool handled;    /* the handler was called */
+    bool in_limits;  /* counts towards limit_concurrency */
+    bool in_clients; /* is in the server's list of per_client requests */
+    nx_http_client client;
+    nx_http_request *next, *previous; /* in that list */
+
+    _Atomic nx_request_state state;
+    nx_http_answer answer;
+    int sent_status; /* 0: nothing was sent; written by one thread at a time, see watch.h on_late */
+
+    void *context;
+    void (*free_context)(void *);
+    void (*cancel)(nx_http_request *, void *);
+    void *cancel_user;
+};
+
+struct nx_http_server {
+    nx_http_server_options options;
+    struct MHD_Daemon *daemon;
+    nx_watch *watch;
+    uint16_t port;
+    uint64_t id_seed;
+    _Atomic uint64_t id_count;
+
+    _Atomic uint32_t requests; /* in flight, all of them */
+    _Atomic uint32_t limited;  /* in flight, those that limit_concurrency counts */
+    _Atomic uint32_t pending;  /* handed to a handler, until its connection cannot be asleep */
+    _Atomic uint64_t in_flight_body; /* bytes */
+    _Atomic bool closing;            /* answers carry Connection: close */
+    _Atomic bool stopping;           /* nx_http_server_stop waits for the counts to fall */
+    _Atomic bool refusing;           /* no handler is called any more */
+
+    pthread_mutex_t lock; /* guards the list; also what stopping waits with */
+    pthread_cond_t quiet; /* a count that stopping waits for has fallen to 0 */
+    nx_http_request *clients;
+};
+
+/* request.c */
+nx_http_request *nx_http_request_new(nx_http_server *server, struct MHD_Connection *connection,
+                                     const char *method, const char *path);
+void nx_http_request_free(nx_http_request *request);
+
+/* limits.c: false fills problem (503 or 429). Releasing what was not taken is harmless. */
+bool nx_http_limits_take(nx_http_request *request, nx_problem *problem);
+void nx_http_limits_release(nx_http_request *request);
+/* Lowers a count, and wakes nx_http_server_stop when it was the last. */
+void nx_http_count_down(nx_http_server *server, _Atomic uint32_t *count);
+
+/* body.c: false fills problem. */
+bool nx_http_body_begin(nx_http_request *request, nx_problem *problem);
+bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
+                       nx_problem *problem);
+bool nx_http_body_finish(nx_http_request *request, nx_problem *problem);
+void nx_http_body_free(nx_http_request *request);
+
+/* respond.c */
+/* Queues the request's answer; connection thread, in libmicrohttpd's callback. */
+enum MHD_Result nx_http_respond(nx_http_request *request);
+/* Writes a problem straight to the socket, for when libmicrohttpd takes no answer (in the middle of
+ * a body). The connection must be closed afterwards. */
+void nx_http_respond_raw(nx_http_request *request, int fd, const nx_problem *problem);
+
+/* dispatch.c: libmicrohttpd's callbacks; cls is the server. */
+enum MHD_Result nx_http_dispatch(void *cls, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *upload_data,
+                                 size_t *upload_data_size, void **request);
+void nx_http_completed(void *cls, struct MHD_Connection *connection, void **request,
+                       enum MHD_RequestTerminationCode code);
+
+/* route.c: the route of the request's method and path; NULL fills problem (404 or 405). */
+const nx_http_route *nx_http_route_find(nx_http_request *request, nx_problem *problem);
+
+#endif

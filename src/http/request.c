@@ -1,0 +1,271 @@
+#include "base/clock.h"
+#include "http/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* --- making -------------------------------------------------------------------------------------
+ */
+
+static bool is_sane_id(const char *id)
+{
+    size_t size = 0;
+    for (; id[size] != '\0'; size++) {
+        char c = id[size];
+        bool allowed = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                       c == '-' || c == '_' || c == '.';
+        if (!allowed || size == NX_HTTP_MAX_ID) {
+            return false;
+        }
+    }
+    return size > 0;
+}
+
+/* Unique in this process and unlikely to meet another's: splitmix64 (Steele, Lea and Flood, 2014)
+ * maps the counter one to one, starting at a random place. */
+static uint64_t new_id(nx_http_server *server)
+{
+    uint64_t count = atomic_fetch_add_explicit(&server->id_count, 1, memory_order_relaxed);
+    uint64_t z = server->id_seed + count * UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+static void set_id(nx_http_request *request)
+{
+    const char *given = nx_http_header(request, "X-Request-Id");
+    if (given != NULL && is_sane_id(given)) {
+        strcpy(request->id, given);
+        return;
+    }
+    static const char digits[] = "0123456789abcdef";
+    uint64_t id = new_id(request->server);
+    for (int i = 0; i < 16; i++) {
+        request->id[i] = digits[id >> (60 - 4 * i) & 15];
+    }
+    request->id[16] = '\0';
+}
+
+/* RFC 9112 section 3.2.2: a server must accept the absolute form of a target. */
+static const char *strip_authority(const char *path)
+{
+    if (strncasecmp(path, "http://", 7) != 0) {
+        return path;
+    }
+    const char *slash = strchr(path + 7, '/');
+    return slash != NULL ? slash : "/";
+}
+
+nx_http_request *nx_http_request_new(nx_http_server *server, struct MHD_Connection *connection,
+                                     const char *method, const char *path)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (info == NULL || info->socket_context == NULL) {
+        return NULL; /* memory was short when the connection was accepted */
+    }
+    nx_http_request *request = calloc(1, sizeof *request);
+    if (request == NULL) {
+        return NULL;
+    }
+    request->server = server;
+    request->connection = connection;
+    request->conn = info->socket_context;
+    request->method = method;
+    request->path = strip_authority(path);
+    request->path_rest = "";
+    request->started_ns = nx_clock_now_ns();
+    set_id(request);
+    atomic_fetch_add(&server->requests, 1);
+    return request;
+}
+
+void nx_http_request_free(nx_http_request *request)
+{
+    nx_http_server *server = request->server;
+    if (request->free_context != NULL) {
+        request->free_context(request->context);
+    }
+    nx_http_limits_release(request);
+    nx_http_body_free(request);
+    nx_buffer_free(&request->answer.body);
+    for (size_t i = 0; i < request->answer.header_count; i++) {
+        free(request->answer.headers[i].value);
+    }
+    free(request);
+    nx_http_count_down(server, &server->requests);
+}
+
+/* --- reading ------------------------------------------------------------------------------------
+ */
+
+const char *nx_http_method(const nx_http_request *request)
+{
+    return request->method;
+}
+
+const char *nx_http_path(const nx_http_request *request)
+{
+    return request->path;
+}
+
+const char *nx_http_path_rest(const nx_http_request *request)
+{
+    return request->path_rest;
+}
+
+const char *nx_http_request_id(const nx_http_request *request)
+{
+    return request->id;
+}
+
+int64_t nx_http_started_ns(const nx_http_request *request)
+{
+    return request->started_ns;
+}
+
+const char *nx_http_header(const nx_http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+bool nx_http_content_type_is(const nx_http_request *request, const char *type)
+{
+    const char *value = nx_http_header(request, "Content-Type");
+    size_t size = value != NULL ? strcspn(value, "; \t") : 0;
+    return value != NULL && size == strlen(type) && strncasecmp(value, type, size) == 0;
+}
+
+typedef struct query_walk {
+    nx_http_each each;
+    void *user;
+    bool ended;
+} query_walk;
+
+static enum MHD_Result walk_query(void *cls, enum MHD_ValueKind kind, const char *name,
+                                  const char *value)
+{
+    (void)kind;
+    query_walk *walk = cls;
+    walk->ended = !walk->each(name, value, walk->user);
+    return walk->ended ? MHD_NO : MHD_YES;
+}
+
+bool nx_http_each_query(const nx_http_request *request, nx_http_each each, void *user)
+{
+    query_walk walk = {.each = each, .user = user};
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, walk_query, &walk);
+    return !walk.ended;
+}
+
+const void *nx_http_body(const nx_http_request *request, size_t *size)
+{
+    *size = request->body.size;
+    return request->body.data;
+}
+
+const nx_http_part *nx_http_parts(const nx_http_request *request, size_t *count)
+{
+    *count = 0;
+    return request->form != NULL ? nx_http_form_parts(request->form, count) : NULL;
+}
+
+/* --- keeping ------------------------------------------------------------------------------------
+ */
+
+void nx_http_set_context(nx_http_request *request, void *context, void (*free_context)(void *))
+{
+    request->context = context;
+    request->free_context = free_context;
+}
+
+void *nx_http_context(const nx_http_request *request)
+{
+    return request->context;
+}
+
+void nx_http_on_gone(nx_http_request *request, void (*cancel)(nx_http_request *, void *),
+                     void *user)
+{
+    request->cancel = cancel;
+    request->cancel_user = user;
+}
+
+/* --- answering ----------------------------------------------------------------------------------
+ */
+
+void nx_http_add_header(nx_http_request *request, const char *name, const char *value)
+{
+    nx_http_answer *answer = &request->answer;
+    if (answer->header_count < NX_HTTP_MAX_REPLY_HEADERS) {
+        char *copy = strdup(value);
+        if (copy != NULL) {
+            answer->headers[answer->header_count].name = name;
+            answer->headers[answer->header_count].value = copy;
+            answer->header_count++;
+        }
+    }
+}
+
+/* Publishes the answer. When the connection sleeps, it is for us to wake it: from there on the
+ * request may be freed at any moment. */
+static void publish(nx_http_request *request)
+{
+    nx_http_server *server = request->server;
+    struct MHD_Connection *connection = request->connection;
+    if (atomic_exchange(&request->state, NX_REQUEST_ANSWERED) == NX_REQUEST_SUSPENDED) {
+        MHD_resume_connection(connection);
+        nx_http_count_down(server, &server->pending);
+    }
+}
+
+void nx_http_reply(nx_http_request *request, int status, const char *content_type, nx_buffer *body)
+{
+    if (body->failed) {
+        nx_buffer_free(body);
+        nx_problem problem = nx_problem_make(500, "Try again later.", "no memory for the answer");
+        nx_http_reply_problem(request, &problem);
+        return;
+    }
+    request->answer.status = status;
+    request->answer.content_type = content_type;
+    request->answer.body = *body;
+    *body = (nx_buffer)NX_BUFFER_INIT;
+    publish(request);
+}
+
+void nx_http_reply_static(nx_http_request *request, int status, const char *content_type,
+                          const void *bytes, size_t size)
+{
+    request->answer.status = status;
+    request->answer.content_type = content_type;
+    request->answer.bytes = bytes;
+    request->answer.size = size;
+    publish(request);
+}
+
+void nx_http_reply_problem(nx_http_request *request, const nx_problem *problem)
+{
+    nx_buffer body = NX_BUFFER_INIT;
+    nx_json json = nx_json_begin(&body);
+    nx_json_object_begin(&json);
+    nx_problem_json_members(problem, request->path, request->id, &json);
+    nx_json_object_end(&json);
+    if (problem->retry_after_s > 0) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%d", problem->retry_after_s);
+        nx_http_add_header(request, "Retry-After", seconds);
+    }
+    if (problem->allow != NULL) {
+        nx_http_add_header(request, "Allow", problem->allow);
+    }
+    if (body.failed) { /* answer all the same: the status says most of it */
+        nx_buffer_free(&body);
+        nx_http_reply_static(request, problem->status, NULL, NULL, 0);
+        return;
+    }
+    nx_http_reply(request, problem->status, "application/problem+json", &body);
+}

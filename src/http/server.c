@@ -1,0 +1,250 @@
+#include "http/server.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/internal.h"
+#include "http/listen.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Descriptors for everything but connections: models, logs, epoll sets, lingering sockets. */
+#define SPARE_DESCRIPTORS 256
+/* For each connection. libmicrohttpd clears all of it after each request, and an idle connection
+ * keeps it, so more costs idle memory and the speed of small requests; less slows uploads
+ * (docs/performance.md). */
+#define CONNECTION_MEMORY (32 * 1024)
+#define MAX_THREADS       4
+
+/* --- callbacks ----------------------------------------------------------------------------------
+ */
+
+__attribute__((format(printf, 2, 0))) static void log_message(void *cls, const char *format,
+                                                              va_list args)
+{
+    (void)cls;
+    if (!nx_log_enabled(NX_LOG_DEBUG)) {
+        return;
+    }
+    char text[512];
+    vsnprintf(text, sizeof text, format, args);
+    text[strcspn(text, "\n")] = '\0';
+    nx_log_debug("http", "%s", text);
+}
+
+static void note_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                            enum MHD_ConnectionNotificationCode code)
+{
+    nx_http_server *server = cls;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *socket_context = info != NULL ? nx_watch_open(server->watch, info->connect_fd) : NULL;
+    } else if (*socket_context != NULL) {
+        nx_watch_close(*socket_context);
+        *socket_context = NULL;
+    }
+}
+
+/* A body took longer than request_timeout_s; the watch's thread, with its lock held. */
+static void answer_late(int fd, void *user)
+{
+    nx_http_request *request = user;
+    nx_problem problem = nx_problem_make(
+        408, "Send it again over a better connection, or send less.",
+        "the body did not arrive within %u s", request->server->options.request_timeout_s);
+    nx_http_respond_raw(request, fd, &problem);
+}
+
+/* --- starting -----------------------------------------------------------------------------------
+ */
+
+/* Raises the limit on descriptors as far as needed and allowed; returns how many connections fit.
+ */
+static uint32_t fit_connections(uint32_t wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return wanted;
+    }
+    rlim_t needed = (rlim_t)wanted + SPARE_DESCRIPTORS;
+    if (limit.rlim_cur < needed) {
+        limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
+        /* when it fails the soft limit stands, which is read again below */
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+            return wanted;
+        }
+    }
+    if (limit.rlim_cur >= needed) {
+        return wanted;
+    }
+    rlim_t spare = limit.rlim_cur > 2 * SPARE_DESCRIPTORS ? SPARE_DESCRIPTORS : limit.rlim_cur / 2;
+    uint32_t fitting = (uint32_t)(limit.rlim_cur - spare);
+    nx_log_warn("http",
+                "only %u connections fit into this process's limit of %llu open files (ulimit -n)",
+                fitting, (unsigned long long)limit.rlim_cur);
+    return fitting;
+}
+
+static uint32_t thread_count(uint32_t wanted)
+{
+    if (wanted > 0) {
+        return wanted;
+    }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores < MAX_THREADS ? (uint32_t)cores : MAX_THREADS;
+}
+
+static nx_http_server *new_server(const nx_http_server_options *options)
+{
+    nx_http_server *server = calloc(1, sizeof *server);
+    if (server == NULL) {
+        return NULL;
+    }
+    server->options = *options;
+    randombytes_buf(&server->id_seed, sizeof server->id_seed);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->quiet, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return server;
+}
+
+static void free_server(nx_http_server *server)
+{
+    nx_watch_free(server->watch);
+    pthread_cond_destroy(&server->quiet);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+static nx_status start_watch(nx_http_server *server, uint32_t connections, nx_error *err)
+{
+    const nx_http_server_options *options = &server->options;
+    uint32_t margin = connections / 16 > 2 ? connections / 16 : 2;
+    const nx_watch_options watch = {
+        .idle_ns = options->keepalive_s * NX_NS_PER_SEC,
+        .receive_ns = options->request_timeout_s * NX_NS_PER_SEC,
+        .send_ns = options->request_timeout_s * NX_NS_PER_SEC,
+        .high_water = connections - margin,
+        .on_late = answer_late,
+    };
+    return nx_watch_new(&watch, &server->watch, err);
+}
+
+/* fd is libmicrohttpd's from here on, also when it fails. */
+static nx_status start_daemon(nx_http_server *server, int fd, uint32_t connections, nx_error *err)
+{
+    uint32_t threads = thread_count(server->options.threads);
+    const struct MHD_OptionItem pool[] = {
+        {MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    /* a pool of one is no pool to libmicrohttpd */
+    const struct MHD_OptionItem *extra = threads > 1 ? pool : &pool[1];
+    server->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        nx_http_dispatch, server, MHD_OPTION_EXTERNAL_LOGGER, log_message, NULL,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, server->options.keepalive_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
+        nx_http_completed, server, MHD_OPTION_NOTIFY_CONNECTION, note_connection, server,
+        MHD_OPTION_ARRAY, extra, MHD_OPTION_END);
+    if (server->daemon == NULL) {
+        return nx_error_set_errno(err, NX_ERR_UNAVAILABLE, errno,
+                                  "cannot start %u connection threads", threads);
+    }
+    return NX_OK;
+}
+
+nx_status nx_http_server_start(const nx_http_server_options *options, nx_http_server **out,
+                               nx_error *err)
+{
+    *out = NULL;
+    nx_http_server *server = sodium_init() >= 0 ? new_server(options) : NULL;
+    if (server == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the HTTP server");
+    }
+    uint32_t connections = fit_connections(options->max_connections);
+    int fd = -1;
+    nx_status status = start_watch(server, connections, err);
+    if (status == NX_OK) {
+        status = nx_http_listen(options->host, options->port, (int)options->backlog, &fd,
+                                &server->port, err);
+    }
+    if (status == NX_OK) {
+        status = start_daemon(server, fd, connections, err);
+    }
+    if (status != NX_OK) {
+        free_server(server);
+        return status;
+    }
+    *out = server;
+    return NX_OK;
+}
+
+uint16_t nx_http_server_port(const nx_http_server *server)
+{
+    return server->port;
+}
+
+nx_http_stats nx_http_server_get_stats(nx_http_server *server)
+{
+    return (nx_http_stats){
+        .connections = nx_watch_count(server->watch),
+        .requests = atomic_load(&server->requests),
+        .body_bytes = atomic_load(&server->in_flight_body),
+    };
+}
+
+/* --- stopping -----------------------------------------------------------------------------------
+ */
+
+void nx_http_server_announce_stop(nx_http_server *server)
+{
+    atomic_store(&server->closing, true);
+}
+
+/* Waits until a count is 0; deadline_ns 0 waits as long as it takes. */
+static void wait_for(nx_http_server *server, _Atomic uint32_t *count, int64_t deadline_ns)
+{
+    const struct timespec until = {.tv_sec = deadline_ns / NX_NS_PER_SEC,
+                                   .tv_nsec = deadline_ns % NX_NS_PER_SEC};
+    int result = 0;
+    pthread_mutex_lock(&server->lock);
+    while (atomic_load(count) > 0 && result != ETIMEDOUT) {
+        result = deadline_ns == 0 ? pthread_cond_wait(&server->quiet, &server->lock)
+                                  : pthread_cond_timedwait(&server->quiet, &server->lock, &until);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+void nx_http_server_stop(nx_http_server *server, int64_t deadline_ns)
+{
+    if (server == NULL) {
+        return;
+    }
+    nx_http_server_announce_stop(server);
+    atomic_store(&server->stopping, true);
+    MHD_socket fd = MHD_quiesce_daemon(server->daemon);
+    if (fd != MHD_INVALID_SOCKET) {
+        close(fd);
+    }
+    wait_for(server, &server->requests, deadline_ns > 0 ? deadline_ns : 1);
+    /* libmicrohttpd must not be stopped with a connection suspended: cancel, and see them all
+     * answered */
+    atomic_store(&server->refusing, true);
+    nx_watch_cancel_all(server->watch);
+    wait_for(server, &server->pending, 0);
+    MHD_stop_daemon(server->daemon);
+    free_server(server);
+}
