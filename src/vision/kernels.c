@@ -7,6 +7,7 @@ extern const nx_kernels_set NX_KERNELS_SYMBOL;
 
 /* Four floats in one register: the three channels of a pixel and one that is not used. */
 typedef float pixel __attribute__((vector_size(16)));
+typedef int32_t whole_pixel __attribute__((vector_size(16)));
 
 /* Rounds to the nearest whole number, halves up; for 0 <= value < 2^31. */
 static inline float round_up_half(float value)
@@ -36,9 +37,12 @@ static void filter_row(const float *restrict row, const int32_t *restrict first,
             memcpy(&value, from + (size_t)t * 3, sizeof value);
             sum += value * weights[x * (size_t)taps + (size_t)t];
         }
-        plane0[x] = round_up_half(sum[0]);
-        plane1[x] = round_up_half(sum[1]);
-        plane2[x] = round_up_half(sum[2]);
+        /* as round_up_half, for the whole register */
+        whole_pixel rounded = __builtin_convertvector(sum + 0.5F, whole_pixel);
+        sum = __builtin_convertvector(rounded, pixel);
+        plane0[x] = sum[0];
+        plane1[x] = sum[1];
+        plane2[x] = sum[2];
     }
 }
 

@@ -90,24 +90,38 @@ static void free_filter(filter *f)
     free(f->weights);
 }
 
-/* Weights of one output position, normalised; those outside the source are left out. */
-static void fill_weights(filter *f, uint32_t position, double ratio, uint32_t in_size)
+/* The source positions first..end-1 that one output position averages. */
+static void filter_span(uint32_t position, double ratio, uint32_t in_size, int64_t *first,
+                        int64_t *end)
 {
     double reach = ratio > 1 ? ratio : 1;
     double centre = (position + 0.5) * ratio;
     double low = centre - reach + 0.5;
     double high = centre + reach + 0.5;
-    int64_t first = low > 0 ? (int64_t)low : 0;
-    int64_t end = high < in_size ? (int64_t)high : in_size;
-    float *weights = f->weights + (size_t)position * (size_t)f->taps;
+    *first = low > 0 ? (int64_t)low : 0;
+    *end = high < in_size ? (int64_t)high : in_size;
+}
+
+/* Weights of one output position, normalised over the span. */
+static void fill_weights(filter *f, uint32_t position, double ratio, uint32_t in_size)
+{
+    double reach = ratio > 1 ? ratio : 1;
+    double centre = (position + 0.5) * ratio;
+    int64_t first = 0;
+    int64_t end = 0;
     double sum = 0;
-    for (int64_t i = first; i < end; i++) {
-        double weight = 1 - fabs(((double)i + 0.5 - centre) / reach);
-        sum += weight > 0 ? weight : 0;
-    }
-    for (int64_t i = first; i < end && i - first < f->taps; i++) {
-        double weight = 1 - fabs(((double)i + 0.5 - centre) / reach);
-        weights[i - first] = weight > 0 ? (float)(weight / sum) : 0;
+    float *weights = f->weights + (size_t)position * (size_t)f->taps;
+    filter_span(position, ratio, in_size, &first, &end);
+    for (int pass = 0; pass < 2; pass++) { /* the sum first, then the weights */
+        for (int64_t i = first; i < end; i++) {
+            double weight = 1 - fabs(((double)i + 0.5 - centre) / reach);
+            weight = weight > 0 ? weight : 0;
+            if (pass == 0) {
+                sum += weight;
+            } else {
+                weights[i - first] = (float)(weight / sum);
+            }
+        }
     }
     f->first[position] = (int32_t)first;
 }
@@ -115,10 +129,12 @@ static void fill_weights(filter *f, uint32_t position, double ratio, uint32_t in
 static bool make_filter(uint32_t in_size, uint32_t out_size, filter *out)
 {
     double ratio = (double)in_size / out_size;
-    double reach = ratio > 1 ? ratio : 1;
-    *out = (filter){.taps = (int32_t)ceil(reach) * 2 + 1};
-    if (in_size == out_size) {
-        out->taps = 1; /* the weights of the neighbours are zero */
+    *out = (filter){.taps = 1};
+    for (uint32_t i = 0; i < out_size; i++) {
+        int64_t first = 0;
+        int64_t end = 0;
+        filter_span(i, ratio, in_size, &first, &end);
+        out->taps = end - first > out->taps ? (int32_t)(end - first) : out->taps;
     }
     out->first = malloc(out_size * sizeof *out->first);
     out->weights = calloc((size_t)out_size * (size_t)out->taps, sizeof *out->weights);
@@ -126,12 +142,7 @@ static bool make_filter(uint32_t in_size, uint32_t out_size, filter *out)
         return false;
     }
     for (uint32_t i = 0; i < out_size; i++) {
-        if (in_size == out_size) {
-            out->first[i] = (int32_t)i;
-            out->weights[i] = 1;
-        } else {
-            fill_weights(out, i, ratio, in_size);
-        }
+        fill_weights(out, i, ratio, in_size);
     }
     return true;
 }
