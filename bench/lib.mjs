@@ -1,0 +1,125 @@
+// What the benchmarks share: running the binary, load over HTTP, percentiles, tables.
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import http from 'node:http';
+import { availableParallelism, cpus } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+export const nexus = process.env.NEXUS_BIN ?? join(root, 'build/release/nexus');
+export const shared = process.env.NEXUS_SHARED ?? join(root, '../shared');
+export const cores = availableParallelism?.() ?? cpus().length;
+
+/** The 1080p pictures that every figure in docs/performance.md was measured with. */
+export function pictures() {
+  const files = ['00', '03', '06', '09'].map((n) => join(shared, `images/traffic-1080p-${n}.jpg`));
+  if (!files.every(existsSync)) {
+    console.error(`No pictures in ${shared}/images; set NEXUS_SHARED to the shared data folder.`);
+    process.exit(3);
+  }
+  return files;
+}
+
+/** Runs the binary; { stdout, stderr }. */
+export function runNexus(args, options = {}) {
+  return run(nexus, args, { maxBuffer: 1 << 28, ...options });
+}
+
+/** Raw throughput of the default model: parallel Runs, nothing else. images/s and p50 in ms. */
+export async function rawRuns({ seconds, concurrency = cores, model, image } = {}) {
+  const args = ['bench', '-t', '1', '-n', `${concurrency}`, '-d', `${seconds}`, '-f', 'json'];
+  if (model) args.push('-m', model);
+  if (image) args.push('-i', image);
+  const { rows } = JSON.parse((await runNexus(args)).stdout);
+  return Object.fromEntries(rows.map((row) => [row.what, row]));
+}
+
+export function percentile(values, share) {
+  if (values.length === 0) return NaN;
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.round(share * (sorted.length - 1))];
+}
+
+export const median = (values) => percentile(values, 0.5);
+
+/** Resident memory of a process in MB. */
+export function rssMb(pid) {
+  const line = readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmRSS:\s+(\d+) kB/);
+  return Number(line[1]) / 1024;
+}
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** One POST of a picture; { status, ms, body, retryAfter } or { error }. */
+export function post(url, bytes, agent) {
+  return new Promise((done) => {
+    const start = performance.now();
+    const request = http.request(
+      `${url}/api/v1/inference/image`,
+      { method: 'POST', agent, headers: { 'content-type': 'image/jpeg', 'content-length': bytes.length } },
+      (response) => {
+        const chunks = [];
+        response.on('data', (chunk) => chunks.push(chunk));
+        response.on('end', () =>
+          done({
+            status: response.statusCode,
+            ms: performance.now() - start,
+            body: Buffer.concat(chunks),
+            retryAfter: Number(response.headers['retry-after'] ?? 0),
+          }),
+        );
+        response.on('error', (error) => done({ error: error.code ?? error.message }));
+      },
+    );
+    request.on('error', (error) => done({ error: error.code ?? error.message }));
+    request.end(bytes);
+  });
+}
+
+/**
+ * `connections` clients, each with one request in flight, for `seconds`; a refused client waits as
+ * Retry-After says (at most 1 s here). Throughput counts the answers of the steady part only.
+ */
+export async function load(url, files, { connections, seconds }) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
+  const bodies = files.map((file) => readFileSync(file));
+  const start = performance.now();
+  const until = start + seconds * 1000;
+  const statuses = {};
+  const errors = {};
+  const served = []; // times at which accepted requests ended
+  const latencies = [];
+  const client = async (number) => {
+    for (let i = number; performance.now() < until; i++) {
+      const answer = await post(url, bodies[i % bodies.length], agent);
+      if (answer.error) {
+        errors[answer.error] = (errors[answer.error] ?? 0) + 1;
+        await sleep(100);
+        continue;
+      }
+      statuses[answer.status] = (statuses[answer.status] ?? 0) + 1;
+      if (answer.status === 200) {
+        served.push(performance.now());
+        latencies.push(answer.ms);
+      } else {
+        await sleep(Math.min(answer.retryAfter || 0.1, 1) * 1000);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: connections }, (_, number) => client(number)));
+  agent.destroy();
+  const steady = served.filter((time) => time > start + 2000 && time <= until);
+  return { rate: steady.length / (seconds - 2), statuses, errors, latencies };
+}
+
+export const fixed = (value, digits = 1) => Number(value).toFixed(digits);
+
+/** Prints rows of [label, value, remark] as a Markdown table. */
+export function table(title, rows) {
+  console.log(`\n### ${title}\n\n| what | measured | goal |\n| --- | --- | --- |`);
+  for (const [what, value, goal = ''] of rows) console.log(`| ${what} | ${value} | ${goal} |`);
+}
