@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Descriptors for everything but connections: models, logs, epoll sets, lingering sockets. */
@@ -235,9 +236,10 @@ void nx_http_server_stop(nx_http_server *server, int64_t deadline_ns)
     }
     nx_http_server_announce_stop(server);
     atomic_store(&server->stopping, true);
+    /* closed last: its threads may still look at it (epoll_ctl on a closed descriptor is a panic) */
     MHD_socket fd = MHD_quiesce_daemon(server->daemon);
     if (fd != MHD_INVALID_SOCKET) {
-        close(fd);
+        shutdown(fd, SHUT_RDWR);
     }
     wait_for(server, &server->requests, deadline_ns > 0 ? deadline_ns : 1);
     /* libmicrohttpd must not be stopped with a connection suspended: cancel, and see them all
@@ -246,5 +248,8 @@ void nx_http_server_stop(nx_http_server *server, int64_t deadline_ns)
     nx_watch_cancel_all(server->watch);
     wait_for(server, &server->pending, 0);
     MHD_stop_daemon(server->daemon);
+    if (fd != MHD_INVALID_SOCKET) {
+        close(fd);
+    }
     free_server(server);
 }
