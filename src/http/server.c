@@ -22,6 +22,7 @@
  * (docs/performance.md). */
 #define CONNECTION_MEMORY (32 * 1024)
 #define MAX_THREADS       4
+#define BACKSTOP_S        10
 
 /* --- callbacks ----------------------------------------------------------------------------------
  */
@@ -145,7 +146,12 @@ static nx_status start_watch(nx_http_server *server, uint32_t connections, nx_er
 /* fd is libmicrohttpd's from here on, also when it fails. */
 static nx_status start_daemon(nx_http_server *server, int fd, uint32_t connections, nx_error *err)
 {
-    uint32_t threads = thread_count(server->options.threads);
+    const nx_http_server_options *options = &server->options;
+    uint32_t threads = thread_count(options->threads);
+    /* the watch is stricter and answers where it can; this is for the case that it fails */
+    unsigned backstop_s = BACKSTOP_S + (options->keepalive_s > options->request_timeout_s
+                                            ? options->keepalive_s
+                                            : options->request_timeout_s);
     const struct MHD_OptionItem pool[] = {
         {MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL},
         {MHD_OPTION_END, 0, NULL},
@@ -156,10 +162,10 @@ static nx_status start_daemon(nx_http_server *server, int fd, uint32_t connectio
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         nx_http_dispatch, server, MHD_OPTION_EXTERNAL_LOGGER, log_message, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, server->options.keepalive_s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
-        nx_http_completed, server, MHD_OPTION_NOTIFY_CONNECTION, note_connection, server,
-        MHD_OPTION_ARRAY, extra, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_TIMEOUT, backstop_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, nx_http_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, note_connection, server, MHD_OPTION_ARRAY, extra,
+        MHD_OPTION_END);
     if (server->daemon == NULL) {
         return nx_error_set_errno(err, NX_ERR_UNAVAILABLE, errno,
                                   "cannot start %u connection threads", threads);
@@ -236,7 +242,8 @@ void nx_http_server_stop(nx_http_server *server, int64_t deadline_ns)
     }
     nx_http_server_announce_stop(server);
     atomic_store(&server->stopping, true);
-    /* closed last: its threads may still look at it (epoll_ctl on a closed descriptor is a panic) */
+    /* closed last: its threads may still look at it (epoll_ctl on a closed descriptor is a panic)
+     */
     MHD_socket fd = MHD_quiesce_daemon(server->daemon);
     if (fd != MHD_INVALID_SOCKET) {
         shutdown(fd, SHUT_RDWR);
