@@ -1,5 +1,7 @@
 #include "media/sniff.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -98,13 +100,21 @@ static bool is_onnx(const uint8_t *data, size_t size)
            memchr("\x12\x1a\x22\x3a", data[2], 4) != NULL;
 }
 
-/* No control characters but the usual blanks; bytes from 128 on may be UTF-8 or Latin-1. */
+static bool is_text_byte(uint8_t c)
+{
+    return c >= 0x20 ? c != 0x7f : memchr("\t\n\r\f", c, 4) != NULL;
+}
+
+/* UTF-8 without control characters but the usual blanks. The last character may be cut. */
 static bool is_text(const uint8_t *data, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        if ((data[i] < 0x20 && memchr("\t\n\r\f\x1b", data[i], 5) == NULL) || data[i] == 0x7f) {
-            return false;
+    for (size_t i = 0; i < size;) {
+        size_t length =
+            data[i] < 0x80 ? is_text_byte(data[i]) : nx_utf8_sequence(data + i, size - i);
+        if (length == 0) {
+            return data[i] >= 0x80 && size == SNIFF_BYTES && size - i < 4;
         }
+        i += length;
     }
     return true;
 }
