@@ -209,10 +209,10 @@ static void colors_are_as_documented(void **state)
 {
     (void)state;
     /* worked out by hand from the table in draw.h */
-    assert_int_equal(nx_draw_class_color(0), 0xf76e6e); /* hue 0 */
-    assert_int_equal(nx_draw_class_color(1), 0x6ef795); /* 137508: sector 2, step 39 */
-    assert_int_equal(nx_draw_class_color(2), 0xbd6ef7); /* 275016: sector 4, step 79 */
-    assert_int_equal(nx_draw_class_color(3), 0xf7e56e); /* 52524: sector 0, step 119 */
+    assert_int_equal(nx_draw_class_color(0), 0xf76e6e);  /* hue 0 */
+    assert_int_equal(nx_draw_class_color(1), 0x6ef795);  /* 137508: sector 2, step 39 */
+    assert_int_equal(nx_draw_class_color(2), 0xbd6ef7);  /* 275016: sector 4, step 79 */
+    assert_int_equal(nx_draw_class_color(3), 0xf7e56e);  /* 52524: sector 0, step 119 */
     assert_int_equal(nx_draw_class_color(-1), 0xf7cb6e); /* 40860, from 4294967295 */
 }
 
