@@ -1,25 +1,19 @@
 // Asks the server whenever the picture or a threshold changes; only the newest question counts.
 
 import { ApiError, detectObjects } from './api.ts';
-import type { AppStore } from './state.ts';
+import type { AppStore, Picture } from './state.ts';
 
 const debounceMs = 120;
 
 export function setUpDetector(store: AppStore): { ask: () => void } {
-  let current: AbortController | null = null;
+  let current: AbortController | null = null; // of the question whose answer is waited for
   let timer = 0;
-  let askedFor: unknown = null;
+  let lastPicture: Picture | null = null;
 
-  async function ask(): Promise<void> {
-    window.clearTimeout(timer);
-    current?.abort();
-    const { picture, confidence, iou } = store.get();
-    if (!picture) {
-      return;
-    }
+  async function ask(picture: Picture): Promise<void> {
+    const { confidence, iou } = store.get();
     const mine = new AbortController();
     current = mine;
-    store.set({ busy: true, problem: null });
     try {
       const result = await detectObjects(picture.file, { confidence, iou }, mine.signal);
       if (mine === current) {
@@ -27,7 +21,7 @@ export function setUpDetector(store: AppStore): { ask: () => void } {
       }
     } catch (error) {
       if (mine !== current) {
-        return; // a newer question is on its way
+        return; // given up for a newer question
       }
       if (!(error instanceof ApiError)) {
         store.set({ busy: false });
@@ -37,12 +31,22 @@ export function setUpDetector(store: AppStore): { ask: () => void } {
     }
   }
 
-  store.watch(['picture', 'confidence', 'iou'], ({ picture }) => {
+  /** Gives up what was asked before at once, so that no late answer shows. */
+  function askSoon(delayMs: number): void {
+    const { picture } = store.get();
     window.clearTimeout(timer);
-    const isNew = picture !== askedFor;
-    askedFor = picture;
-    timer = window.setTimeout(() => void ask(), isNew ? 0 : debounceMs);
+    current?.abort();
+    current = null;
+    if (picture) {
+      store.set({ busy: true, problem: null });
+      timer = window.setTimeout(() => void ask(picture), delayMs);
+    }
+  }
+
+  store.watch(['picture', 'confidence', 'iou'], ({ picture }) => {
+    askSoon(picture === lastPicture ? debounceMs : 0);
+    lastPicture = picture;
   });
 
-  return { ask: () => void ask() };
+  return { ask: () => askSoon(0) };
 }

@@ -30,8 +30,8 @@ function summary(state: Readonly<State>): string {
   if (shown.length > 0) {
     return countsInWords(countClasses(shown));
   }
-  return state.result.detections.length > 0
-    ? 'All of it is filtered out.'
+  return visible({ ...state, hidden: new Set() }).length > 0
+    ? 'Every class that was found is hidden.'
     : 'Nothing found. A lower confidence may show more.';
 }
 

@@ -15,10 +15,11 @@ export function createStore<State extends object>(initial: State): Store<State> 
 
     set(change) {
       const before = state;
-      state = { ...state, ...change };
+      const after = { ...state, ...change };
+      state = after;
       for (const { keys, listener } of watchers) {
-        if (keys.some((key) => before[key] !== state[key])) {
-          listener(state);
+        if (keys.some((key) => before[key] !== after[key])) {
+          listener(state); // which an earlier listener may have changed further
         }
       }
     },
