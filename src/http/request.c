@@ -167,6 +167,11 @@ const void *nx_http_body(const nx_http_request *request, size_t *size)
     return request->body.data;
 }
 
+void nx_http_drop_body(nx_http_request *request)
+{
+    nx_buffer_free(&request->body);
+}
+
 const nx_http_part *nx_http_parts(const nx_http_request *request, size_t *count)
 {
     *count = 0;

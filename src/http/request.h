@@ -40,6 +40,8 @@ bool nx_http_each_query(const nx_http_request *request, nx_http_each each, void 
 
 /* The raw body; NULL and 0 when there is none or when it was a form. */
 const void *nx_http_body(const nx_http_request *request, size_t *size);
+/* Frees the raw body before the request ends, for who has taken what is needed out of it. */
+void nx_http_drop_body(nx_http_request *request);
 
 /* One part of a multipart/form-data body. data is followed by a NUL. */
 typedef struct nx_http_part {

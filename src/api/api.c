@@ -1,0 +1,225 @@
+#include "api/api.h"
+
+#include "api/internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "web/assets.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const picture_types[] = {
+    "multipart/form-data", "application/json", "application/octet-stream", "image/", NULL,
+};
+static const char picture_types_text[] =
+    "Send a picture as image/jpeg, image/png, image/webp or application/octet-stream, as a file in "
+    "multipart/form-data, or as base64 in application/json.";
+static const char *const batch_types[] = {"multipart/form-data", "application/json", NULL};
+static const char batch_types_text[] =
+    "Send pictures as files in multipart/form-data, or as base64 in application/json.";
+
+/* --- routes -------------------------------------------------------------------------------------
+ */
+
+static const nx_http_route fixed_routes[] = {
+    {.method = "POST",
+     .pattern = "/api/v1/inference/image",
+     .handle = nx_api_infer_image,
+     .admit = nx_api_admit_inference,
+     .types = picture_types,
+     .types_text = picture_types_text,
+     .max_files = 1,
+     .too_many_files_status = 400,
+     .too_many_files_advice = "Send several pictures to /api/v1/inference/batch.",
+     .per_client = true},
+    {.method = "POST",
+     .pattern = "/api/v1/inference/batch",
+     .handle = nx_api_infer_batch,
+     .admit = nx_api_admit_inference,
+     .types = batch_types,
+     .types_text = batch_types_text,
+     .max_files = NX_API_MAX_BATCH,
+     .too_many_files_status = 413,
+     .too_many_files_advice = "Send them as several batches of at most 100.",
+     .per_client = true},
+    {.method = "GET", .pattern = "/health", .handle = nx_api_health, .always = true},
+    {.method = "GET", .pattern = "/health/ready", .handle = nx_api_ready, .always = true},
+    {.method = "GET", .pattern = "/metrics", .handle = nx_api_metrics, .always = true},
+    {.method = "GET", .pattern = "/", .handle = nx_api_asset},
+    {.method = "GET", .pattern = "/docs", .handle = nx_api_asset},
+    {.method = "GET", .pattern = "/openapi.json", .handle = nx_api_asset},
+    {.method = "GET", .pattern = "/assets/*", .handle = nx_api_asset},
+};
+
+#define FIXED_COUNT (sizeof fixed_routes / sizeof fixed_routes[0])
+
+static bool has_route(const nx_api *api, const char *path)
+{
+    for (size_t i = 0; i < api->route_count; i++) {
+        if (strcmp(api->routes[i].pattern, path) == 0) {
+            return true;
+        }
+    }
+    return strncmp(path, "/assets/", 8) == 0;
+}
+
+static bool make_routes(nx_api *api)
+{
+    size_t asset_count = 0;
+    const nx_asset *assets = nx_assets(&asset_count);
+    api->routes = calloc(FIXED_COUNT + asset_count, sizeof *api->routes);
+    if (api->routes == NULL) {
+        return false;
+    }
+    memcpy(api->routes, fixed_routes, sizeof fixed_routes);
+    api->route_count = FIXED_COUNT;
+    const nx_config *config = api->deps.config;
+    api->routes[0].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BODY_BYTES);
+    api->routes[1].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BATCH_BODY_BYTES);
+    for (size_t i = 0; i < asset_count; i++) {
+        if (!has_route(api, assets[i].path)) {
+            api->routes[api->route_count++] =
+                (nx_http_route){.method = "GET", .pattern = assets[i].path, .handle = nx_api_asset};
+        }
+    }
+    return true;
+}
+
+/* --- starting -----------------------------------------------------------------------------------
+ */
+
+static double read_queue_depth(void *user)
+{
+    nx_api *api = user;
+    return nx_engine_get_stats(api->deps.engine).queued;
+}
+
+static void set_rules(nx_api *api)
+{
+    const nx_config *config = api->deps.config;
+    const nx_model_spec *spec = nx_model_get_spec(api->deps.model);
+    nx_postprocess_options defaults = nx_postprocess_defaults();
+    defaults.confidence = (float)nx_config_number(config, NX_CONFIG_CONFIDENCE);
+    defaults.iou = (float)nx_config_number(config, NX_CONFIG_IOU);
+    defaults.max_detections = (int32_t)nx_config_int(config, NX_CONFIG_MAX_DETECTIONS);
+    api->image_rules = (nx_option_rules){
+        .defaults = defaults, .names = spec->names, .model = spec->name, .has_format = true};
+    api->batch_rules = api->image_rules;
+    api->batch_rules.has_format = false;
+    api->timeout_ns = nx_config_int(config, NX_CONFIG_REQUEST_TIMEOUT) * NX_NS_PER_SEC;
+    api->max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS);
+}
+
+static nx_status start_server(nx_api *api, nx_error *err)
+{
+    const nx_config *config = api->deps.config;
+    const nx_http_server_options options = {
+        .host = nx_config_string(config, NX_CONFIG_HOST),
+        .port = (uint16_t)nx_config_int(config, NX_CONFIG_PORT),
+        .threads = (uint32_t)nx_config_int(config, NX_CONFIG_HTTP_THREADS),
+        .backlog = (uint32_t)nx_config_int(config, NX_CONFIG_BACKLOG),
+        .max_connections = (uint32_t)nx_config_int(config, NX_CONFIG_MAX_CONNECTIONS),
+        .keepalive_s = (uint32_t)nx_config_int(config, NX_CONFIG_KEEPALIVE),
+        .request_timeout_s = (uint32_t)nx_config_int(config, NX_CONFIG_REQUEST_TIMEOUT),
+        .limit_concurrency = (uint32_t)nx_config_int(config, NX_CONFIG_LIMIT_CONCURRENCY),
+        .limit_per_client = (uint32_t)nx_config_int(config, NX_CONFIG_LIMIT_CONCURRENCY_PER_CLIENT),
+        .max_inflight_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_INFLIGHT_BODY_BYTES),
+        .routes = api->routes,
+        .route_count = api->route_count,
+        .on_access = nx_api_on_access,
+        .user = api,
+    };
+    return nx_http_server_start(&options, &api->server, err);
+}
+
+/* A URL that a person on this machine can open. */
+static void set_url(nx_api *api)
+{
+    const char *host = nx_config_string(api->deps.config, NX_CONFIG_HOST);
+    if (host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0) {
+        host = "127.0.0.1";
+    }
+    bool ipv6 = strchr(host, ':') != NULL;
+    snprintf(api->url, sizeof api->url, "http://%s%.253s%s:%u", ipv6 ? "[" : "", host,
+             ipv6 ? "]" : "", nx_http_server_port(api->server));
+}
+
+static void free_api(nx_api *api)
+{
+    pthread_cond_destroy(&api->quiet);
+    pthread_mutex_destroy(&api->lock);
+    free(api->routes);
+    free(api);
+}
+
+nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
+{
+    *out = NULL;
+    nx_api *api = calloc(1, sizeof *api);
+    if (api == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
+    }
+    api->deps = *deps;
+    api->started_ns = nx_clock_now_ns();
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&api->lock, NULL);
+    pthread_cond_init(&api->quiet, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (!make_routes(api)) {
+        free_api(api);
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
+    }
+    set_rules(api);
+    nx_api_http_metrics_register(api);
+    nx_service_metrics_queue_depth(deps->metrics, read_queue_depth, api);
+    nx_status status = start_server(api, err);
+    if (status != NX_OK) {
+        free_api(api);
+        return status;
+    }
+    set_url(api);
+    atomic_store(&api->state, NX_API_READY);
+    nx_log_info("api", "listening on %s", api->url);
+    *out = api;
+    return NX_OK;
+}
+
+uint16_t nx_api_port(const nx_api *api)
+{
+    return nx_http_server_port(api->server);
+}
+
+const char *nx_api_url(const nx_api *api)
+{
+    return api->url;
+}
+
+/* --- stopping -----------------------------------------------------------------------------------
+ */
+
+static void wait_for_inferences(nx_api *api, int64_t deadline_ns)
+{
+    const struct timespec until = {.tv_sec = deadline_ns / NX_NS_PER_SEC,
+                                   .tv_nsec = deadline_ns % NX_NS_PER_SEC};
+    int result = 0;
+    pthread_mutex_lock(&api->lock);
+    while (api->inferences > 0 && result != ETIMEDOUT) {
+        result = pthread_cond_timedwait(&api->quiet, &api->lock, &until);
+    }
+    pthread_mutex_unlock(&api->lock);
+}
+
+void nx_api_stop(nx_api *api, int64_t deadline_ns)
+{
+    if (api == NULL) {
+        return;
+    }
+    atomic_store(&api->state, NX_API_DRAINING);
+    nx_http_server_announce_stop(api->server);
+    wait_for_inferences(api, deadline_ns); /* meanwhile others still see that it drains */
+    nx_http_server_stop(api->server, deadline_ns);
+    free_api(api);
+}

@@ -1,0 +1,31 @@
+/* What single pictures and batches have in common. */
+#ifndef NX_API_INFERENCE_H
+#define NX_API_INFERENCE_H
+
+#include "api/internal.h"
+
+/* How an error of a picture or of the engine is answered. */
+nx_problem nx_api_problem_of(nx_api *api, nx_status status, const nx_error *err);
+
+/* Counts an inference that is kept until nx_api_inference_ends, for nx_api_stop to wait for. */
+void nx_api_inference_begins(nx_api *api);
+void nx_api_inference_ends(nx_api *api);
+
+/* The job of one picture with these options and the server's limits. Errors: as nx_image_job_new.
+ */
+nx_status nx_api_new_job(nx_api *api, const nx_api_options *options, nx_annotate annotate,
+                         const void *bytes, size_t size, nx_image_job **out, nx_error *err);
+
+/* Records how one inference went. result is NULL after a failure. */
+void nx_api_record(nx_api *api, nx_status status, const nx_result *result);
+
+/* Options from the query, then from the form's fields. False fills problem. */
+bool nx_api_options_from_query(nx_api_options *options, const nx_http_request *request,
+                               nx_problem *problem);
+bool nx_api_options_from_fields(nx_api_options *options, const nx_http_request *request,
+                                nx_problem *problem);
+/* Options from every member of a JSON object but `except`. False fills problem. */
+bool nx_api_options_from_json(nx_api_options *options, const json_t *object, const char *except,
+                              nx_problem *problem);
+
+#endif

@@ -1,0 +1,252 @@
+/* POST /api/v1/inference/image: one picture as a form file, as the raw body or as base64. */
+#include "api/inference.h"
+#include "api/payload.h"
+#include "base/json_writer.h"
+#include "http/negotiate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One request, from its handler until it is put away. */
+typedef struct inference {
+    nx_api *api;
+    nx_http_request *request;
+    nx_image_job *job;
+    nx_buffer decoded;  /* the picture, when it came as base64 */
+    const char *source; /* its file name; NULL when it has none */
+    nx_api_options options;
+    nx_annotate annotate;
+} inference;
+
+static void free_inference(void *context)
+{
+    inference *self = context;
+    nx_image_job_free(self->job);
+    nx_buffer_free(&self->decoded);
+    nx_api_inference_ends(self->api);
+    free(self);
+}
+
+/* --- the picture --------------------------------------------------------------------------------
+ */
+
+typedef struct picture_bytes {
+    const void *bytes;
+    size_t size;
+} picture_bytes;
+
+static bool find_in_form(inference *self, picture_bytes *out, nx_problem *problem)
+{
+    size_t count = 0;
+    size_t files = 0;
+    const nx_http_part *parts = nx_http_parts(self->request, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].filename != NULL) {
+            *out = (picture_bytes){parts[i].data, parts[i].size};
+            self->source = parts[i].filename[0] != '\0' ? parts[i].filename : NULL;
+            files++;
+        }
+    }
+    if (files != 1) {
+        *problem = nx_problem_make(
+            400,
+            files == 0 ? "Send the picture as a file field named image: curl -F image=@bus.jpg"
+                       : "Send several pictures to /api/v1/inference/batch.",
+            files == 0 ? "the form has no file" : "the form has more than one file");
+    }
+    return files == 1;
+}
+
+static bool decode_member(inference *self, const json_t *object, nx_problem *problem)
+{
+    const json_t *image = json_object_get(object, "image");
+    if (!json_is_string(image)) {
+        *problem = nx_problem_make(400, "Send {\"image\": \"<base64>\"}.",
+                                   image == NULL ? "the JSON has no member 'image'"
+                                                 : "image must be a string of base64");
+        return false;
+    }
+    return nx_payload_base64("image", json_string_value(image), json_string_length(image),
+                             &self->decoded, problem);
+}
+
+static bool find_in_json(inference *self, picture_bytes *out, nx_problem *problem)
+{
+    size_t size = 0;
+    const char *text = nx_http_body(self->request, &size);
+    json_t *object = NULL;
+    if (!nx_payload_parse(text, size, &object, problem)) {
+        return false;
+    }
+    bool found = nx_api_options_from_json(&self->options, object, "image", problem) &&
+                 decode_member(self, object, problem);
+    json_decref(object);
+    *out = (picture_bytes){self->decoded.data, self->decoded.size};
+    return found;
+}
+
+/* Reads options and picture, wherever they are. */
+static bool read_request(inference *self, picture_bytes *out, nx_problem *problem)
+{
+    if (!nx_api_options_from_query(&self->options, self->request, problem)) {
+        return false;
+    }
+    bool found = false;
+    if (nx_http_content_type_is(self->request, "multipart/form-data")) {
+        found = find_in_form(self, out, problem) &&
+                nx_api_options_from_fields(&self->options, self->request, problem);
+    } else if (nx_http_content_type_is(self->request, "application/json")) {
+        found = find_in_json(self, out, problem);
+    } else {
+        out->bytes = nx_http_body(self->request, &out->size);
+        found = true;
+    }
+    if (found && out->size == 0) {
+        *problem = nx_problem_make(400, "Send the bytes of a JPEG, PNG or WebP file.",
+                                   "the picture is empty (0 bytes)");
+        return false;
+    }
+    return found;
+}
+
+/* --- the answer ---------------------------------------------------------------------------------
+ */
+
+static const char *const format_types[] = {
+    [NX_FORMAT_NEXUS] = "application/json",
+    [NX_FORMAT_COCO] = "application/json",
+    [NX_FORMAT_YOLO] = "text/plain",
+    [NX_FORMAT_CSV] = "text/csv",
+};
+
+static bool choose_answer(inference *self, nx_problem *problem)
+{
+    const char *accept = nx_http_header(self->request, "Accept");
+    const char *const offers[] = {format_types[self->options.format], "image/jpeg", "image/png"};
+    static const nx_annotate annotates[] = {NX_ANNOTATE_NONE, NX_ANNOTATE_JPEG, NX_ANNOTATE_PNG};
+    int chosen = nx_negotiate_type(accept, offers, 3);
+    if (chosen < 0) {
+        *problem = nx_problem_make(406,
+                                   "Accept application/json, image/jpeg or image/png; format=csv "
+                                   "gives text/csv and format=yolo text/plain.",
+                                   "cannot answer with %.100s", accept);
+        return false;
+    }
+    self->annotate = annotates[chosen];
+    return true;
+}
+
+static void write_nexus(const inference *self, const nx_result *result, nx_buffer *out)
+{
+    nx_json json = nx_json_begin(out);
+    nx_json_object_begin(&json);
+    nx_json_key_string(&json, "request_id", nx_http_request_id(self->request));
+    nx_result_json_members(result, &json);
+    nx_json_object_end(&json);
+}
+
+static void write_coco(const nx_result *result, nx_buffer *out)
+{
+    nx_json json = nx_json_begin(out);
+    nx_json_array_begin(&json);
+    nx_result_coco(result, 0, result->source, NULL, &json);
+    nx_json_array_end(&json);
+}
+
+static void reply_result(inference *self, const nx_result *result)
+{
+    nx_buffer out = NX_BUFFER_INIT;
+    switch (self->options.format) {
+    case NX_FORMAT_NEXUS:
+        write_nexus(self, result, &out);
+        break;
+    case NX_FORMAT_COCO:
+        write_coco(result, &out);
+        break;
+    case NX_FORMAT_YOLO:
+        nx_result_yolo(result, &out);
+        nx_http_reply(self->request, 200, "text/plain; charset=utf-8", &out);
+        return;
+    case NX_FORMAT_CSV:
+        nx_result_csv_header(&out);
+        nx_result_csv(result, &out);
+        nx_http_reply(self->request, 200, "text/csv; charset=utf-8", &out);
+        return;
+    }
+    nx_http_reply(self->request, 200, "application/json", &out);
+}
+
+static void reply_picture(inference *self, const nx_result *result)
+{
+    char count[24];
+    snprintf(count, sizeof count, "%zu", result->count);
+    nx_http_add_header(self->request, "X-Nexus-Detections", count);
+    nx_buffer bytes = nx_image_job_take_picture(self->job);
+    nx_http_reply(self->request, 200,
+                  self->annotate == NX_ANNOTATE_PNG ? "image/png" : "image/jpeg", &bytes);
+}
+
+static void fail(inference *self, nx_status status, const nx_error *err)
+{
+    nx_api_record(self->api, status, NULL);
+    nx_problem problem = nx_api_problem_of(self->api, status, err);
+    nx_http_reply_problem(self->request, &problem);
+}
+
+/* On an engine thread. The answer may free self before it returns. */
+static void finished(nx_image_job *job, nx_status status, const nx_error *err, void *user)
+{
+    inference *self = user;
+    if (status != NX_OK) {
+        fail(self, status, err);
+        return;
+    }
+    nx_result result = nx_image_job_result(job);
+    result.source = self->source;
+    nx_api_record(self->api, status, &result);
+    if (self->annotate != NX_ANNOTATE_NONE) {
+        reply_picture(self, &result);
+    } else {
+        reply_result(self, &result);
+    }
+}
+
+static void cancel(nx_http_request *request, void *user)
+{
+    (void)request;
+    inference *self = user;
+    nx_image_job_cancel(self->job, self->api->deps.engine);
+}
+
+void nx_api_infer_image(nx_http_request *request, void *user)
+{
+    nx_api *api = user;
+    inference *self = calloc(1, sizeof *self);
+    nx_problem problem;
+    if (self == NULL) {
+        problem = nx_problem_make(503, "Try again later.", "no memory for the request");
+        nx_http_reply_problem(request, &problem);
+        return;
+    }
+    *self = (inference){.api = api,
+                        .request = request,
+                        .decoded = NX_BUFFER_INIT,
+                        .options = nx_api_options_start(&api->image_rules)};
+    nx_api_inference_begins(api);
+    nx_http_set_context(request, self, free_inference);
+    picture_bytes picture;
+    if (!read_request(self, &picture, &problem) || !choose_answer(self, &problem)) {
+        nx_http_reply_problem(request, &problem);
+        return;
+    }
+    nx_error err = {0};
+    nx_status status = nx_api_new_job(api, &self->options, self->annotate, picture.bytes,
+                                      picture.size, &self->job, &err);
+    if (status == NX_OK) {
+        nx_http_on_gone(request, cancel, self);
+        status = nx_image_job_submit(self->job, api->deps.engine, finished, self, &err);
+    }
+    if (status != NX_OK) {
+        fail(self, status, &err);
+    }
+}

@@ -1,0 +1,56 @@
+/* What the files of this module share. Included by nobody else. */
+#ifndef NX_API_INTERNAL_H
+#define NX_API_INTERNAL_H
+
+#include "api/api.h"
+#include "api/options.h"
+#include "http/server.h"
+#include "jobs/image_job.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define NX_API_MAX_BATCH 100
+
+typedef enum nx_api_state {
+    NX_API_STARTING,
+    NX_API_READY,
+    NX_API_DRAINING,
+} nx_api_state;
+
+struct nx_api {
+    nx_api_deps deps;
+    nx_http_server *server;
+    nx_http_route *routes; /* owned; the fixed ones, then one for each embedded file */
+    size_t route_count;
+    int64_t started_ns;
+    int64_t timeout_ns;
+    uint64_t max_pixels;
+    nx_option_rules image_rules;
+    nx_option_rules batch_rules;
+    nx_metric *requests_total;
+    nx_metric *request_duration;
+    char url[300];
+    _Atomic nx_api_state state;
+
+    pthread_mutex_t lock; /* guards inferences */
+    pthread_cond_t quiet; /* inferences fell to 0 */
+    uint32_t inferences;  /* requests that were handed to the engine and are not put away yet */
+};
+
+/* handlers; user is the nx_api */
+void nx_api_health(nx_http_request *request, void *user);
+void nx_api_ready(nx_http_request *request, void *user);
+void nx_api_metrics(nx_http_request *request, void *user);
+void nx_api_asset(nx_http_request *request, void *user);
+void nx_api_infer_image(nx_http_request *request, void *user);
+void nx_api_infer_batch(nx_http_request *request, void *user);
+
+/* Refuses an inference before its body comes while the server does not take any. */
+void nx_api_admit_inference(nx_http_request *request, void *user);
+
+/* http_metrics.c */
+void nx_api_http_metrics_register(nx_api *api);
+void nx_api_on_access(const nx_http_access *access, void *user);
+
+#endif

@@ -1,0 +1,72 @@
+/* GET /health, /health/ready and /metrics: for load balancers and monitoring. */
+#include "api/internal.h"
+#include "base/clock.h"
+#include "base/json_writer.h"
+
+void nx_api_health(nx_http_request *request, void *user)
+{
+    const nx_api *api = user;
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_json json = nx_json_begin(&out);
+    nx_json_object_begin(&json);
+    nx_json_key_string(&json, "status", "ok");
+    nx_json_key_string(&json, "version", NX_VERSION);
+    nx_json_key_number(&json, "uptime_s",
+                       (double)(nx_clock_now_ns() - api->started_ns) / (double)NX_NS_PER_SEC, 3);
+    nx_json_object_end(&json);
+    nx_http_add_header(request, "Cache-Control", "no-store");
+    nx_http_reply(request, 200, "application/json", &out);
+}
+
+static void write_model(const nx_model_spec *spec, nx_json *json)
+{
+    nx_json_key(json, "model");
+    nx_json_object_begin(json);
+    nx_json_key_string(json, "name", spec->name);
+    nx_json_key_int(json, "input_width", spec->input_width);
+    nx_json_key_int(json, "input_height", spec->input_height);
+    nx_json_key_bool(json, "dynamic", spec->dynamic_size);
+    nx_json_key_int(json, "classes", (int64_t)spec->names.count);
+    nx_json_object_end(json);
+}
+
+void nx_api_ready(nx_http_request *request, void *user)
+{
+    static const char *const states[] = {"starting", "ready", "draining"};
+    nx_api *api = user;
+    nx_api_state state = atomic_load(&api->state);
+    nx_engine_stats stats = nx_engine_get_stats(api->deps.engine);
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_json json = nx_json_begin(&out);
+    nx_json_object_begin(&json);
+    nx_json_key_string(&json, "status", states[state]);
+    nx_json_key_string(&json, "version", NX_VERSION);
+    write_model(nx_model_get_spec(api->deps.model), &json);
+    nx_json_key_string(&json, "execution_provider", "cpu");
+    nx_json_key(&json, "runtime");
+    nx_json_object_begin(&json);
+    nx_json_key_string(&json, "name", "onnxruntime");
+    nx_json_key_string(&json, "version", nx_runtime_version(api->deps.runtime));
+    nx_json_object_end(&json);
+    nx_json_key(&json, "queue");
+    nx_json_object_begin(&json);
+    nx_json_key_int(&json, "depth", stats.queued);
+    nx_json_key_int(&json, "size", stats.queue_size);
+    nx_json_object_end(&json);
+    nx_json_key_int(&json, "workers", stats.workers);
+    nx_json_object_end(&json);
+    nx_http_add_header(request, "Cache-Control", "no-store");
+    if (state != NX_API_READY) {
+        nx_http_add_header(request, "Retry-After", "1");
+    }
+    nx_http_reply(request, state == NX_API_READY ? 200 : 503, "application/json", &out);
+}
+
+void nx_api_metrics(nx_http_request *request, void *user)
+{
+    nx_api *api = user;
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_metrics_render(nx_service_metrics_registry(api->deps.metrics), &out);
+    nx_http_add_header(request, "Cache-Control", "no-store");
+    nx_http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
+}
