@@ -134,3 +134,29 @@ apt_knows() {
 system_has_ort_header() {
     have pkg-config && pkg-config --exists libonnxruntime
 }
+
+# One hash over the names and contents of the given files and folders, made things left out.
+hash_of() {
+    find "$@" \( -name node_modules -o -name dist \) -prune -o -type f -print0 |
+        LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
+}
+
+# npm_packages FOLDER installs what its lock file names, when that has changed since. Sets npm_done
+# to what was done.
+npm_packages() {
+    local stamp wanted
+    if ! have npm; then
+        end failed
+        die "npm is missing" "Run scripts/bootstrap."
+    fi
+    stamp=$root/build/packages-${1//\//-}.stamp
+    wanted=$(cd "$root" && hash_of "$1/package.json" "$1/package-lock.json")
+    npm_done=unchanged
+    if [ ! -d "$root/$1/node_modules" ] || [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
+        need_space 300 "$root"
+        logged "packages-${1//\//-}" npm --prefix "$root/$1" ci
+        printf '%s\n' "$wanted" >"$stamp"
+        # shellcheck disable=SC2034 # read by scripts/packages
+        npm_done=installed
+    fi
+}
