@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Macros for the static analyzer, see error.h. */
+#undef nx_error_set
+#undef nx_error_set_errno
+
 nx_status nx_error_set(nx_error *err, nx_status status, const char *format, ...)
 {
     if (err != NULL) {
