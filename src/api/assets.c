@@ -5,12 +5,12 @@
 
 #include <string.h>
 
-/* The page's own files and nothing else; pictures are shown from blob: URLs. Swagger UI draws its
- * icons with data: URLs and sets styles on elements. */
+/* The page's own files and nothing else; pictures are shown from blob: URLs, and Swagger UI draws
+ * its icons from data: URLs. */
 #define PAGE_POLICY                                                                                \
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "                    \
-    "img-src 'self' blob: data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "           \
-    "form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "        \
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "                   \
+    "frame-ancestors 'none'"
 
 static void reply_missing(nx_http_request *request)
 {

@@ -1,0 +1,108 @@
+/* Options, JSON bodies and base64 of a request: any bytes are taken or refused with a sentence. */
+#include "api/options.h"
+#include "api/payload.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char *const names[] = {"person", "bicycle", "car", "traffic light", "bus"};
+static const nx_option_rules rules = {
+    .defaults = {.confidence = 0.25f, .iou = 0.45f, .max_detections = 300},
+    .names = {names, 5},
+    .model = "yolov8n",
+    .has_format = true,
+};
+
+static void check(bool taken, const nx_problem *problem, const nx_api_options *options)
+{
+    if (!taken && (problem->status < 400 || problem->status > 599 || problem->detail[0] == '\0' ||
+                   memchr(problem->detail, '\0', sizeof problem->detail) == NULL)) {
+        abort();
+    }
+    const nx_postprocess_options *o = &options->postprocess;
+    if (!(o->confidence >= 0 && o->confidence <= 1 && o->iou >= 0 && o->iou <= 1 &&
+          o->max_detections >= 1 && o->max_detections <= 1000) ||
+        (o->class_mask[0] >> 5) != 0) { /* a class that the model does not have */
+        abort();
+    }
+}
+
+/* name=value lines, as a query or a form would give them */
+static void fuzz_text(char *text)
+{
+    nx_api_options options = nx_api_options_start(&rules);
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        char *equals = strchr(line, '=');
+        if (equals != NULL) {
+            *equals = '\0';
+        }
+        nx_problem problem = {0};
+        bool taken =
+            nx_api_options_set(&options, line, equals != NULL ? equals + 1 : NULL, &problem);
+        check(taken, &problem, &options);
+    }
+}
+
+static void fuzz_json(const char *text, size_t size)
+{
+    json_t *document = NULL;
+    nx_problem problem = {0};
+    nx_api_options options = nx_api_options_start(&rules);
+    bool parsed = nx_payload_parse(text, size, &document, &problem);
+    check(parsed, &problem, &options);
+    if (!parsed) {
+        return;
+    }
+    const char *name;
+    json_t *value;
+    json_object_foreach(document, name, value)
+    {
+        problem = (nx_problem){0};
+        check(nx_api_options_set_json(&options, name, value, &problem), &problem, &options);
+    }
+    json_decref(document);
+}
+
+static void fuzz_base64(const char *text, size_t size)
+{
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_problem problem = {0};
+    nx_api_options options = nx_api_options_start(&rules);
+    bool decoded = nx_payload_base64("image", text, size, &out, &problem);
+    check(decoded, &problem, &options);
+    if (out.size > size / 4 * 3 + 3) {
+        abort();
+    }
+    nx_buffer_free(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0) {
+        return 0;
+    }
+    char *text = malloc(size); /* of its own and exact, so that reading past it is seen */
+    if (text == NULL) {
+        return 0;
+    }
+    memcpy(text, data + 1, size - 1);
+    switch (data[0] % 3) {
+    case 0:
+        text[size - 1] = '\0';
+        fuzz_text(text);
+        break;
+    case 1:
+        fuzz_json(text, size - 1);
+        break;
+    default:
+        fuzz_base64(text, size - 1);
+        break;
+    }
+    free(text);
+    return 0;
+}
