@@ -3,6 +3,7 @@
 #include "vision/draw.h"
 
 #include <math.h>
+#include <pthread.h>
 
 static const char *const class_names[] = {"person", "bicycle", "car"};
 static const nx_class_names names = {class_names, NX_COUNT(class_names)};
@@ -193,6 +194,39 @@ static void strange_names_are_drawn(void **state)
     }
 }
 
+static void *draw_many(void *user)
+{
+    const nx_detection box = {30, 40, 150, 90, 0.5f, 1};
+    nx_image *image = user;
+    nx_error err = {0};
+    nx_status status = NX_OK;
+    for (int i = 0; i < 20 && status == NX_OK; i++) {
+        memset(image->pixels, 90, image->stride * image->height);
+        status = nx_draw_detections(image, &box, 1, names, &err);
+    }
+    return status == NX_OK ? image : NULL;
+}
+
+static void threads_draw_side_by_side(void **state)
+{
+    (void)state;
+    nx_image images[4];
+    pthread_t threads[NX_COUNT(images)];
+    for (size_t i = 0; i < NX_COUNT(images); i++) {
+        images[i] = gray_picture(200, 100);
+        assert_int_equal(pthread_create(&threads[i], NULL, draw_many, &images[i]), 0);
+    }
+    for (size_t i = 0; i < NX_COUNT(images); i++) {
+        void *drawn = NULL;
+        assert_int_equal(pthread_join(threads[i], &drawn), 0);
+        assert_non_null(drawn);
+        picture_assert_equal(&images[i], &images[0]);
+    }
+    for (size_t i = 0; i < NX_COUNT(images); i++) {
+        nx_image_free(&images[i]);
+    }
+}
+
 /* Relative luminance and contrast as WCAG 2.1 defines them. */
 static double luminance(uint32_t color)
 {
@@ -244,6 +278,7 @@ int main(void)
         cmocka_unit_test(low_pictures_get_boxes_alone),
         cmocka_unit_test(earlier_boxes_are_on_top),
         cmocka_unit_test(strange_names_are_drawn),
+        cmocka_unit_test(threads_draw_side_by_side),
         cmocka_unit_test(colors_are_as_documented),
         cmocka_unit_test(colors_are_readable_and_distinct),
     };
