@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static nx_status open_for_reading(const char *path, int *out_fd, struct stat *info, nx_error *err)
+static nx_status open_for_reading(const char *path, int flags, int *out_fd, struct stat *info,
+                                  nx_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
     if (fd < 0) {
         return nx_error_set_errno(err, errno == ENOENT ? NX_ERR_NOT_FOUND : NX_ERR_IO, errno,
                                   "cannot open %s", path);
@@ -35,7 +37,8 @@ nx_status nx_file_map_open(const char *path, nx_file_map *out, nx_error *err)
     *out = (nx_file_map){0};
     int fd = -1;
     struct stat info;
-    nx_status status = open_for_reading(path, &fd, &info, err);
+    /* O_NONBLOCK: a named pipe is refused below instead of waiting for someone to write into it */
+    nx_status status = open_for_reading(path, O_NONBLOCK, &fd, &info, err);
     if (status != NX_OK) {
         return status;
     }
@@ -96,7 +99,7 @@ nx_status nx_file_read(const char *path, size_t max_size, nx_buffer *out, nx_err
     }
     int fd = -1;
     struct stat info;
-    nx_status status = open_for_reading(path, &fd, &info, err);
+    nx_status status = open_for_reading(path, 0, &fd, &info, err);
     if (status != NX_OK) {
         return status;
     }
@@ -129,9 +132,31 @@ static int write_all(int fd, const char *bytes, size_t size)
     return 0;
 }
 
+/* A pipe, a device or a link such as /dev/stdout is written into: a rename would put a plain file
+ * in its place, for every program on the machine. */
+static bool is_special(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+static nx_status write_in_place(const char *path, const void *bytes, size_t size, nx_error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int failure = fd < 0 ? errno : write_all(fd, bytes, size);
+    if (fd >= 0 && close(fd) != 0 && failure == 0) {
+        failure = errno;
+    }
+    return failure == 0 ? NX_OK
+                        : nx_error_set_errno(err, NX_ERR_IO, failure, "cannot write %s", path);
+}
+
 nx_status nx_file_write(const char *path, const void *bytes, size_t size, nx_error *err)
 {
     char temporary[PATH_MAX];
+    if (is_special(path)) {
+        return write_in_place(path, bytes, size, err);
+    }
     int length = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
     if (length < 0 || (size_t)length >= sizeof temporary) {
         return nx_error_set(err, NX_ERR_INVALID, "the path is too long: %.100s...", path);

@@ -23,6 +23,7 @@ void nx_file_unmap(nx_file_map *map);
 nx_status nx_file_read(const char *path, size_t max_size, nx_buffer *out, nx_error *err);
 
 /* Writes a whole file beside its place, syncs nothing, and renames it: readers see all or nothing.
+ * A link, a pipe or a device (/dev/stdout) is written into instead, and stays what it is.
  * Errors: NX_ERR_IO with the path and the reason (a full disk, no permission). */
 nx_status nx_file_write(const char *path, const void *bytes, size_t size, nx_error *err);
 
