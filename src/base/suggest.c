@@ -61,7 +61,9 @@ const char *nx_suggest(const char *word, const char *const *candidates, size_t c
             continue;
         }
         size_t found = distance(word, length, candidates[i], candidate_length);
-        if (found <= limit) {
+        size_t longer = length > candidate_length ? length : candidate_length;
+        /* at the full distance the two have nothing in common */
+        if (found <= limit && found < longer) {
             best = candidates[i];
             if (found == 0) {
                 break;
