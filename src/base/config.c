@@ -215,7 +215,8 @@ static nx_status apply_pair(nx_config *config, const char *name, const char *tex
     char origin[256];
     for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
         if (strcmp(name, keys[i].name) == 0) {
-            snprintf(origin, sizeof origin, "%s:%zu", file, line);
+            /* a very long path loses its end, never the line */
+            snprintf(origin, sizeof origin, "%.230s:%zu", file, line);
             return nx_config_set(config, (nx_config_key)i, text, origin, err);
         }
     }
@@ -246,8 +247,13 @@ static nx_status apply_document(nx_config *config, yaml_document_t *document, co
                                 line);
         }
         const char *key = (const char *)name->data.scalar.value;
-        nx_status status =
-            apply_pair(config, key, (const char *)text->data.scalar.value, file, line, err);
+        const char *setting = (const char *)text->data.scalar.value;
+        if (strlen(key) != name->data.scalar.length ||
+            strlen(setting) != text->data.scalar.length) {
+            return nx_error_set(err, NX_ERR_INVALID, "%s:%zu: a NUL byte (\\0) in a setting", file,
+                                line);
+        }
+        nx_status status = apply_pair(config, key, setting, file, line, err);
         if (status != NX_OK) {
             return status;
         }
@@ -264,6 +270,45 @@ static nx_status apply_document(nx_config *config, yaml_document_t *document, co
     return NX_OK;
 }
 
+/* Where libyaml stopped. Of bytes that are not text it gives the offset alone. */
+static size_t problem_line(const yaml_parser_t *parser, const char *text, size_t size)
+{
+    if (parser->error != YAML_READER_ERROR) {
+        return parser->problem_mark.line + 1;
+    }
+    size_t line = 1;
+    for (size_t i = 0; i < size && i < parser->problem_offset; i++) {
+        line += text[i] == '\n';
+    }
+    return line;
+}
+
+static nx_status bad_yaml(const yaml_parser_t *parser, const char *text, size_t size,
+                          const char *file, nx_error *err)
+{
+    return nx_error_set(err, NX_ERR_INVALID, "%s:%zu: not valid YAML: %s", file,
+                        problem_line(parser, text, size),
+                        parser->problem != NULL ? parser->problem : "it could not be understood");
+}
+
+/* A second document ("---") would be read by nobody: better refused than ignored. */
+static nx_status expect_end(yaml_parser_t *parser, const char *text, size_t size, const char *file,
+                            nx_error *err)
+{
+    yaml_document_t document;
+    if (!yaml_parser_load(parser, &document)) {
+        return bad_yaml(parser, text, size, file, err);
+    }
+    yaml_node_t *root = yaml_document_get_root_node(&document);
+    nx_status status = root == NULL
+                           ? NX_OK
+                           : nx_error_set(err, NX_ERR_INVALID,
+                                          "%s:%zu: a second document; all settings belong into one",
+                                          file, root->start_mark.line + 1);
+    yaml_document_delete(&document);
+    return status;
+}
+
 static nx_status apply_yaml(nx_config *config, const char *text, size_t size, const char *file,
                             nx_error *err)
 {
@@ -275,12 +320,13 @@ static nx_status apply_yaml(nx_config *config, const char *text, size_t size, co
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
     nx_status status = NX_OK;
     if (!yaml_parser_load(&parser, &document)) {
-        status = nx_error_set(
-            err, NX_ERR_INVALID, "%s:%zu: not valid YAML: %s", file, parser.problem_mark.line + 1,
-            parser.problem != NULL ? parser.problem : "it could not be understood");
+        status = bad_yaml(&parser, text, size, file, err);
     } else {
         status = apply_document(config, &document, file, err);
         yaml_document_delete(&document);
+        if (status == NX_OK) {
+            status = expect_end(&parser, text, size, file, err);
+        }
     }
     yaml_parser_delete(&parser);
     return status;
@@ -332,6 +378,7 @@ nx_status nx_config_load(const char *file, nx_config_env env, void *user, nx_con
                          nx_error *err)
 {
     nx_buffer text = NX_BUFFER_INIT;
+    *out = NULL;
     if (file != NULL) {
         nx_status status = nx_file_read(file, MAX_FILE_BYTES, &text, err);
         if (status != NX_OK) {
