@@ -22,6 +22,11 @@ nx_status nx_check_pixels(const char *format, uint32_t width, uint32_t height, u
                           nx_error *err)
 {
     uint64_t pixels = (uint64_t)width * height;
+    if (width > NX_MAX_SIDE || height > NX_MAX_SIDE) {
+        return nx_error_set(err, NX_ERR_TOO_LARGE,
+                            "the %s has %ux%u pixels; a side may have at most %d", format, width,
+                            height, NX_MAX_SIDE);
+    }
     if (pixels <= max_pixels) {
         return NX_OK;
     }

@@ -41,10 +41,14 @@ typedef struct nx_decode_options {
 
 #define NX_DECODE_DEFAULT_MAX_PIXELS (UINT64_C(1) << 26) /* 67 megapixels: 8K and most phones */
 
+/* Longest side of a picture, JPEG's own limit. A line of millions of pixels is nothing to detect
+ * in, and scaling it down takes memory by its length, many times that of its pixels. */
+#define NX_MAX_SIDE 65535
+
 /*
  * Reads the header only; cheap enough for a connection thread, allocates no pixels.
  * Errors: NX_ERR_UNSUPPORTED (names the format found: "a BMP image", "text", ...),
- * NX_ERR_CORRUPT (empty, header cut short), NX_ERR_TOO_LARGE (over max_pixels).
+ * NX_ERR_CORRUPT (empty, header cut short), NX_ERR_TOO_LARGE (over max_pixels or NX_MAX_SIDE).
  */
 nx_status nx_image_probe(const void *bytes, size_t size, uint64_t max_pixels, nx_image_info *out,
                          nx_error *err);
