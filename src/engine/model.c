@@ -2,8 +2,10 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "engine/class_names.h"
 #include "engine/onnx_file.h"
+#include "engine/signature.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -18,8 +20,7 @@
 #define MAX_END_TO_END_ROWS 10000
 
 #define SUPPORTED                                                                                  \
-    "Nexus runs detectors with one input float32[batch,3,height,width] and the output of "         \
-    "YOLOv8/11 "                                                                                   \
+    "Nexus runs detectors with one input float32[1,3,height,width] and the output of YOLOv8/11 "   \
     "[1,4+C,N], YOLOv10 [1,N,6] or YOLOX [1,N,5+C]"
 
 struct nx_model {
@@ -40,18 +41,21 @@ struct nx_model {
 /* --- metadata ----------------------------------------------------------------------------------
  */
 
-/* First number in a text such as "32", "[640, 640]" or "tensor(32)"; 0 when there is none. */
-static uint32_t first_number(nx_onnx_text text)
+/* Largest number in a text such as "32", "[384, 640]" or "tensor(32)"; 0 when there is none. */
+static uint32_t largest_number(nx_onnx_text text)
 {
+    uint32_t largest = 0;
     uint32_t number = 0;
-    size_t i = 0;
-    while (i < text.size && !isdigit((unsigned char)text.text[i])) {
-        i++;
+    for (size_t i = 0; i < text.size; i++) {
+        bool digit = isdigit((unsigned char)text.text[i]) != 0;
+        if (!digit) {
+            number = 0;
+        } else if (number <= MAX_SIDE) { /* more digits than that are no size anyway */
+            number = number * 10 + (uint32_t)(text.text[i] - '0');
+        }
+        largest = number > largest ? number : largest;
     }
-    while (i < text.size && isdigit((unsigned char)text.text[i]) && number <= MAX_SIDE) {
-        number = number * 10 + (uint32_t)(text.text[i++] - '0');
-    }
-    return number;
+    return largest;
 }
 
 static char *copy_text(nx_onnx_text text)
@@ -90,10 +94,10 @@ static nx_status read_metadata(nx_model *model, const nx_model_options *options,
         }
     }
     if (status == NX_OK) {
-        uint32_t stride = first_number(nx_onnx_metadata(&info, "stride"));
+        uint32_t stride = largest_number(nx_onnx_metadata(&info, "stride"));
         uint32_t size = options->input_size;
         if (size == 0) {
-            size = first_number(nx_onnx_metadata(&info, "imgsz"));
+            size = largest_number(nx_onnx_metadata(&info, "imgsz"));
         }
         model->spec.file_size = map.size;
         model->spec.names_from_file = names.text != NULL;
@@ -150,121 +154,13 @@ static nx_status open_session(nx_model *model, const nx_model_options *options, 
     return nx_runtime_check(model->runtime, failure, NX_ERR_CORRUPT, prefix, err);
 }
 
-/* --- shapes ------------------------------------------------------------------------------------
+/* --- the signature ------------------------------------------------------------------------------
  */
 
-typedef struct tensor_shape {
-    ONNXTensorElementDataType type;
-    size_t rank;
-    int64_t dims[8]; /* -1: free */
-} tensor_shape;
-
-static void describe_shape(const tensor_shape *shape, nx_buffer *out)
-{
-    nx_buffer_append_str(out, shape->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT     ? "float32["
-                              : shape->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16 ? "float16["
-                              : shape->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8   ? "uint8["
-                              : shape->type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64   ? "int64["
-                                                                                     : "other[");
-    for (size_t i = 0; i < shape->rank; i++) {
-        if (shape->dims[i] < 0) {
-            nx_buffer_append_str(out, i > 0 ? ",?" : "?");
-        } else {
-            nx_buffer_printf(out, "%s%lld", i > 0 ? "," : "", (long long)shape->dims[i]);
-        }
-    }
-    nx_buffer_append_char(out, ']');
-}
-
-static OrtStatus *read_shape(const OrtApi *api, const OrtTensorTypeAndShapeInfo *info,
-                             tensor_shape *out)
-{
-    *out = (tensor_shape){0};
-    OrtStatus *failure = api->GetTensorElementType(info, &out->type);
-    if (failure == NULL) {
-        failure = api->GetDimensionsCount(info, &out->rank);
-    }
-    if (failure == NULL) {
-        out->rank = out->rank <= 8 ? out->rank : 8;
-        failure = api->GetDimensions(info, out->dims, out->rank);
-    }
-    return failure;
-}
-
-/* One side of the session's signature: names and shapes of its inputs or of its outputs. */
-typedef struct signature {
-    size_t count;
-    char *first_name; /* owned by the holder */
-    tensor_shape first;
-    nx_buffer text; /* "name type[shape], ..." */
-} signature;
-
-static OrtStatus *read_port(const OrtApi *api, const OrtSession *session, bool input, size_t index,
-                            char **name, tensor_shape *shape)
-{
-    OrtAllocator *allocator = NULL;
-    OrtTypeInfo *type = NULL;
-    const OrtTensorTypeAndShapeInfo *tensor = NULL;
-    char *given = NULL;
-    OrtStatus *failure = api->GetAllocatorWithDefaultOptions(&allocator);
-    if (failure == NULL) {
-        failure = input ? api->SessionGetInputName(session, index, allocator, &given)
-                        : api->SessionGetOutputName(session, index, allocator, &given);
-    }
-    if (failure == NULL) {
-        *name = strdup(given);
-        failure = api->AllocatorFree(allocator, given);
-    }
-    if (failure == NULL) {
-        failure = input ? api->SessionGetInputTypeInfo(session, index, &type)
-                        : api->SessionGetOutputTypeInfo(session, index, &type);
-    }
-    if (failure == NULL) {
-        failure = api->CastTypeInfoToTensorInfo(type, &tensor);
-    }
-    if (failure == NULL && tensor != NULL) { /* NULL: a sequence or map, described as other[] */
-        failure = read_shape(api, tensor, shape);
-    }
-    if (type != NULL) {
-        api->ReleaseTypeInfo(type);
-    }
-    return failure;
-}
-
-static nx_status read_signature(const nx_model *model, bool input, signature *out, nx_error *err)
-{
-    const OrtApi *api = model->runtime->api;
-    *out = (signature){0};
-    OrtStatus *failure = input ? api->SessionGetInputCount(model->session, &out->count)
-                               : api->SessionGetOutputCount(model->session, &out->count);
-    for (size_t i = 0; i < out->count && i < 8 && failure == NULL; i++) {
-        char *name = NULL;
-        tensor_shape shape = {0};
-        failure = read_port(api, model->session, input, i, &name, &shape);
-        if (failure == NULL && name != NULL) {
-            nx_buffer_printf(&out->text, "%s%.60s ", i > 0 ? ", " : "", name);
-            describe_shape(&shape, &out->text);
-        }
-        if (i == 0) {
-            out->first_name = name;
-            out->first = shape;
-        } else {
-            free(name);
-        }
-    }
-    return nx_runtime_check(model->runtime, failure, NX_ERR_CORRUPT, model->path, err);
-}
-
-static void signature_free(signature *s)
-{
-    free(s->first_name);
-    nx_buffer_free(&s->text);
-}
-
 /* Takes the input's name and size, or refuses it. */
-static nx_status accept_input(nx_model *model, signature *inputs, nx_error *err)
+static nx_status accept_input(nx_model *model, nx_signature *inputs, nx_error *err)
 {
-    const tensor_shape *shape = &inputs->first;
+    const nx_tensor_shape *shape = &inputs->first;
     nx_model_spec *spec = &model->spec;
     const char *found = nx_buffer_cstr(&inputs->text);
     bool fits = inputs->count == 1 && inputs->first_name != NULL &&
@@ -277,19 +173,18 @@ static nx_status accept_input(nx_model *model, signature *inputs, nx_error *err)
                             SUPPORTED);
     }
     spec->dynamic_batch = shape->dims[0] == -1;
-    spec->dynamic_size = shape->dims[2] == -1 || shape->dims[3] == -1;
-    if (spec->dynamic_size) {
-        uint32_t size = (spec->input_width + spec->stride - 1) / spec->stride * spec->stride;
-        spec->input_width = size;
-        spec->input_height = size;
-    } else if (shape->dims[2] < 1 || shape->dims[2] > MAX_SIDE || shape->dims[3] < 1 ||
-               shape->dims[3] > MAX_SIDE) {
+    spec->dynamic_size = shape->dims[2] == -1 && shape->dims[3] == -1;
+    /* a free side beside a fixed one is run at the usual size: one alone is nothing to choose from
+     */
+    int64_t usual = (spec->input_width + spec->stride - 1) / spec->stride * spec->stride;
+    int64_t height = shape->dims[2] == -1 ? usual : shape->dims[2];
+    int64_t width = shape->dims[3] == -1 ? usual : shape->dims[3];
+    if (height < 1 || height > MAX_SIDE || width < 1 || width > MAX_SIDE) {
         return nx_error_set(err, NX_ERR_UNSUPPORTED, "%s has an input of unusable size: %.200s",
                             model->path, found);
-    } else {
-        spec->input_height = (uint32_t)shape->dims[2];
-        spec->input_width = (uint32_t)shape->dims[3];
     }
+    spec->input_height = (uint32_t)height;
+    spec->input_width = (uint32_t)width;
     model->input_name = inputs->first_name;
     inputs->first_name = NULL;
     return NX_OK;
@@ -303,7 +198,7 @@ static nx_status refuse_output(const nx_model *model, const char *found, const c
                         model->path, found, hint, SUPPORTED);
 }
 
-static nx_status accept_output(nx_model *model, signature *outputs, nx_error *err)
+static nx_status accept_output(nx_model *model, nx_signature *outputs, nx_error *err)
 {
     const char *found = nx_buffer_cstr(&outputs->text);
     if (outputs->count != 1 || outputs->first_name == NULL) {
@@ -321,20 +216,22 @@ static nx_status accept_output(nx_model *model, signature *outputs, nx_error *er
 
 static nx_status read_signatures(nx_model *model, nx_error *err)
 {
-    signature inputs = {0};
-    signature outputs = {0};
-    nx_status status = read_signature(model, true, &inputs, err);
+    nx_signature inputs = {0};
+    nx_signature outputs = {0};
+    nx_status status =
+        nx_signature_read(model->runtime, model->session, true, model->path, &inputs, err);
     if (status == NX_OK) {
         status = accept_input(model, &inputs, err);
     }
     if (status == NX_OK) {
-        status = read_signature(model, false, &outputs, err);
+        status =
+            nx_signature_read(model->runtime, model->session, false, model->path, &outputs, err);
     }
     if (status == NX_OK) {
         status = accept_output(model, &outputs, err);
     }
-    signature_free(&inputs);
-    signature_free(&outputs);
+    nx_signature_free(&inputs);
+    nx_signature_free(&outputs);
     return status;
 }
 
@@ -364,12 +261,13 @@ static OrtStatus *run_session(nx_model *model, float *tensor, uint32_t width, ui
     return failure;
 }
 
-static OrtStatus *view_output(const OrtApi *api, OrtValue *value, tensor_shape *shape, float **data)
+static OrtStatus *view_output(const OrtApi *api, OrtValue *value, nx_tensor_shape *shape,
+                              float **data)
 {
     OrtTensorTypeAndShapeInfo *info = NULL;
     OrtStatus *failure = api->GetTensorTypeAndShape(value, &info);
     if (failure == NULL) {
-        failure = read_shape(api, info, shape);
+        failure = nx_tensor_shape_read(api, info, shape);
         api->ReleaseTensorTypeAndShapeInfo(info);
     }
     if (failure == NULL) {
@@ -383,7 +281,7 @@ nx_status nx_model_run(nx_model *model, float *tensor, uint32_t width, uint32_t 
 {
     const OrtApi *api = model->runtime->api;
     OrtValue *output = NULL;
-    tensor_shape shape = {0};
+    nx_tensor_shape shape = {0};
     float *data = NULL;
     OrtStatus *failure = run_session(model, tensor, width, height, &output);
     if (failure == NULL) {
@@ -391,10 +289,11 @@ nx_status nx_model_run(nx_model *model, float *tensor, uint32_t width, uint32_t 
     }
     nx_status status =
         nx_runtime_check(model->runtime, failure, NX_ERR_INTERNAL, model->spec.name, err);
-    if (status == NX_OK &&
-        (shape.rank != 3 || shape.dims[1] > INT32_MAX || shape.dims[2] > INT32_MAX)) {
-        status = nx_error_set(err, NX_ERR_INTERNAL, "%s gave an output of rank %zu",
-                              model->spec.name, shape.rank);
+    /* dims[0] was 1 when the model was opened, but another size may take another way through it */
+    if (status == NX_OK && (shape.rank != 3 || shape.dims[0] != 1 || shape.dims[1] > INT32_MAX ||
+                            shape.dims[2] > INT32_MAX)) {
+        status = nx_error_set(err, NX_ERR_INTERNAL, "%s gave another kind of output at %ux%u",
+                              model->spec.name, width, height);
     }
     if (status == NX_OK) {
         nx_head_output view = {
@@ -404,6 +303,7 @@ nx_status nx_model_run(nx_model *model, float *tensor, uint32_t width, uint32_t 
             .columns = (int32_t)shape.dims[2],
             .input_width = (int32_t)width,
             .input_height = (int32_t)height,
+            .classes = (int32_t)model->spec.names.count,
         };
         status = read(&view, user, err);
     }
@@ -416,7 +316,7 @@ nx_status nx_model_run(nx_model *model, float *tensor, uint32_t width, uint32_t 
 /* --- the trial run -----------------------------------------------------------------------------
  */
 
-static const char *head_hint(const tensor_shape *shape, int64_t cells, size_t names)
+static const char *head_hint(const nx_tensor_shape *shape, int64_t cells, size_t names)
 {
     if (shape->rank == 3 && shape->dims[1] == 3 * cells) {
         return " (three anchors for each cell: YOLOv5 or YOLOv7)";
@@ -429,7 +329,7 @@ static const char *head_hint(const tensor_shape *shape, int64_t cells, size_t na
 }
 
 /* Tells the head from the shape that the model really gives, and from its number of names. */
-static nx_status recognise_head(nx_model *model, const tensor_shape *shape, nx_error *err)
+static nx_status recognise_head(nx_model *model, const nx_tensor_shape *shape, nx_error *err)
 {
     nx_model_spec *spec = &model->spec;
     int64_t cells = nx_head_grid_cells(spec->input_width, spec->input_height);
@@ -452,7 +352,7 @@ static nx_status recognise_head(nx_model *model, const tensor_shape *shape, nx_e
     if (classes < 1 || classes > NX_MAX_CLASSES) {
         nx_buffer text = NX_BUFFER_INIT;
         nx_buffer_printf(&text, "%.60s ", model->output_name);
-        describe_shape(shape, &text);
+        nx_tensor_shape_describe(shape, &text);
         if (named > 0) {
             nx_buffer_printf(&text, " for %lld class names", (long long)named);
         }
@@ -470,12 +370,10 @@ static nx_status recognise_head(nx_model *model, const tensor_shape *shape, nx_e
     return named > 0 ? NX_OK : nx_class_names_number((size_t)classes, &model->names, err);
 }
 
-/* Runs the model once on gray: proves that the graph works at the size it declares, shows the real
- * output shape, and makes ONNX Runtime plan its memory. */
-static nx_status trial_run(nx_model *model, nx_error *err)
+/* Runs the model once on gray and tells the shape of what it puts out. */
+static nx_status run_gray(nx_model *model, uint32_t width, uint32_t height, nx_tensor_shape *shape,
+                          nx_error *err)
 {
-    uint32_t width = model->spec.input_width;
-    uint32_t height = model->spec.input_height;
     size_t count = (size_t)3 * width * height;
     float *tensor = malloc(count * sizeof *tensor);
     if (tensor == NULL) {
@@ -486,24 +384,54 @@ static nx_status trial_run(nx_model *model, nx_error *err)
         tensor[i] = NX_LETTERBOX_FILL / 255.0F;
     }
     OrtValue *output = NULL;
-    tensor_shape shape = {0};
     float *data = NULL;
     OrtStatus *failure = run_session(model, tensor, width, height, &output);
     if (failure == NULL) {
-        failure = view_output(model->runtime->api, output, &shape, &data);
-    }
-    char prefix[400];
-    snprintf(prefix, sizeof prefix,
-             "%.200s declares an input of %ux%u pixels (width x height), but its graph fails on it",
-             model->path, width, height);
-    nx_status status = nx_runtime_check(model->runtime, failure, NX_ERR_INVALID, prefix, err);
-    if (status == NX_OK) {
-        status = recognise_head(model, &shape, err);
+        failure = view_output(model->runtime->api, output, shape, &data);
     }
     if (output != NULL) {
         model->runtime->api->ReleaseValue(output);
     }
     free(tensor);
+    char prefix[400];
+    snprintf(prefix, sizeof prefix,
+             "%.200s declares an input of %ux%u pixels (width x height), but its graph fails on it",
+             model->path, width, height);
+    return nx_runtime_check(model->runtime, failure, NX_ERR_INVALID, prefix, err);
+}
+
+/*
+ * Many exporters declare height and width free and leave constants in the graph that fit one size.
+ * Such a model is as good as any other of a fixed size.
+ */
+static void check_free_size(nx_model *model)
+{
+    nx_model_spec *spec = &model->spec;
+    nx_tensor_shape shape = {0};
+    nx_error err = {0};
+    uint32_t width = 0;
+    uint32_t height = 0;
+    nx_letterbox_dynamic_size(16, 9, spec->input_width, spec->stride, &width, &height);
+    if (run_gray(model, width, height, &shape, &err) != NX_OK) {
+        spec->dynamic_size = false;
+        nx_log_info("engine", "%s: its size is declared free but it works at %ux%u alone",
+                    model->name, spec->input_width, spec->input_height);
+    }
+}
+
+/* Proves that the graph works at the size it declares, shows the real output shape, and makes ONNX
+ * Runtime plan its memory. */
+static nx_status trial_run(nx_model *model, nx_error *err)
+{
+    nx_model_spec *spec = &model->spec;
+    nx_tensor_shape shape = {0};
+    nx_status status = run_gray(model, spec->input_width, spec->input_height, &shape, err);
+    if (status == NX_OK) {
+        status = recognise_head(model, &shape, err);
+    }
+    if (status == NX_OK && spec->dynamic_size) {
+        check_free_size(model);
+    }
     return status;
 }
 

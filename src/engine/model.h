@@ -23,7 +23,7 @@ typedef struct nx_model_spec {
     nx_head_kind head;
     nx_pixel_layout pixels;
     bool centered;     /* letterbox placement */
-    bool dynamic_size; /* height and width are free */
+    bool dynamic_size; /* height and width are free, and the graph bears it */
     bool dynamic_batch;
     uint32_t input_width; /* fixed size, or the longer side of a dynamic one */
     uint32_t input_height;

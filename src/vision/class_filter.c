@@ -24,11 +24,15 @@ nx_status nx_class_filter_add(const char *word, nx_class_names names,
     if (word[0] == '\0') {
         return nx_error_set(err, NX_ERR_INVALID, "the list of classes has an empty entry");
     }
+    bool known = false;
     for (size_t i = 0; i < names.count; i++) { /* names first: a class may be called "7" */
         if (strcasecmp(word, names.names[i]) == 0) {
             nx_postprocess_allow_class(options, (int32_t)i);
-            return NX_OK;
+            known = true; /* go on: "Bus" and "bus" may both be there */
         }
+    }
+    if (known) {
+        return NX_OK;
     }
     char *end = NULL;
     errno = 0;

@@ -4,7 +4,8 @@
 
 #include "vision/postprocess.h"
 
-/* Adds one class by name (case ignored) or number. Errors: NX_ERR_INVALID with a suggestion. */
+/* Adds one class by name (case ignored; every class of that name) or number. Errors: NX_ERR_INVALID
+ * with a suggestion. */
 nx_status nx_class_filter_add(const char *word, nx_class_names names,
                               nx_postprocess_options *options, nx_error *err);
 

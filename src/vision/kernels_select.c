@@ -9,6 +9,10 @@ extern const nx_kernels_set nx_kernels_v4;
 static int level(void)
 {
     __builtin_cpu_init();
+    /* BMI2 is a part of both levels that a hypervisor may hide on its own */
+    if (!__builtin_cpu_supports("bmi2")) {
+        return 1;
+    }
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
         return 4;

@@ -234,15 +234,17 @@ nx_status nx_letterbox_apply(const nx_letterbox *box, const nx_image *image, nx_
                               image->width, image->height);
         goto done;
     }
-    float unit = layout == NX_PIXELS_RGB_UNIT ? 1.0F / 255.0F : 1.0F;
+    bool bytes = layout == NX_PIXELS_BGR_BYTE;
+    float unit = bytes ? 1.0F : 1.0F / 255.0F;
+    float gray = bytes ? NX_LETTERBOX_FILL : NX_LETTERBOX_FILL / 255.0F;
     size_t plane = (size_t)box->input_width * box->input_height;
     float *planes[3] = {tensor, tensor + plane, tensor + 2 * plane};
-    if (layout == NX_PIXELS_BGR_BYTE) {
+    if (bytes) {
         planes[0] = tensor + 2 * plane;
         planes[2] = tensor;
     }
     for (int c = 0; c < 3; c++) {
-        fill_padding(box, planes[c], NX_LETTERBOX_FILL * unit);
+        fill_padding(box, planes[c], gray);
     }
     for (uint32_t y = 0; y < box->height; y++) {
         size_t at = ((size_t)box->top + y) * box->input_width + box->left;

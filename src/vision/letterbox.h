@@ -51,7 +51,7 @@ void nx_letterbox_dynamic_size(uint32_t source_width, uint32_t source_height, ui
 /*
  * Scales image (the source, at its own or a DCT-reduced size) into tensor: 3 planes of input_height
  * rows of input_width floats, all of them written. The filter is bilinear with half-pixel centres,
- * antialiased when scaling down (Pillow's BILINEAR).
+ * antialiased when scaling down, and rounds to whole levels (Pillow's BILINEAR).
  * Errors: NX_ERR_NO_MEMORY.
  */
 nx_status nx_letterbox_apply(const nx_letterbox *letterbox, const nx_image *image,

@@ -37,6 +37,12 @@ static int by_confidence(const void *left, const void *right)
     if (order == 0) {
         order = compare_floats(a->y1, b->y1);
     }
+    if (order == 0) {
+        order = compare_floats(a->x2, b->x2);
+    }
+    if (order == 0) {
+        order = compare_floats(a->y2, b->y2);
+    }
     return order;
 }
 

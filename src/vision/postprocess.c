@@ -77,6 +77,10 @@ static void add_candidate(decoder *d, float x1, float y1, float x2, float y2, fl
                           int32_t class_id)
 {
     const nx_letterbox *box = d->letterbox;
+    /* an infinity or a NaN in any of the five makes the sum one */
+    if (!isfinite(x1 + y1 + x2 + y2 + confidence)) {
+        return;
+    }
     nx_detection found = {
         .x1 = clip((x1 - (float)box->left) / box->scale, (float)box->source_width),
         .y1 = clip((y1 - (float)box->top) / box->scale, (float)box->source_height),
@@ -85,8 +89,7 @@ static void add_candidate(decoder *d, float x1, float y1, float x2, float y2, fl
         .confidence = confidence > 1 ? 1 : confidence,
         .class_id = class_id,
     };
-    /* written so that a NaN fails it too */
-    if (!(found.x2 > found.x1 && found.y2 > found.y1 && isfinite(confidence))) {
+    if (found.x2 <= found.x1 || found.y2 <= found.y1) {
         return;
     }
     if (d->out->count == d->out->capacity && !grow(d->out)) {
@@ -146,12 +149,12 @@ static void decode_end_to_end(decoder *d)
 {
     for (int32_t i = 0; i < d->head->rows; i++) {
         const float *row = d->head->data + (size_t)i * 6;
-        float class_value = row[5];
+        float class_value = row[5] + 0.5F; /* a whole number, give or take some float arithmetic */
         if (!(row[4] > d->options->confidence) ||
-            !(class_value >= 0 && class_value < NX_MAX_CLASSES)) {
+            !(class_value >= 0 && class_value < (float)d->head->classes)) {
             continue;
         }
-        int32_t class_id = (int32_t)(class_value + 0.5F);
+        int32_t class_id = (int32_t)class_value;
         if (class_allowed(d->options, class_id)) {
             add_candidate(d, row[0], row[1], row[2], row[3], row[4], class_id);
         }
@@ -215,7 +218,7 @@ static nx_status check_shape(const nx_head_output *head, nx_error *err)
         fits = fits && head->rows > 4 && head->rows - 4 <= NX_MAX_CLASSES;
         break;
     case NX_HEAD_END_TO_END:
-        fits = fits && head->columns == 6;
+        fits = fits && head->columns == 6 && head->classes > 0 && head->classes <= NX_MAX_CLASSES;
         break;
     case NX_HEAD_YOLOX:
         fits = fits && head->columns > 5 && head->columns - 5 <= NX_MAX_CLASSES &&

@@ -50,6 +50,9 @@ typedef struct nx_head_output {
     int32_t columns;     /* dims[2] of the output */
     int32_t input_width; /* pixels of the model input that gave it */
     int32_t input_height;
+    /* NX_HEAD_END_TO_END: the model's number of classes; boxes of a class beyond it are dropped.
+     * The other heads have it in their shape. */
+    int32_t classes;
 } nx_head_output;
 
 /* Growing array of detections, owned by the holder; reuse it from picture to picture. */
