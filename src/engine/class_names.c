@@ -40,15 +40,90 @@ static bool take(parser *p, char c)
     return false;
 }
 
-/* Python's and JSON's simple escapes; other escaped characters stand for themselves. */
-static char unescape(char c)
+/* The name that is being read. */
+typedef struct reading {
+    char *text; /* LONGEST_NAME + 1 bytes */
+    size_t length;
+} reading;
+
+static nx_status add_byte(parser *p, reading *out, char c, nx_error *err)
 {
-    return c == 'n' ? '\n' : c == 't' ? '\t' : c;
+    if (c == '\0') {
+        return complain(p, "a name with a NUL byte", err);
+    }
+    if (out->length == LONGEST_NAME) {
+        return complain(p, "a name of over 255 bytes", err);
+    }
+    out->text[out->length++] = c;
+    return NX_OK;
+}
+
+/* Appends a character as UTF-8 (RFC 3629). */
+static nx_status add_character(parser *p, reading *out, uint32_t c, nx_error *err)
+{
+    int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    static const uint8_t lead[] = {0, 0xC0, 0xE0, 0xF0};
+    if (c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) {
+        return complain(p, "an escape that is no character", err);
+    }
+    nx_status status = add_byte(p, out, (char)(lead[more] | c >> (6 * more)), err);
+    while (more > 0 && status == NX_OK) {
+        more--;
+        status = add_byte(p, out, (char)(0x80 | (c >> (6 * more) & 0x3F)), err);
+    }
+    return status;
+}
+
+static bool take_hex(parser *p, int digits, uint32_t *out)
+{
+    *out = 0;
+    for (int i = 0; i < digits; i++) {
+        if (p->at == p->end || !isxdigit((unsigned char)*p->at)) {
+            return false;
+        }
+        int c = tolower((unsigned char)*p->at++);
+        *out = *out * 16 + (uint32_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return true;
+}
+
+/*
+ * What follows a backslash: \n, \t, \xHH and \UHHHHHHHH of Python's repr, \uHHHH of both, with the
+ * surrogate pairs that JSON writes. Other escaped characters stand for themselves.
+ */
+static nx_status add_escape(parser *p, reading *out, nx_error *err)
+{
+    char kind = *p->at++;
+    uint32_t c = 0;
+    uint32_t low = 0;
+    switch (kind) {
+    case 'n':
+        return add_byte(p, out, '\n', err);
+    case 't':
+        return add_byte(p, out, '\t', err);
+    case 'x':
+    case 'u':
+    case 'U':
+        if (!take_hex(p, kind == 'x' ? 2 : kind == 'u' ? 4 : 8, &c)) {
+            return complain(p, "an escape without its hexadecimal digits", err);
+        }
+        if (c >= 0xD800 && c < 0xDC00 && p->end - p->at >= 6 && p->at[0] == '\\' &&
+            p->at[1] == 'u') {
+            p->at += 2;
+            if (!take_hex(p, 4, &low) || low < 0xDC00 || low > 0xDFFF) {
+                return complain(p, "half a surrogate pair", err);
+            }
+            c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
+        }
+        return add_character(p, out, c, err);
+    default:
+        return add_byte(p, out, kind, err);
+    }
 }
 
 static nx_status parse_string(parser *p, char *out, nx_error *err)
 {
-    size_t length = 0;
+    reading read = {.text = out};
     skip_space(p);
     if (p->at == p->end || (*p->at != '\'' && *p->at != '"')) {
         return complain(p, "a quoted name was expected", err);
@@ -56,22 +131,17 @@ static nx_status parse_string(parser *p, char *out, nx_error *err)
     char quote = *p->at++;
     while (p->at < p->end && *p->at != quote) {
         char c = *p->at++;
-        if (c == '\\' && p->at < p->end) {
-            c = unescape(*p->at++);
+        bool escape = c == '\\' && p->at < p->end;
+        nx_status status = escape ? add_escape(p, &read, err) : add_byte(p, &read, c, err);
+        if (status != NX_OK) {
+            return status;
         }
-        if (c == '\0') {
-            return complain(p, "a name with a NUL byte", err);
-        }
-        if (length == LONGEST_NAME) {
-            return complain(p, "a name of over 255 bytes", err);
-        }
-        out[length++] = c;
     }
     if (p->at == p->end) {
         return complain(p, "a name without a closing quote", err);
     }
     p->at++;
-    out[length] = '\0';
+    out[read.length] = '\0';
     return NX_OK;
 }
 

@@ -18,6 +18,9 @@ enum {
     ENTRY_VALUE = 2,
 };
 
+/* onnx.proto3: opset_import is required from here on. */
+#define IR_VERSION_WITH_OPSET 3
+
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
 typedef struct reader {
@@ -185,6 +188,30 @@ static nx_status cut_short(const reader *r, const field *f, const uint8_t *start
                         "%s is cut short at byte %zu; copy or download it again", name, size);
 }
 
+/* A file that made sense up to `at`. */
+static nx_status damaged(const uint8_t *at, const uint8_t *start, const char *name, nx_error *err)
+{
+    return nx_error_set(err, NX_ERR_CORRUPT,
+                        "%s is damaged: what stands at byte %zu belongs into no ONNX file; copy or "
+                        "download it again",
+                        name, (size_t)(at - start));
+}
+
+/* The opset comes behind the graph: a file without one lost its end exactly between two fields. */
+static nx_status check_complete(const nx_onnx_info *info, bool has_graph, bool has_opset,
+                                const uint8_t *start, size_t size, const char *name, nx_error *err)
+{
+    if (info->ir_version < 1) {
+        return not_onnx(start, size, name, err);
+    }
+    if (has_graph && (has_opset || info->ir_version < IR_VERSION_WITH_OPSET)) {
+        return NX_OK;
+    }
+    return nx_error_set(err, NX_ERR_CORRUPT,
+                        "%s is cut short at byte %zu: it has no %s; copy or download it again",
+                        name, size, has_graph ? "operator set" : "graph");
+}
+
 nx_status nx_onnx_inspect(const void *bytes, size_t size, const char *name, nx_onnx_info *out,
                           nx_error *err)
 {
@@ -196,8 +223,10 @@ nx_status nx_onnx_inspect(const void *bytes, size_t size, const char *name, nx_o
     reader r = {.at = start, .end = start + size};
     bool has_graph = false;
     bool has_version = false;
+    bool has_opset = false;
     for (;;) {
         field f;
+        const uint8_t *at = r.at;
         outcome result = next_field(&r, &f);
         if (result == FIELD_END) {
             break;
@@ -206,6 +235,9 @@ nx_status nx_onnx_inspect(const void *bytes, size_t size, const char *name, nx_o
         /* a file that made sense so far was an ONNX model that lost its end */
         if (result == FIELD_CUT && has_version && known) {
             return cut_short(&r, &f, start, size, name, err);
+        }
+        if (result != FIELD_OK && has_version && has_graph) {
+            return damaged(at, start, name, err);
         }
         if (result != FIELD_OK || (!has_version && !has_graph && !known)) {
             return not_onnx(start, size, name, err);
@@ -222,6 +254,7 @@ nx_status nx_onnx_inspect(const void *bytes, size_t size, const char *name, nx_o
                 has_graph = true;
                 break;
             case MODEL_OPSET_IMPORT:
+                has_opset = true;
                 read_opset(&f, out);
                 break;
             case MODEL_METADATA:
@@ -232,7 +265,7 @@ nx_status nx_onnx_inspect(const void *bytes, size_t size, const char *name, nx_o
             }
         }
     }
-    return has_graph && has_version ? NX_OK : not_onnx(start, size, name, err);
+    return check_complete(out, has_graph, has_opset, start, size, name, err);
 }
 
 nx_onnx_text nx_onnx_metadata(const nx_onnx_info *info, const char *key)
