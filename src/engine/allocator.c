@@ -5,7 +5,8 @@
 
 /* Smaller blocks go to malloc, which handles them well. */
 #define CACHE_FROM ((size_t)64 * 1024)
-/* Blocks beyond this much cached memory are freed at once. */
+/* The most that is cached. Beyond it the cache starts anew: what fills it then are blocks of input
+ * sizes that came once and may not come again. */
 #define CACHE_LIMIT ((size_t)1024 * 1024 * 1024)
 #define ALIGNMENT   64
 #define PAGE        4096
@@ -41,6 +42,24 @@ static block *take_cached(nx_allocator *allocator, size_t size)
     }
     pthread_mutex_unlock(&allocator->lock);
     return found;
+}
+
+/* Takes the whole cache out; the lock is held. */
+static block *take_all(nx_allocator *allocator)
+{
+    block *list = allocator->cached;
+    allocator->cached = NULL;
+    allocator->cached_bytes = 0;
+    return list;
+}
+
+static void free_list(block *list)
+{
+    while (list != NULL) {
+        block *next = list->next;
+        free(list);
+        list = next;
+    }
 }
 
 static void *allocate(OrtAllocator *ort, size_t size)
@@ -81,20 +100,20 @@ static void release(OrtAllocator *ort, void *bytes)
         return;
     }
     block *given = (block *)bytes - 1;
-    bool kept = false;
-    if (given->size > 0) {
-        pthread_mutex_lock(&allocator->lock);
-        kept = allocator->cached_bytes + given->size <= CACHE_LIMIT;
-        if (kept) {
-            given->next = allocator->cached;
-            allocator->cached = given;
-            allocator->cached_bytes += given->size;
-        }
-        pthread_mutex_unlock(&allocator->lock);
-    }
-    if (!kept) {
+    if (given->size == 0 || given->size > CACHE_LIMIT) {
         free(given);
+        return;
     }
+    block *stale = NULL;
+    pthread_mutex_lock(&allocator->lock);
+    if (allocator->cached_bytes + given->size > CACHE_LIMIT) {
+        stale = take_all(allocator);
+    }
+    given->next = allocator->cached;
+    allocator->cached = given;
+    allocator->cached_bytes += given->size;
+    pthread_mutex_unlock(&allocator->lock);
+    free_list(stale);
 }
 
 static const OrtMemoryInfo *memory_info(const OrtAllocator *ort)
@@ -148,13 +167,7 @@ OrtAllocator *nx_allocator_ort(nx_allocator *allocator)
 void nx_allocator_trim(nx_allocator *allocator)
 {
     pthread_mutex_lock(&allocator->lock);
-    block *list = allocator->cached;
-    allocator->cached = NULL;
-    allocator->cached_bytes = 0;
+    block *list = take_all(allocator);
     pthread_mutex_unlock(&allocator->lock);
-    while (list != NULL) {
-        block *next = list->next;
-        free(list);
-        list = next;
-    }
+    free_list(list);
 }

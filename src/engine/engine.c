@@ -85,20 +85,22 @@ static void tell_if_drained(nx_engine *engine)
 typedef struct run_context {
     nx_engine *engine;
     nx_engine_task *task;
-    int64_t started_ns; /* of the Run, then of consume */
+    int64_t started_ns;
 } run_context;
 
 static nx_status read_output(const nx_head_output *output, void *user, nx_error *err)
 {
     run_context *context = user;
-    int64_t now = nx_clock_now_ns();
     nx_engine *engine = context->engine;
-    context->task->timings.run = now - context->started_ns;
-    context->started_ns = now;
+    nx_engine_task *task = context->task;
+    int64_t ended = nx_clock_now_ns();
+    task->timings.run = ended - context->started_ns;
     if (engine->options.on_run != NULL) {
-        engine->options.on_run(context->task->timings.run, 1, engine->options.user);
+        engine->options.on_run(task->timings.run, 1, engine->options.user);
     }
-    return context->task->consume(context->task, output, err);
+    nx_status status = task->consume(task, output, err);
+    task->timings.consume = nx_clock_now_ns() - ended;
+    return status;
 }
 
 static bool ensure_tensor(worker *self, size_t floats)
@@ -137,10 +139,8 @@ static nx_status execute(worker *self, nx_engine_task *task, nx_error *err)
         return status;
     }
     run_context context = {.engine = self->engine, .task = task, .started_ns = prepared};
-    status = nx_model_run(task->model, self->tensor, task->input_width, task->input_height,
-                          read_output, &context, err);
-    task->timings.consume = nx_clock_now_ns() - context.started_ns;
-    return status;
+    return nx_model_run(task->model, self->tensor, task->input_width, task->input_height,
+                        read_output, &context, err);
 }
 
 /* Waits for a task; once there has been none for a while, gives memory back. The lock is held.
@@ -148,7 +148,7 @@ static nx_status execute(worker *self, nx_engine_task *task, nx_error *err)
 static nx_engine_task *next_task(nx_engine *engine)
 {
     while (engine->first == NULL && !engine->stopping) {
-        if (engine->trimmed || engine->running > 0 || engine->options.runtime == NULL) {
+        if (engine->trimmed || engine->options.runtime == NULL) {
             pthread_cond_wait(&engine->work, &engine->lock);
             continue;
         }
@@ -264,10 +264,11 @@ nx_status nx_engine_new(const nx_engine_options *options, nx_engine **out, nx_er
     }
     while (engine->thread_count < engine->options.workers) {
         if (!start_worker(engine)) {
+            nx_error_set(err, NX_ERR_UNAVAILABLE,
+                         "cannot start %u inference threads; lower INFERENCE_WORKERS",
+                         engine->options.workers);
             nx_engine_free(engine);
-            return nx_error_set(err, NX_ERR_UNAVAILABLE,
-                                "cannot start %u inference threads; lower INFERENCE_WORKERS",
-                                options->workers);
+            return NX_ERR_UNAVAILABLE;
         }
     }
     *out = engine;
@@ -356,7 +357,7 @@ bool nx_engine_drain(nx_engine *engine, int64_t deadline_ns)
     };
     pthread_mutex_lock(&engine->lock);
     engine->draining = true;
-    while ((engine->queued > 0 || engine->running > 0) && result != ETIMEDOUT) {
+    while ((engine->queued > 0 || engine->running > 0) && result == 0) {
         result = deadline_ns == 0 ? pthread_cond_wait(&engine->done, &engine->lock)
                                   : pthread_cond_timedwait(&engine->done, &engine->lock, &until);
     }
