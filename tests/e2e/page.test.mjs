@@ -3,24 +3,19 @@
 // NEXUS_TEST_URL names a running server; without it, one is started.
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import axe from 'axe-core';
 import { launchBrowser, openPage } from './lib/browser.mjs';
+import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const shared = process.env.NEXUS_SHARED ?? here('../../../shared');
 const artifacts = here('../artifacts');
-const picture = (name) => `${shared}/images/${name}`;
+const picture = (name) => sharedPath(`images/${name}`);
 const imageApi = '/api/v1/inference/image';
 
-const hasShared = existsSync(picture('bus.jpg'));
-if (!hasShared) {
-  console.error(`SKIPPED: no shared data at ${shared} (set NEXUS_SHARED)`);
-}
-
-describe('page', { skip: !hasShared }, () => {
+describe('page', { skip: skipWithoutShared() }, () => {
   let server;
   let browser;
 
@@ -29,7 +24,6 @@ describe('page', { skip: !hasShared }, () => {
     if (process.env.NEXUS_TEST_URL) {
       server = { url: process.env.NEXUS_TEST_URL.replace(/\/$/, ''), stop: async () => {} };
     } else {
-      const { startServer } = await import('./lib/server.mjs');
       server = await startServer();
     }
     browser = await launchBrowser();

@@ -1,0 +1,144 @@
+// Holds the server against openapi.yaml: each answer's status, media type, headers and body are
+// those that the document promises for the operation.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, describe, it } from 'node:test';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+
+const skip = skipWithoutShared();
+const image = '/api/v1/inference/image';
+const batch = '/api/v1/inference/batch';
+const file = (name) => readFileSync(sharedPath(`images/${name}`));
+const json = (value) => ({
+  method: 'POST',
+  headers: { 'Content-Type': 'application/json' },
+  body: JSON.stringify(value),
+});
+const raw = (name, headers = {}) => ({
+  method: 'POST',
+  headers: { 'Content-Type': 'application/octet-stream', ...headers },
+  body: file(name),
+});
+function form(...names) {
+  const body = new FormData();
+  for (const name of names) {
+    body.append('image', new Blob([file(name)]), name);
+  }
+  return { method: 'POST', body };
+}
+
+describe('openapi.json', { skip }, () => {
+  let server;
+  let document;
+  let ajv;
+
+  before(async () => {
+    server = await startServer();
+    document = await (await fetch(`${server.url}/openapi.json`)).json();
+    ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
+    ajv.addSchema(document, 'openapi');
+  });
+  after(() => server?.stop());
+
+  /** Follows a $ref at pointer, if there is one. Returns [pointer, object]. */
+  function resolve(pointer) {
+    const find = (at) =>
+      at
+        .split('/')
+        .slice(1)
+        .reduce((node, key) => node?.[key.replaceAll('~1', '/').replaceAll('~0', '~')], document);
+    const { $ref } = find(pointer) ?? {};
+    return $ref ? [$ref.slice(1), find($ref.slice(1))] : [pointer, find(pointer)];
+  }
+
+  /** Asks, and checks the answer against what the document says about path, method and status. */
+  async function ask(path, init, status) {
+    const response = await fetch(server.url + path, init);
+    const body = Buffer.from(await response.arrayBuffer());
+    assert.equal(response.status, status, body.toString().slice(0, 500));
+    const template = path.split('?')[0].replaceAll('/', '~1');
+    const method = (init?.method ?? 'GET').toLowerCase();
+    const [pointer, promise] = resolve(`/paths/${template}/${method}/responses/${status}`);
+    assert.ok(promise, `${method} ${path} documents no ${status}`);
+
+    const type = response.headers.get('content-type').split(';')[0];
+    assert.ok(promise.content[type], `${method} ${path} ${status} documents no ${type}`);
+    if (promise.headers?.['Retry-After'] || promise.headers?.Allow) {
+      const name = promise.headers.Allow ? 'allow' : 'retry-after';
+      assert.ok(response.headers.get(name), `${status} without ${name}`);
+    }
+    if (!type.endsWith('json')) {
+      return { response, body };
+    }
+    const schema = `${pointer}/content/${type.replaceAll('/', '~1')}/schema`;
+    const valid = ajv.compile({
+      $ref: `openapi#${schema.split('/').map(encodeURIComponent).join('/')}`,
+    });
+    const value = JSON.parse(body.toString());
+    assert.ok(valid(value), `${method} ${path} ${status}: ${ajv.errorsText(valid.errors)}`);
+    return { response, value };
+  }
+
+  it('describes health, metrics and itself', async () => {
+    await ask('/health', undefined, 200);
+    await ask('/health/ready', undefined, 200);
+    await ask('/openapi.json', undefined, 200);
+    const { body } = await ask('/metrics', undefined, 200);
+    assert.match(body.toString(), /^# HELP /m);
+  });
+
+  it('describes the answers about one picture', async () => {
+    const nexus = await ask(image, raw('bus.jpg'), 200);
+    assert.equal(nexus.value.detections.length, 5);
+    assert.equal(nexus.response.headers.get('x-request-id'), nexus.value.request_id);
+    await ask(`${image}?confidence=0.5&classes=person,5&max_detections=2`, form('bus.jpg'), 200);
+    const base64 = file('bus.jpg').toString('base64');
+    await ask(image, json({ image: base64, classes: ['person', 5], iou: 0.6 }), 200);
+    const coco = await ask(`${image}?format=coco`, raw('bus.jpg'), 200);
+    assert.equal(coco.value.length, 5);
+    const csv = await ask(`${image}?format=csv`, raw('bus.jpg'), 200);
+    assert.equal(csv.response.headers.get('content-type').split(';')[0], 'text/csv');
+    const yolo = await ask(`${image}?format=yolo`, raw('bus.jpg'), 200);
+    assert.match(yolo.body.toString(), /^(\d+( 0\.\d+){5}\n){5}$/);
+    for (const type of ['image/jpeg', 'image/png']) {
+      const picture = await ask(image, raw('bus.jpg', { Accept: type }), 200);
+      assert.equal(picture.response.headers.get('content-type'), type);
+      assert.equal(picture.response.headers.get('x-nexus-detections'), '5');
+    }
+  });
+
+  it('describes the answers about many pictures', async () => {
+    const mixed = await ask(batch, form('bus.jpg', 'odd/truncated.jpg', 'zidane.jpg'), 200);
+    assert.deepEqual(mixed.value.items.map(({ status }) => status), ['ok', 'error', 'ok']);
+    const pixel = file('odd/1x1.png').toString('base64');
+    const named = await ask(batch, json({ images: [{ id: 'door', image: pixel }, { image: pixel }] }), 200);
+    assert.deepEqual(named.value.items.map(({ source }) => source), ['door', null]);
+    await ask(batch, json({ images: [] }), 400);
+    await ask(batch, json({ images: Array(101).fill({ image: pixel }) }), 413);
+    await ask(batch, raw('bus.jpg'), 415);
+  });
+
+  it('describes the refusals', async () => {
+    await ask(`${image}?confidence=high`, raw('bus.jpg'), 400);
+    await ask(`${image}?model=none`, raw('bus.jpg'), 404);
+    await ask(image, raw('bus.jpg', { Accept: 'application/xml' }), 406);
+    await ask(image, raw('odd/bomb-20000x20000.png'), 413);
+    await ask(image, raw('odd/plain.bmp'), 415);
+    await ask(image, raw('odd/truncated.jpg'), 422);
+    await ask(`${image}?confidence=2`, raw('bus.jpg'), 422);
+  });
+
+  it('lists the methods that each route has', async () => {
+    const missing = await fetch(`${server.url}/api/v1/none`);
+    assert.equal(missing.status, 404);
+    for (const [path, operations] of Object.entries(document.paths)) {
+      const other = operations.post ? 'GET' : 'POST';
+      const refused = await fetch(server.url + path, { method: other });
+      assert.equal(refused.status, 405, `${other} ${path}`);
+      const allow = refused.headers.get('allow').split(', ');
+      assert.ok(allow.includes(operations.post ? 'POST' : 'GET'), `${path}: ${allow}`);
+    }
+  });
+});
