@@ -223,13 +223,19 @@ static nx_status apply_pair(nx_config *config, const char *name, const char *tex
     return unknown_key(name, file, line, err);
 }
 
+/* An empty file, or one of "---" alone. */
+static bool is_empty(const yaml_node_t *root)
+{
+    return root == NULL || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0);
+}
+
 /* Walks the mapping at the root of the document: scalar keys, scalar values, no key twice. */
 static nx_status apply_document(nx_config *config, yaml_document_t *document, const char *file,
                                 nx_error *err)
 {
     yaml_node_t *root = yaml_document_get_root_node(document);
-    if (root == NULL) {
-        return NX_OK; /* an empty file sets nothing */
+    if (is_empty(root)) {
+        return NX_OK;
     }
     if (root->type != YAML_MAPPING_NODE) {
         return nx_error_set(err, NX_ERR_INVALID, "%s: expected lines of the form 'setting: value'",
@@ -300,7 +306,7 @@ static nx_status expect_end(yaml_parser_t *parser, const char *text, size_t size
         return bad_yaml(parser, text, size, file, err);
     }
     yaml_node_t *root = yaml_document_get_root_node(&document);
-    nx_status status = root == NULL
+    nx_status status = is_empty(root)
                            ? NX_OK
                            : nx_error_set(err, NX_ERR_INVALID,
                                           "%s:%zu: a second document; all settings belong into one",
