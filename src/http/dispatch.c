@@ -153,41 +153,42 @@ static enum MHD_Result wait_for_answer(nx_http_request *request)
     if (!atomic_compare_exchange_strong(&request->state, &expected, NX_REQUEST_SUSPENDED)) {
         /* answered in the meantime, by one who saw no sleeping connection */
         MHD_resume_connection(connection);
-        nx_http_count_down(server, &server->pending);
+        nx_http_pending_release(server);
     }
     return MHD_YES; /* called again after the connection was resumed */
 }
 
-/* Calls the handler. `pending` is raised before `refusing` is read, so that nx_http_server_stop,
- * which does both the other way round, cannot miss a handler. */
-static void handle(nx_http_request *request)
+/* Calls the handler, or answers in its place. Returns whether it was called. */
+static bool handle(nx_http_request *request)
 {
     nx_http_server *server = request->server;
     nx_problem problem;
-    request->handled = true;
-    atomic_fetch_add(&server->pending, 1);
     if (!nx_http_body_finish(request, &problem)) {
         nx_http_reply_problem(request, &problem);
-    } else if (atomic_load(&server->refusing)) {
+        return false;
+    }
+    if (!nx_http_pending_take(server)) {
         problem = nx_problem_make(503, "Try another server.", "the server is shutting down");
         nx_http_reply_problem(request, &problem);
-    } else {
-        request->route->handle(request, server->options.user);
+        return false;
     }
+    request->route->handle(request, server->options.user);
+    return true;
 }
 
 static enum MHD_Result take_end(nx_http_request *request)
 {
-    nx_http_server *server = request->server;
     if (!is_answered(request)) {
         if (request->framing.has_body && !nx_watch_received(request->conn)) {
             return MHD_NO; /* it came too late, and was told so */
         }
-        handle(request);
+        bool handled = handle(request);
         if (!is_answered(request)) {
             return wait_for_answer(request);
         }
-        nx_http_count_down(server, &server->pending);
+        if (handled) {
+            nx_http_pending_release(request->server);
+        }
     } else if (request->cancel != NULL) {
         nx_watch_disarm(request->conn);
     }

@@ -57,7 +57,6 @@ struct nx_http_request {
     nx_http_form *form;
     uint64_t received; /* bytes of the body, counted in the server's in_flight_body */
 
-    bool handled;    /* the handler was called */
     bool in_limits;  /* counts towards limit_concurrency */
     bool in_clients; /* is in the server's list of per_client requests */
     nx_http_client client;
@@ -81,16 +80,16 @@ struct nx_http_server {
     uint64_t id_seed;
     _Atomic uint64_t id_count;
 
-    _Atomic uint32_t requests; /* in flight, all of them */
-    _Atomic uint32_t limited;  /* in flight, those that limit_concurrency counts */
-    _Atomic uint32_t pending;  /* handed to a handler, until its connection cannot be asleep */
+    _Atomic uint32_t requests;       /* in flight, all of them */
+    _Atomic uint32_t limited;        /* in flight, those that limit_concurrency counts */
     _Atomic uint64_t in_flight_body; /* bytes */
     _Atomic bool closing;            /* answers carry Connection: close */
     _Atomic bool stopping;           /* nx_http_server_stop waits for the counts to fall */
-    _Atomic bool refusing;           /* no handler is called any more */
 
-    pthread_mutex_t lock; /* guards the list; also what stopping waits with */
+    pthread_mutex_t lock; /* guards what follows; also what stopping waits with */
     pthread_cond_t quiet; /* a count that stopping waits for has fallen to 0 */
+    bool refusing;        /* no handler is called any more */
+    uint32_t pending;     /* handlers called whose connection may still be asleep */
     nx_http_request *clients;
 };
 
@@ -102,8 +101,13 @@ void nx_http_request_free(nx_http_request *request);
 /* limits.c: false fills problem (503 or 429). Releasing what was not taken is harmless. */
 bool nx_http_limits_take(nx_http_request *request, nx_problem *problem);
 void nx_http_limits_release(nx_http_request *request);
-/* Lowers a count, and wakes nx_http_server_stop when it was the last. */
-void nx_http_count_down(nx_http_server *server, _Atomic uint32_t *count);
+
+/* server.c: around each call of a handler. False: the server stops, call none. */
+bool nx_http_pending_take(nx_http_server *server);
+/* Any thread; the last that a thread which is not libmicrohttpd's may do with the server. */
+void nx_http_pending_release(nx_http_server *server);
+/* A request was put away; connection threads. */
+void nx_http_request_ended(nx_http_server *server);
 
 /* body.c: false fills problem. */
 bool nx_http_body_begin(nx_http_request *request, nx_problem *problem);

@@ -105,13 +105,3 @@ void nx_http_limits_release(nx_http_request *request)
         release_client(request);
     }
 }
-
-void nx_http_count_down(nx_http_server *server, _Atomic uint32_t *count)
-{
-    /* sequentially consistent: either stop sees the count at 0, or this sees that it stops */
-    if (atomic_fetch_sub(count, 1) == 1 && atomic_load(&server->stopping)) {
-        pthread_mutex_lock(&server->lock);
-        pthread_cond_broadcast(&server->quiet);
-        pthread_mutex_unlock(&server->lock);
-    }
-}

@@ -96,7 +96,7 @@ void nx_http_request_free(nx_http_request *request)
         free(request->answer.headers[i].value);
     }
     free(request);
-    nx_http_count_down(server, &server->requests);
+    nx_http_request_ended(server);
 }
 
 /* --- reading ------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ static void publish(nx_http_request *request)
     struct MHD_Connection *connection = request->connection;
     if (atomic_exchange(&request->state, NX_REQUEST_ANSWERED) == NX_REQUEST_SUSPENDED) {
         MHD_resume_connection(connection);
-        nx_http_count_down(server, &server->pending);
+        nx_http_pending_release(server);
     }
 }
 

@@ -222,16 +222,58 @@ void nx_http_server_announce_stop(nx_http_server *server)
     atomic_store(&server->closing, true);
 }
 
-/* Waits until a count is 0; deadline_ns 0 waits as long as it takes. */
-static void wait_for(nx_http_server *server, _Atomic uint32_t *count, int64_t deadline_ns)
+bool nx_http_pending_take(nx_http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    bool taken = !server->refusing;
+    server->pending += taken;
+    pthread_mutex_unlock(&server->lock);
+    return taken;
+}
+
+void nx_http_pending_release(nx_http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    if (--server->pending == 0) {
+        pthread_cond_broadcast(&server->quiet);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+void nx_http_request_ended(nx_http_server *server)
+{
+    /* sequentially consistent: either stop sees the count at 0, or this sees that it stops */
+    if (atomic_fetch_sub(&server->requests, 1) == 1 && atomic_load(&server->stopping)) {
+        pthread_mutex_lock(&server->lock);
+        pthread_cond_broadcast(&server->quiet);
+        pthread_mutex_unlock(&server->lock);
+    }
+}
+
+/* Lets the requests in flight end, until the deadline. */
+static void wait_for_requests(nx_http_server *server, int64_t deadline_ns)
 {
     const struct timespec until = {.tv_sec = deadline_ns / NX_NS_PER_SEC,
                                    .tv_nsec = deadline_ns % NX_NS_PER_SEC};
     int result = 0;
     pthread_mutex_lock(&server->lock);
-    while (atomic_load(count) > 0 && result != ETIMEDOUT) {
-        result = deadline_ns == 0 ? pthread_cond_wait(&server->quiet, &server->lock)
-                                  : pthread_cond_timedwait(&server->quiet, &server->lock, &until);
+    while (atomic_load(&server->requests) > 0 && result != ETIMEDOUT) {
+        result = pthread_cond_timedwait(&server->quiet, &server->lock, &until);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* libmicrohttpd must not be stopped with a connection suspended: cancels what waits for an answer,
+ * and sees it all answered. */
+static void end_pending(nx_http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    server->refusing = true;
+    pthread_mutex_unlock(&server->lock);
+    nx_watch_cancel_all(server->watch);
+    pthread_mutex_lock(&server->lock);
+    while (server->pending > 0) {
+        pthread_cond_wait(&server->quiet, &server->lock);
     }
     pthread_mutex_unlock(&server->lock);
 }
@@ -249,12 +291,8 @@ void nx_http_server_stop(nx_http_server *server, int64_t deadline_ns)
     if (fd != MHD_INVALID_SOCKET) {
         shutdown(fd, SHUT_RDWR);
     }
-    wait_for(server, &server->requests, deadline_ns > 0 ? deadline_ns : 1);
-    /* libmicrohttpd must not be stopped with a connection suspended: cancel, and see them all
-     * answered */
-    atomic_store(&server->refusing, true);
-    nx_watch_cancel_all(server->watch);
-    wait_for(server, &server->pending, 0);
+    wait_for_requests(server, deadline_ns);
+    end_pending(server);
     MHD_stop_daemon(server->daemon);
     if (fd != MHD_INVALID_SOCKET) {
         close(fd);
