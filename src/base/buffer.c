@@ -64,6 +64,14 @@ void nx_buffer_append_char(nx_buffer *buffer, char c)
     nx_buffer_append(buffer, &c, 1);
 }
 
+void nx_buffer_append_printable(nx_buffer *buffer, const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        unsigned char byte = (unsigned char)*c;
+        nx_buffer_append_char(buffer, byte < 0x20 || byte == 0x7F ? '?' : *c);
+    }
+}
+
 void nx_buffer_printf(nx_buffer *buffer, const char *format, ...)
 {
     va_list args;

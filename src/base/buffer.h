@@ -35,6 +35,9 @@ bool nx_buffer_reserve(nx_buffer *buffer, size_t extra);
 void nx_buffer_append(nx_buffer *buffer, const void *bytes, size_t size);
 void nx_buffer_append_str(nx_buffer *buffer, const char *text);
 void nx_buffer_append_char(nx_buffer *buffer, char c);
+/* text for a terminal: file and class names come from outside, and an escape sequence or line break
+ * in one must not act there, so control characters become '?'. */
+void nx_buffer_append_printable(nx_buffer *buffer, const char *text);
 void nx_buffer_printf(nx_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

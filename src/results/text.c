@@ -5,15 +5,6 @@
 
 #include <string.h>
 
-/* File and class names come from outside: an escape sequence in one must not reach a terminal. */
-static void append_printable(nx_buffer *out, const char *text)
-{
-    for (const char *c = text; *c != '\0'; c++) {
-        unsigned char byte = (unsigned char)*c;
-        nx_buffer_append_char(out, byte < 0x20 || byte == 0x7F ? '?' : *c);
-    }
-}
-
 /* "4 person, 1 bus": the most frequent class first, ties by class id. */
 static void append_counts(const nx_result *result, nx_buffer *out)
 {
@@ -33,14 +24,14 @@ static void append_counts(const nx_result *result, nx_buffer *out)
             return;
         }
         nx_buffer_printf(out, "%s%zu ", first ? "" : ", ", counts[best]);
-        append_printable(out, nx_class_name(result->names, best));
+        nx_buffer_append_printable(out, nx_class_name(result->names, best));
         counts[best] = 0;
     }
 }
 
 static void append_headline(const nx_result *result, nx_buffer *out)
 {
-    append_printable(out, result->source != NULL ? result->source : "image");
+    nx_buffer_append_printable(out, result->source != NULL ? result->source : "image");
     nx_buffer_printf(out, "  %ux%u  ", (unsigned)result->image_width,
                      (unsigned)result->image_height);
     if (result->count == 0) {
@@ -69,7 +60,7 @@ static void append_detection(const nx_detection *d, const char *name, size_t nam
                              nx_buffer *out)
 {
     nx_buffer_append_str(out, "  ");
-    append_printable(out, name);
+    nx_buffer_append_printable(out, name);
     nx_buffer_printf(out, "%*s  ", (int)(name_width - strlen(name)), "");
     nx_append_fixed(out, (double)d->confidence, 2);
     nx_buffer_append_str(out, "  ");
