@@ -75,13 +75,14 @@ static void build_option_set(const nx_cli_command *command, option_set *set)
     *letter = '\0';
 }
 
+/* found is what getopt answered for one of the set's own options. */
 static size_t option_index(const option_set *set, int found)
 {
+    size_t i = 0;
     if (found >= LONG_BASE) {
         return (size_t)(found - LONG_BASE);
     }
-    size_t i = 0;
-    while (i < set->count && set->all[i]->letter != found) {
+    while (i + 1 < set->count && set->all[i]->letter != found) {
         i++;
     }
     return i;
@@ -94,21 +95,55 @@ static int usage_error(const nx_cli_command *command, const char *message)
     return NX_EXIT_USAGE;
 }
 
-static int unknown_option(const nx_cli_command *command, const option_set *set, const char *word)
+/* A long option that getopt did not take: unknown, or the beginning of several. */
+static int unknown_long_option(const nx_cli_command *command, const option_set *set,
+                               const char *word)
 {
     const char *names[MAX_OPTIONS + 1];
+    const char *start = word + strspn(word, "-");
     char message[256];
     char bare[64];
-    for (size_t i = 0; i < set->count; i++) {
-        names[i] = set->all[i]->name;
+    int length = snprintf(bare, sizeof bare, "%.*s", (int)strcspn(start, "="), start);
+    int used = snprintf(message, sizeof message, "option '%.60s' could be", word);
+    size_t begun = 0;
+    for (size_t i = 0; i <= set->count; i++) {
+        names[i] = i < set->count ? set->all[i]->name : "help";
+        if (strncmp(names[i], bare, (size_t)length) == 0 && (size_t)used < sizeof message) {
+            used += snprintf(message + used, sizeof message - (size_t)used, "%s '--%s'",
+                             begun++ > 0 ? " or" : "", names[i]);
+        }
     }
-    names[set->count] = "help";
-    const char *start = word + strspn(word, "-");
-    snprintf(bare, sizeof bare, "%.*s", (int)strcspn(start, "="), start);
-    const char *near = nx_suggest(bare, names, set->count + 1);
-    snprintf(message, sizeof message, "unknown option '%.60s'%s%s%s", word,
-             near != NULL ? "; did you mean '--" : "", near != NULL ? near : "",
-             near != NULL ? "'?" : "");
+    if (begun < 2) {
+        const char *near = nx_suggest(bare, names, set->count + 1);
+        snprintf(message, sizeof message, "unknown option '%.60s'%s%s%s", word,
+                 near != NULL ? "; did you mean '--" : "", near != NULL ? near : "",
+                 near != NULL ? "'?" : "");
+    }
+    return usage_error(command, message);
+}
+
+/* Says what getopt did not like: it answered found (':' or '?') and set optopt and optind. The
+ * word itself is argv[optind - 1], wherever operands stand before it. */
+static int bad_option(const nx_cli_command *command, const option_set *set, char **argv, int found)
+{
+    char name[64];
+    char message[256];
+    if (optopt == 0) {
+        return unknown_long_option(command, set, argv[optind - 1]);
+    }
+    if (optopt >= LONG_BASE || optopt == 'h') {
+        snprintf(name, sizeof name, "--%s",
+                 optopt == 'h' ? "help" : set->all[optopt - LONG_BASE]->name);
+    } else {
+        snprintf(name, sizeof name, "-%c", optopt);
+    }
+    if (found == ':') {
+        snprintf(message, sizeof message, "option '%s' needs an argument", name);
+    } else if (name[1] == '-') {
+        snprintf(message, sizeof message, "option '%s' takes no argument", name);
+    } else {
+        snprintf(message, sizeof message, "unknown option '%s'", name);
+    }
     return usage_error(command, message);
 }
 
@@ -132,7 +167,6 @@ static int parse_options(const nx_cli_command *command, option_set *set, int arg
     opterr = 0;
     optind = 1;
     for (;;) {
-        int at = optind;
         int found = getopt_long(argc, argv, set->letters, set->longs, NULL);
         if (found == -1) {
             return -1;
@@ -140,22 +174,18 @@ static int parse_options(const nx_cli_command *command, option_set *set, int arg
         if (found == 'h') {
             nx_buffer text = NX_BUFFER_INIT;
             nx_cli_help(command, &text);
-            fputs(nx_buffer_cstr(&text), stdout);
-            nx_buffer_free(&text);
-            return NX_EXIT_OK;
+            return nx_cli_print(NULL, &text);
         }
-        if (found == ':') {
-            snprintf(message, sizeof message, "option '%.60s' needs an argument", argv[at]);
-            return usage_error(command, message);
+        if (found == ':' || found == '?') {
+            return bad_option(command, set, argv, found);
         }
-        size_t index = found == '?' ? set->count : option_index(set, found);
-        if (index >= set->count) {
-            return unknown_option(command, set, argv[at < argc ? at : argc - 1]);
-        }
+        size_t index = option_index(set, found);
+        const nx_cli_option *option = set->all[index];
         set->values[index] = optarg != NULL ? optarg : "";
-        if (!choice_known(set->all[index]->choices, set->values[index])) {
-            snprintf(message, sizeof message, "--%s is '%.60s'; use one of %s",
-                     set->all[index]->name, set->values[index], set->all[index]->choices);
+        /* the configuration checks what becomes a setting, by the same rules as for its file */
+        if (option->key == NX_CLI_NO_KEY && !choice_known(option->choices, set->values[index])) {
+            snprintf(message, sizeof message, "--%s is '%.60s'; use one of %s", option->name,
+                     set->values[index], option->choices);
             return usage_error(command, message);
         }
     }
@@ -238,16 +268,47 @@ static int run_command(const nx_cli_command *command, int argc, char **argv)
     return code;
 }
 
-static int unknown_command(const char *word)
+int nx_cli_unknown_command(const char *word)
 {
-    const char *names[16];
+    const char *names[sizeof nx_cli_commands / sizeof nx_cli_commands[0] + 2] = {"--help",
+                                                                                 "--version"};
     for (size_t i = 0; i < nx_cli_command_count; i++) {
-        names[i] = nx_cli_commands[i]->name;
+        names[i + 2] = nx_cli_commands[i]->name;
     }
-    const char *near = nx_suggest(word, names, nx_cli_command_count);
-    fprintf(stderr, "nexus: there is no command '%.60s'%s%s%s\nTry 'nexus --help'.\n", word,
-            near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
-            near != NULL ? "'?" : "");
+    const char *near = nx_suggest(word, names, nx_cli_command_count + 2);
+    if (word[0] == '-' && near == NULL) {
+        fprintf(stderr, "nexus: options stand behind the command, as in 'nexus detect %.60s ...'\n",
+                word);
+    } else {
+        fprintf(stderr, "nexus: there is no command '%.60s'%s%s%s\n", word,
+                near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+                near != NULL ? "'?" : "");
+    }
+    fputs("Try 'nexus --help'.\n", stderr);
+    return NX_EXIT_USAGE;
+}
+
+static int print_version(void)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    nx_buffer_append_str(&text, "nexus " NX_VERSION "\n");
+    return nx_cli_print(NULL, &text);
+}
+
+static int print_program_help(void)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    nx_cli_help(NULL, &text);
+    return nx_cli_print(NULL, &text);
+}
+
+/* 'nexus' alone: the help is what was wanted, but a script has made a mistake. */
+static int no_command(void)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    nx_cli_help(NULL, &text);
+    fputs(nx_buffer_cstr(&text), stderr);
+    nx_buffer_free(&text);
     return NX_EXIT_USAGE;
 }
 
@@ -255,22 +316,20 @@ int nx_cli_main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "version") == 0) {
-        puts("nexus " NX_VERSION);
-        return NX_EXIT_OK;
+        return print_version();
     }
-    if (word[0] == '\0' || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-        nx_buffer text = NX_BUFFER_INIT;
-        nx_cli_help(NULL, &text);
-        fputs(nx_buffer_cstr(&text), word[0] == '\0' ? stderr : stdout);
-        nx_buffer_free(&text);
-        return word[0] == '\0' ? NX_EXIT_USAGE : NX_EXIT_OK;
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        return print_program_help();
+    }
+    if (word[0] == '\0') {
+        return no_command();
     }
     for (size_t i = 0; i < nx_cli_command_count; i++) {
         if (strcmp(word, nx_cli_commands[i]->name) == 0) {
             return run_command(nx_cli_commands[i], argc - 1, argv + 1);
         }
     }
-    return unknown_command(word);
+    return nx_cli_unknown_command(word);
 }
 
 const char *nx_cli_value(const nx_cli_args *args, const char *name)
@@ -316,7 +375,32 @@ nx_status nx_cli_int(const nx_cli_args *args, const char *name, int64_t low, int
 
 int nx_cli_fail(const nx_cli_args *args, int code, const nx_error *err)
 {
-    fprintf(stderr, "nexus %s: %s\n", args->command->name, err->message);
+    nx_buffer line = NX_BUFFER_INIT;
+    nx_buffer_append_str(&line, args != NULL ? "nexus " : "nexus");
+    nx_buffer_append_str(&line, args != NULL ? args->command->name : "");
+    nx_buffer_append_str(&line, ": ");
+    nx_buffer_append_printable(&line, err->message);
+    fprintf(stderr, "%s\n", nx_buffer_cstr(&line));
+    nx_buffer_free(&line);
+    return code;
+}
+
+int nx_cli_print(const nx_cli_args *args, nx_buffer *text)
+{
+    nx_error err;
+    int code = NX_EXIT_OK;
+    errno = 0;
+    if (text->failed) {
+        nx_error_set(&err, NX_ERR_NO_MEMORY, "no memory for the output");
+        code = nx_cli_fail(args, NX_EXIT_UNAVAILABLE, &err);
+    } else if (fwrite(text->data, 1, text->size, stdout) != text->size || fflush(stdout) != 0) {
+        code = NX_EXIT_READER_GONE;
+        if (errno != EPIPE) {
+            nx_error_set_errno(&err, NX_ERR_IO, errno, "cannot write the output");
+            code = nx_cli_fail(args, NX_EXIT_UNAVAILABLE, &err);
+        }
+    }
+    nx_buffer_free(text);
     return code;
 }
 

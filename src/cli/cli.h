@@ -19,6 +19,7 @@ enum {
     NX_EXIT_USAGE = 2,       /* the command line or the configuration is wrong */
     NX_EXIT_UNAVAILABLE = 3, /* model, runtime, port or file that is needed cannot be had */
     NX_EXIT_INTERRUPTED = 130,
+    NX_EXIT_READER_GONE = 141, /* as if killed by SIGPIPE, which is what scripts know */
 };
 
 /* Marks an option that sets no configuration key. */
@@ -87,8 +88,16 @@ nx_status nx_cli_int(const nx_cli_args *args, const char *name, int64_t low, int
 nx_status nx_cli_number(const nx_cli_args *args, const char *name, double low, double high,
                         double fallback, double *out, nx_error *err);
 
-/* "nexus detect: message" on standard error; returns code. */
+/* "nexus detect: message" on standard error, without control characters; returns code. args may be
+ * NULL where no command runs. */
 int nx_cli_fail(const nx_cli_args *args, int code, const nx_error *err);
+
+/* Writes a command's whole text to standard output and frees it. Returns NX_EXIT_OK, or what to
+ * exit with after it said why: a full disk is an error, a reader that has gone is no news. */
+int nx_cli_print(const nx_cli_args *args, nx_buffer *text);
+
+/* "nexus: there is no command 'detct'; did you mean 'detect'?"; returns NX_EXIT_USAGE. */
+int nx_cli_unknown_command(const char *word);
 
 /* The exit code for a failed set-up: NX_EXIT_USAGE for NX_ERR_INVALID, else NX_EXIT_UNAVAILABLE. */
 int nx_cli_exit_code(nx_status status);

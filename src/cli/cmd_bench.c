@@ -195,7 +195,7 @@ static nx_status summarise(const runner *runners, uint32_t count, double seconds
     return NX_OK;
 }
 
-/* Measures one setting for about `seconds`, after one run of each thread that does not count. */
+/* Measures one setting for about `seconds`, after a run that does not count. */
 static nx_status measure(const bench_case *bench, double seconds, row *out, nx_error *err)
 {
     runner *runners = new_runners(bench, out->stage, out->concurrency);
@@ -331,8 +331,7 @@ static nx_status bench_threads(bench_run *run, uint32_t threads, nx_error *err)
 {
     nx_model *model = NULL;
     bench_case bench;
-    nx_model_options options = {.intra_op_threads = threads};
-    nx_status status = nx_model_open(run->runtime, run->model_path, &options, &model, err);
+    nx_status status = nx_setup_open_model(run->runtime, run->model_path, threads, &model, err);
     if (status == NX_OK) {
         status = prepare_case(run, model, &bench, err);
     }
@@ -377,22 +376,24 @@ static const row *best_row(const bench_run *run)
     return best;
 }
 
-static void print_text(const bench_run *run)
+static void append_text(const bench_run *run, nx_buffer *out)
 {
     const row *best = best_row(run);
-    printf("%s at %ux%u (width x height), ONNX Runtime %s, %.1f s a row\n\n", run->model_name,
-           run->width, run->height, nx_runtime_version(run->runtime), run->duration);
-    printf("%-6s %8s %8s %10s %9s %9s %9s\n", "what", "threads", "at once", "images/s", "p50 ms",
-           "p95 ms", "p99 ms");
+    nx_buffer_append_printable(out, run->model_name);
+    nx_buffer_printf(out, " at %ux%u (width x height), ONNX Runtime %s, %.1f s a row\n\n",
+                     run->width, run->height, nx_runtime_version(run->runtime), run->duration);
+    nx_buffer_printf(out, "%-6s %8s %8s %10s %9s %9s %9s\n", "what", "threads", "at once",
+                     "images/s", "p50 ms", "p95 ms", "p99 ms");
     for (size_t i = 0; i < run->row_count; i++) {
         const row *r = &run->rows[i];
-        printf("%-6s %8u %8u %10.2f %9.1f %9.1f %9.1f%s\n", stage_names[r->stage], r->threads,
-               r->concurrency, r->rate, r->p50, r->p95, r->p99, r == best ? "  <- best" : "");
+        nx_buffer_printf(out, "%-6s %8u %8u %10.2f %9.1f %9.1f %9.1f%s\n", stage_names[r->stage],
+                         r->threads, r->concurrency, r->rate, r->p50, r->p95, r->p99,
+                         r == best ? "  <- best" : "");
     }
-    printf("\nBest: INFERENCE_NUM_THREADS=%u INFERENCE_WORKERS=%u (%.2f images/s)\n", best->threads,
-           best->concurrency, best->rate);
+    nx_buffer_printf(out, "\nBest: INFERENCE_NUM_THREADS=%u INFERENCE_WORKERS=%u (%.2f images/s)\n",
+                     best->threads, best->concurrency, best->rate);
     if (run->picture.size > 0) {
-        puts("run: the bare model; whole: from the file's bytes to boxes.");
+        nx_buffer_append_str(out, "run: the bare model; whole: from the file's bytes to boxes.\n");
     }
 }
 
@@ -409,10 +410,9 @@ static void json_row(const row *r, nx_json *json)
     nx_json_object_end(json);
 }
 
-static void print_json(const bench_run *run)
+static void append_json(const bench_run *run, nx_buffer *out)
 {
-    nx_buffer text = NX_BUFFER_INIT;
-    nx_json json = nx_json_begin(&text);
+    nx_json json = nx_json_begin(out);
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "model", run->model_name);
     nx_json_key_int(&json, "input_width", run->width);
@@ -427,8 +427,19 @@ static void print_json(const bench_run *run)
     nx_json_key(&json, "best");
     json_row(best_row(run), &json);
     nx_json_object_end(&json);
-    puts(nx_buffer_cstr(&text));
-    nx_buffer_free(&text);
+    nx_buffer_append_char(out, '\n');
+}
+
+static int print_rows(const bench_run *run)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    const char *format = nx_cli_value(run->args, "format");
+    if (format != NULL && strcmp(format, "json") == 0) {
+        append_json(run, &text);
+    } else {
+        append_text(run, &text);
+    }
+    return nx_cli_print(run->args, &text);
 }
 
 static int run(const nx_cli_args *args)
@@ -453,19 +464,13 @@ static int run(const nx_cli_args *args)
     for (size_t i = 0; status == NX_OK && i < state->thread_count; i++) {
         status = bench_threads(state, state->threads[i], &err);
     }
-    if (status == NX_OK) {
-        const char *format = nx_cli_value(args, "format");
-        if (format != NULL && strcmp(format, "json") == 0) {
-            print_json(state);
-        } else {
-            print_text(state);
-        }
-    }
+    int code =
+        status == NX_OK ? print_rows(state) : nx_cli_fail(args, nx_cli_exit_code(status), &err);
     nx_runtime_free(state->runtime);
     nx_buffer_free(&state->picture);
     free(state->model_path);
     free(state);
-    return status == NX_OK ? NX_EXIT_OK : nx_cli_fail(args, nx_cli_exit_code(status), &err);
+    return code;
 }
 
 static const nx_cli_option options[] = {

@@ -69,10 +69,9 @@ static void check_model(const nx_config *config, nx_runtime *runtime, report *ou
     char *path = NULL;
     nx_model *model = NULL;
     nx_error err = {0};
-    nx_model_options options = {0};
     nx_status status = nx_setup_model_path(config, &path, &err);
     if (status == NX_OK) {
-        status = nx_model_open(runtime, path, &options, &model, &err);
+        status = nx_setup_open_model(runtime, path, 0, &model, &err);
     }
     if (status != NX_OK) {
         note(out, "model", VERDICT_FAILED, "%s", err.message);
@@ -167,37 +166,59 @@ static verdict worst(const report *r)
     return result;
 }
 
-static void print_text(const nx_config *config, const report *r)
+/* The line of a finding, or of a setting, may hold a path: what it looks like is not ours. */
+static void append_cell(nx_buffer *out, const char *text, size_t width)
 {
-    puts("Configuration");
+    nx_buffer_append_printable(out, text);
+    for (size_t used = strlen(text); used < width; used++) {
+        nx_buffer_append_char(out, ' ');
+    }
+    nx_buffer_append_char(out, ' ');
+}
+
+static void append_text(const nx_config *config, const report *r, nx_buffer *out)
+{
+    nx_buffer_printf(out, "Configuration\n  %-29s%-30s%-14s%s\n", "setting", "environment", "value",
+                     "from");
     for (int key = 0; key < NX_CONFIG_COUNT; key++) {
         const char *text = nx_config_text(config, (nx_config_key)key);
-        printf("  %-30s %-14s %s\n", nx_config_name((nx_config_key)key),
-               text[0] != '\0' ? text : "-", nx_config_origin(config, (nx_config_key)key));
+        nx_buffer_append_str(out, "  ");
+        append_cell(out, nx_config_name((nx_config_key)key), 28);
+        append_cell(out, nx_config_env_name((nx_config_key)key), 29);
+        append_cell(out, text[0] != '\0' ? text : "-", 13);
+        nx_buffer_append_printable(out, nx_config_origin(config, (nx_config_key)key));
+        nx_buffer_append_char(out, '\n');
     }
-    puts("\nState");
+    nx_buffer_append_str(out, "\nState\n");
     for (size_t i = 0; i < r->count; i++) {
-        printf("  %-8s %-14s %s\n", verdict_names[r->items[i].verdict], r->items[i].what,
-               r->items[i].detail);
+        nx_buffer_append_str(out, "  ");
+        append_cell(out, verdict_names[r->items[i].verdict], 8);
+        append_cell(out, r->items[i].what, 14);
+        nx_buffer_append_printable(out, r->items[i].detail);
+        nx_buffer_append_char(out, '\n');
     }
 }
 
-static void print_json(const nx_config *config, const report *r)
+static void json_setting(const nx_config *config, nx_config_key key, nx_json *json)
 {
-    nx_buffer text = NX_BUFFER_INIT;
-    nx_json json = nx_json_begin(&text);
+    nx_json_object_begin(json);
+    nx_json_key_string(json, "name", nx_config_name(key));
+    nx_json_key_string(json, "environment", nx_config_env_name(key));
+    nx_json_key_string(json, "value", nx_config_text(config, key));
+    nx_json_key_string(json, "origin", nx_config_origin(config, key));
+    nx_json_object_end(json);
+}
+
+static void append_json(const nx_config *config, const report *r, nx_buffer *out)
+{
+    nx_json json = nx_json_begin(out);
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "version", NX_VERSION);
     nx_json_key_string(&json, "status", verdict_names[worst(r)]);
     nx_json_key(&json, "configuration");
     nx_json_array_begin(&json);
     for (int key = 0; key < NX_CONFIG_COUNT; key++) {
-        nx_json_object_begin(&json);
-        nx_json_key_string(&json, "name", nx_config_name((nx_config_key)key));
-        nx_json_key_string(&json, "environment", nx_config_env_name((nx_config_key)key));
-        nx_json_key_string(&json, "value", nx_config_text(config, (nx_config_key)key));
-        nx_json_key_string(&json, "origin", nx_config_origin(config, (nx_config_key)key));
-        nx_json_object_end(&json);
+        json_setting(config, (nx_config_key)key, &json);
     }
     nx_json_array_end(&json);
     nx_json_key(&json, "checks");
@@ -211,21 +232,22 @@ static void print_json(const nx_config *config, const report *r)
     }
     nx_json_array_end(&json);
     nx_json_object_end(&json);
-    puts(nx_buffer_cstr(&text));
-    nx_buffer_free(&text);
+    nx_buffer_append_char(out, '\n');
 }
 
 static int run(const nx_cli_args *args)
 {
     report state = {0};
+    nx_buffer text = NX_BUFFER_INIT;
     check_all(args->config, &state);
     const char *format = nx_cli_value(args, "format");
     if (format != NULL && strcmp(format, "json") == 0) {
-        print_json(args->config, &state);
+        append_json(args->config, &state, &text);
     } else {
-        print_text(args->config, &state);
+        append_text(args->config, &state, &text);
     }
-    return worst(&state) == VERDICT_FAILED ? NX_EXIT_UNAVAILABLE : NX_EXIT_OK;
+    int code = nx_cli_print(args, &text);
+    return code == NX_EXIT_OK && worst(&state) == VERDICT_FAILED ? NX_EXIT_UNAVAILABLE : code;
 }
 
 static const nx_cli_option options[] = {

@@ -42,7 +42,11 @@ static void bash_word(const nx_cli_command *command, const nx_cli_option *option
 static void bash_choices(const nx_cli_command *command, const nx_cli_option *option, nx_buffer *out)
 {
     if (option->choices != NULL) {
-        nx_buffer_printf(out, "        %s:--%s) words='", command->name, option->name);
+        nx_buffer_printf(out, "        %s:--%s", command->name, option->name);
+        if (option->letter != 0) {
+            nx_buffer_printf(out, " | %s:-%c", command->name, option->letter);
+        }
+        nx_buffer_append_str(out, ") words='");
         spaced(option->choices, out);
         nx_buffer_append_str(out, "' ;;\n");
     }
@@ -50,12 +54,15 @@ static void bash_choices(const nx_cli_command *command, const nx_cli_option *opt
 
 static void bash_script(nx_buffer *out)
 {
-    nx_buffer_append_str(out,
-                         "# nexus completion for bash\n_nexus() {\n"
-                         "    local cur=${COMP_WORDS[COMP_CWORD]} words=\n"
-                         "    local prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n"
-                         "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen "
-                         "-W '");
+    nx_buffer_append_str(
+        out,
+        "# nexus completion for bash\n_nexus() {\n"
+        "    local cur=${COMP_WORDS[COMP_CWORD]} words=\n"
+        "    local prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n"
+        "    if [ \"$cur\" = '=' ]; then\n        cur=\n"
+        "    elif [ \"$prev\" = '=' ]; then\n        prev=${COMP_WORDS[COMP_CWORD-2]}\n    fi\n"
+        "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen "
+        "-W '");
     command_names(out);
     nx_buffer_append_str(out, " --help --version' -- \"$cur\"))\n        return\n    fi\n"
                               "    case \"$command:$prev\" in\n");
@@ -81,6 +88,9 @@ static void zsh_script(nx_buffer *out)
 {
     nx_buffer_append_str(out, "#compdef nexus\nautoload -U +X bashcompinit && bashcompinit\n");
     bash_script(out);
+    /* zsh loads the file when it completes for the first time: complete that time too */
+    nx_buffer_append_str(out, "if [ \"${funcstack[1]}\" = _nexus ]; then\n"
+                              "    _bash_complete -o default -F _nexus\nfi\n");
 }
 
 /* --- fish ----------------------------------------------------------------------------------------
@@ -112,6 +122,11 @@ static void fish_script(nx_buffer *out)
                          command->name, command->summary);
         each_option(command, out, fish_option);
     }
+    nx_buffer_append_str(out, "complete -c nexus -n '__fish_seen_subcommand_from completion' -f "
+                              "-a 'bash zsh fish'\n"
+                              "complete -c nexus -n '__fish_seen_subcommand_from help' -f -a '");
+    command_names(out);
+    nx_buffer_append_str(out, "'\n");
 }
 
 static int run(const nx_cli_args *args)
@@ -130,9 +145,7 @@ static int run(const nx_cli_args *args)
                      shell);
         return nx_cli_fail(args, NX_EXIT_USAGE, &err);
     }
-    fputs(nx_buffer_cstr(&text), stdout);
-    nx_buffer_free(&text);
-    return NX_EXIT_OK;
+    return nx_cli_print(args, &text);
 }
 
 const nx_cli_command nx_cmd_completion = {

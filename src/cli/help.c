@@ -46,7 +46,8 @@ static const char exit_codes[] =
     "  1    some inputs failed; the others were served\n"
     "  2    the command line or the configuration is wrong\n"
     "  3    something needed is missing: a model, ONNX Runtime, a file, a free port\n"
-    "  130  interrupted\n";
+    "  130  interrupted\n"
+    "  141  the reader of the output has gone\n";
 
 static void program_help(nx_buffer *out)
 {
@@ -135,32 +136,22 @@ static const nx_cli_command *command_by_name(const char *name)
     return NULL;
 }
 
-static int print_and_free(nx_buffer *text)
-{
-    size_t written = fwrite(text->data, 1, text->size, stdout);
-    int code = text->failed || written != text->size ? NX_EXIT_UNAVAILABLE : NX_EXIT_OK;
-    nx_buffer_free(text);
-    return code;
-}
-
 static int run_help(const nx_cli_args *args)
 {
     nx_buffer text = NX_BUFFER_INIT;
     const nx_cli_command *command = NULL;
     if (nx_cli_value(args, "man") != NULL) {
         manual(&text);
-        return print_and_free(&text);
+        return nx_cli_print(args, &text);
     }
     if (args->operand_count > 0) {
         command = command_by_name(args->operands[0]);
         if (command == NULL) {
-            nx_error err;
-            nx_error_set(&err, NX_ERR_INVALID, "there is no command '%.60s'", args->operands[0]);
-            return nx_cli_fail(args, NX_EXIT_USAGE, &err);
+            return nx_cli_unknown_command(args->operands[0]);
         }
     }
     nx_cli_help(command, &text);
-    return print_and_free(&text);
+    return nx_cli_print(args, &text);
 }
 
 static const nx_cli_option help_options[] = {

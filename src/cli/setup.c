@@ -99,6 +99,14 @@ uint32_t nx_setup_workers(const nx_config *config)
     return (uint32_t)workers;
 }
 
+nx_status nx_setup_open_model(nx_runtime *runtime, const char *path, uint32_t intra_op_threads,
+                              nx_model **out, nx_error *err)
+{
+    const nx_model_options options = {.intra_op_threads = intra_op_threads};
+    nx_status status = nx_model_open(runtime, path, &options, out, err);
+    return status == NX_ERR_INVALID ? NX_ERR_UNSUPPORTED : status;
+}
+
 nx_status nx_setup_open(const nx_config *config, nx_setup *out, nx_error *err)
 {
     *out = (nx_setup){0};
@@ -108,10 +116,8 @@ nx_status nx_setup_open(const nx_config *config, nx_setup *out, nx_error *err)
         status = nx_setup_runtime(config, &out->runtime, err);
     }
     if (status == NX_OK) {
-        const nx_model_options options = {
-            .intra_op_threads = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_NUM_THREADS),
-        };
-        status = nx_model_open(out->runtime, path, &options, &out->model, err);
+        uint32_t threads = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_NUM_THREADS);
+        status = nx_setup_open_model(out->runtime, path, threads, &out->model, err);
     }
     free(path);
     if (status != NX_OK) {

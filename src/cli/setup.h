@@ -23,6 +23,11 @@ nx_status nx_setup_model_path(const nx_config *config, char **out, nx_error *err
 /* Loads ONNX Runtime by the configuration. */
 nx_status nx_setup_runtime(const nx_config *config, nx_runtime **out, nx_error *err);
 
+/* Opens a model for a command. Whatever is wrong with the file, the command line is not: never
+ * NX_ERR_INVALID, so that the exit code is NX_EXIT_UNAVAILABLE. */
+nx_status nx_setup_open_model(nx_runtime *runtime, const char *path, uint32_t intra_op_threads,
+                              nx_model **out, nx_error *err);
+
 /* Runtime and model. On failure everything is closed again. */
 nx_status nx_setup_open(const nx_config *config, nx_setup *out, nx_error *err);
 
