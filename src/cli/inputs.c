@@ -1,15 +1,12 @@
 #include "cli/inputs.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-
-#define MAX_DEPTH 32
 
 static nx_status add(nx_inputs *inputs, const char *path, nx_error *err)
 {
@@ -36,6 +33,21 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+/* Whether recursion goes into it: not through a link, which may lead back to where we are. */
+static bool is_real_folder(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* Whether a folder's entry is taken: a broken link is, so that it is reported; a pipe or device,
+ * which might keep us waiting, is not. */
+static bool is_file_or_gone(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) != 0 || S_ISREG(info.st_mode);
+}
+
 static bool is_picture_name(const char *name)
 {
     static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp"};
@@ -48,11 +60,10 @@ static bool is_picture_name(const char *name)
     return false;
 }
 
-static nx_status add_folder(nx_inputs *inputs, const char *folder, bool recursive, int depth,
-                            nx_error *err);
+static nx_status add_folder(nx_inputs *inputs, const char *folder, bool recursive, nx_error *err);
 
 static nx_status add_entry(nx_inputs *inputs, const char *folder, const char *name, bool recursive,
-                           int depth, nx_error *err)
+                           nx_error *err)
 {
     char *path = NULL;
     size_t length = strlen(folder);
@@ -61,29 +72,27 @@ static nx_status add_entry(nx_inputs *inputs, const char *folder, const char *na
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the list of pictures");
     }
     nx_status status = NX_OK;
-    if (is_folder(path)) {
-        if (recursive && depth < MAX_DEPTH) {
-            status = add_folder(inputs, path, true, depth + 1, err);
-        }
-    } else if (is_picture_name(name)) {
+    if (recursive && is_real_folder(path)) {
+        status = add_folder(inputs, path, true, err);
+    } else if (is_picture_name(name) && is_file_or_gone(path)) {
         status = add(inputs, path, err);
     }
     free(path);
     return status;
 }
 
-static nx_status add_folder(nx_inputs *inputs, const char *folder, bool recursive, int depth,
-                            nx_error *err)
+/* The depth is bounded by the longest path that the system lists. */
+static nx_status add_folder(nx_inputs *inputs, const char *folder, bool recursive, nx_error *err)
 {
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, NULL, alphasort);
     if (count < 0) {
-        return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot list the folder %s", folder);
+        return add(inputs, folder, err); /* opening it fails for the same reason */
     }
     nx_status status = NX_OK;
     for (int i = 0; i < count; i++) {
         if (status == NX_OK && entries[i]->d_name[0] != '.') {
-            status = add_entry(inputs, folder, entries[i]->d_name, recursive, depth, err);
+            status = add_entry(inputs, folder, entries[i]->d_name, recursive, err);
         }
         free(entries[i]);
     }
@@ -91,7 +100,20 @@ static nx_status add_folder(nx_inputs *inputs, const char *folder, bool recursiv
     return status;
 }
 
-static nx_status add_pattern(nx_inputs *inputs, const char *pattern, nx_error *err)
+static nx_status add_named_folder(nx_inputs *inputs, const char *folder, bool recursive,
+                                  nx_error *err)
+{
+    size_t before = inputs->count;
+    nx_status status = add_folder(inputs, folder, recursive, err);
+    if (status == NX_OK && inputs->count == before) {
+        status = nx_error_set(err, NX_ERR_NOT_FOUND,
+                              "the folder %s has no .jpg, .jpeg, .png or .webp file%s", folder,
+                              recursive ? "" : " (--recursive looks into its subfolders)");
+    }
+    return status;
+}
+
+static nx_status add_pattern(nx_inputs *inputs, const char *pattern, bool recursive, nx_error *err)
 {
     glob_t found;
     nx_status status = NX_OK;
@@ -103,9 +125,9 @@ static nx_status add_pattern(nx_inputs *inputs, const char *pattern, nx_error *e
         return nx_error_set(err, NX_ERR_NOT_FOUND, "nothing matches the pattern '%s'", pattern);
     }
     for (size_t i = 0; i < found.gl_pathc && status == NX_OK; i++) {
-        if (!is_folder(found.gl_pathv[i])) {
-            status = add(inputs, found.gl_pathv[i], err);
-        }
+        status = is_folder(found.gl_pathv[i])
+                     ? add_named_folder(inputs, found.gl_pathv[i], recursive, err)
+                     : add(inputs, found.gl_pathv[i], err);
     }
     globfree(&found);
     return status;
@@ -114,18 +136,14 @@ static nx_status add_pattern(nx_inputs *inputs, const char *pattern, nx_error *e
 static nx_status add_operand(nx_inputs *inputs, const char *operand, bool recursive, nx_error *err)
 {
     struct stat info;
-    size_t before = inputs->count;
-    if (is_folder(operand)) {
-        nx_status status = add_folder(inputs, operand, recursive, 0, err);
-        if (status == NX_OK && inputs->count == before) {
-            status = nx_error_set(err, NX_ERR_NOT_FOUND,
-                                  "the folder %s has no .jpg, .jpeg, .png or .webp file%s", operand,
-                                  recursive ? "" : " (--recursive looks into its subfolders)");
-        }
-        return status;
+    if (strcmp(operand, "-") == 0) {
+        return add(inputs, operand, err);
     }
-    if (stat(operand, &info) != 0 && strpbrk(operand, "*?[") != NULL) {
-        return add_pattern(inputs, operand, err);
+    if (is_folder(operand)) {
+        return add_named_folder(inputs, operand, recursive, err);
+    }
+    if (strpbrk(operand, "*?[") != NULL && stat(operand, &info) != 0) {
+        return add_pattern(inputs, operand, recursive, err);
     }
     return add(inputs, operand, err);
 }

@@ -15,10 +15,12 @@ typedef struct nx_inputs {
 
 /*
  * Expands operands in their order: a folder gives its .jpg, .jpeg, .png and .webp files (and those
- * of its subfolders when recursive), sorted; a word with *, ? or [ that is no file is a pattern. A
- * file that does not exist is kept: it fails when its turn comes, and the others are served.
- * Errors: NX_ERR_NOT_FOUND (nothing found at all, or a pattern or folder without a match),
- * NX_ERR_INVALID ("-" twice), NX_ERR_IO, NX_ERR_NO_MEMORY.
+ * of its subfolders when recursive; links to folders are not followed, hidden names are left out),
+ * sorted; a word with *, ? or [ that is no file is a pattern, and a folder that it matches counts
+ * as if it were named. What does not exist and what cannot be listed is kept: it fails when its
+ * turn comes, and the others are served.
+ * Errors: NX_ERR_NOT_FOUND (a pattern or folder without a match), NX_ERR_INVALID ("-" twice),
+ * NX_ERR_NO_MEMORY. Nothing has to be freed after an error.
  */
 nx_status nx_inputs_expand(char *const *operands, int count, bool recursive, nx_inputs *out,
                            nx_error *err);
