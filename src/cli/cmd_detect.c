@@ -38,6 +38,8 @@ typedef struct detect_run {
     nx_buffer text; /* reused for each picture */
     nx_json json;   /* for the formats that are one array */
     size_t picture_count;
+    bool on_terminal; /* output and progress bar share it */
+    bool reader_gone; /* whoever read the output has closed it */
     size_t failed;
     size_t detections;
     nx_progress progress;
@@ -53,6 +55,13 @@ static void on_signal(int number)
     atomic_store(&interrupted, 1);
 }
 
+static nx_status cannot_write(const detect_run *run, nx_error *err)
+{
+    const char *name = nx_cli_value(run->args, "output");
+    return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write %s",
+                              run->out == stdout || name == NULL ? "the output" : name);
+}
+
 static nx_status flush(detect_run *run, nx_error *err)
 {
     if (run->text.failed) {
@@ -61,7 +70,8 @@ static nx_status flush(detect_run *run, nx_error *err)
     errno = 0;
     if (fwrite(run->text.data, 1, run->text.size, run->out) != run->text.size ||
         (run->out == stdout && fflush(run->out) != 0)) {
-        return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write the output");
+        run->reader_gone = errno == EPIPE;
+        return cannot_write(run, err);
     }
     nx_buffer_clear(&run->text);
     return NX_OK;
@@ -146,16 +156,18 @@ static void append_result(detect_run *run, const nx_picture_outcome *outcome)
         break;
     case FORMAT_COCO: {
         char stem[201];
-        char *end = NULL;
         stem_of(outcome->path, stem, sizeof stem);
-        long long number = strtoll(stem, &end, 10); /* COCO names its files by their ids */
-        bool numeric = end != stem && *end == '\0';
-        nx_result_coco(result, number, numeric ? NULL : stem, NULL, &run->json);
+        /* COCO names its files by their ids: digits only, which 64 bits must hold */
+        size_t length = strlen(stem);
+        bool numeric = strspn(stem, "0123456789") == length && length <= 18;
+        nx_result_coco(result, strtoll(stem, NULL, 10), numeric ? NULL : stem, NULL, &run->json);
         break;
     }
     case FORMAT_YOLO:
         if (run->label_dir == NULL && run->picture_count > 1) {
-            nx_buffer_printf(&run->text, "# %s\n", outcome->path);
+            nx_buffer_append_str(&run->text, "# ");
+            nx_buffer_append_printable(&run->text, outcome->path);
+            nx_buffer_append_char(&run->text, '\n');
         }
         nx_result_yolo(result, &run->text);
         break;
@@ -170,7 +182,11 @@ static void append_result(detect_run *run, const nx_picture_outcome *outcome)
 static void append_failure(detect_run *run, const nx_picture_outcome *outcome)
 {
     run->failed++;
-    fprintf(stderr, "nexus detect: %s: %s\n", outcome->path, outcome->err->message);
+    nx_error said = *outcome->err;
+    if (!outcome->unread) {
+        nx_error_prefix(&said, "%s", outcome->path);
+    }
+    (void)nx_cli_fail(run->args, NX_EXIT_PARTIAL, &said);
     if (run->format == FORMAT_JSON || run->format == FORMAT_NDJSON) {
         nx_json line = nx_json_begin(&run->text);
         nx_json *json = run->format == FORMAT_JSON ? &run->json : &line;
@@ -193,7 +209,9 @@ static nx_status visit(const nx_picture_outcome *outcome, void *user, nx_error *
     detect_run *run = user;
     nx_status status = NX_OK;
     char *written = NULL;
-    nx_progress_end(&run->progress); /* the bar must not stand between the lines */
+    if (run->on_terminal || outcome->status != NX_OK) {
+        nx_progress_end(&run->progress); /* the bar must not stand between the lines */
+    }
     if (outcome->status != NX_OK) {
         append_failure(run, outcome);
         status = flush(run, err);
@@ -212,7 +230,9 @@ static nx_status visit(const nx_picture_outcome *outcome, void *user, nx_error *
         status = write_beside(run, run->annotate_dir, outcome->path, "jpg", outcome->annotated,
                               &written, err);
         if (status == NX_OK && run->format == FORMAT_TEXT) {
-            nx_buffer_printf(&run->text, "  annotated picture: %s\n", written);
+            nx_buffer_append_str(&run->text, "  annotated picture: ");
+            nx_buffer_append_printable(&run->text, written);
+            nx_buffer_append_char(&run->text, '\n');
         }
         free(written);
     }
@@ -258,20 +278,16 @@ static nx_status job_options(const nx_cli_args *args, const nx_model *model,
                                                    &out->postprocess, err);
 }
 
-static nx_status detect_all(detect_run *run, nx_setup *setup, const nx_inputs *inputs,
-                            nx_error *err)
+static nx_status detect_all(detect_run *run, const nx_setup *setup, const nx_inputs *inputs,
+                            const nx_image_job_options *options, nx_error *err)
 {
-    nx_image_job_options options;
-    nx_status status = job_options(run->args, setup->model, &options, err);
-    if (status != NX_OK) {
-        return status;
-    }
     int64_t start = nx_clock_now_ns();
     run->picture_count = inputs->count;
+    run->on_terminal = run->out == stdout && run->label_dir == NULL && isatty(STDOUT_FILENO);
     run->progress = nx_progress_begin(inputs->count);
     begin_output(run);
-    status = nx_pictures_run(setup->engine, setup->model, inputs->paths, inputs->count, &options,
-                             &interrupted, visit, run, err);
+    nx_status status = nx_pictures_run(setup->engine, setup->model, inputs->paths, inputs->count,
+                                       options, &interrupted, visit, run, err);
     nx_progress_end(&run->progress);
     if (status == NX_OK || status == NX_ERR_CANCELLED) { /* close the array in both cases */
         end_output(run);
@@ -314,8 +330,7 @@ static nx_status open_output(detect_run *run, nx_error *err)
 static nx_status close_output(detect_run *run, nx_error *err)
 {
     if (run->out != NULL && run->out != stdout && fclose(run->out) != 0) {
-        return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write %s",
-                                  nx_cli_value(run->args, "output"));
+        return cannot_write(run, err);
     }
     return NX_OK;
 }
@@ -331,6 +346,44 @@ static output_format format_of(const nx_cli_args *args)
     return FORMAT_TEXT;
 }
 
+/* One signal ends the run in good order, a second one at once. */
+static void catch_signals(const nx_inputs *inputs)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    for (size_t i = 0; i < inputs->count; i++) {
+        if (strcmp(inputs->paths[i], "-") == 0) {
+            return; /* a read of standard input may never come back to ask whether to stop */
+        }
+    }
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static nx_status run_detect(detect_run *state, nx_setup *setup, nx_inputs *inputs, nx_error *err)
+{
+    const nx_cli_args *args = state->args;
+    nx_image_job_options options;
+    nx_status status = nx_inputs_expand(args->operands, args->operand_count,
+                                        nx_cli_value(args, "recursive") != NULL, inputs, err);
+    if (status == NX_OK) {
+        catch_signals(inputs);
+        status = nx_setup_open(args->config, setup, err);
+    }
+    if (status == NX_OK) {
+        status = nx_setup_start_engine(args->config, NULL, setup, err);
+    }
+    if (status == NX_OK) {
+        status = job_options(args, setup->model, &options, err);
+    }
+    if (status == NX_OK) { /* only now: an output that is there is not emptied for a typing error */
+        status = open_output(state, err);
+    }
+    if (status == NX_OK) {
+        status = detect_all(state, setup, inputs, &options, err);
+    }
+    return status;
+}
+
 static int run(const nx_cli_args *args)
 {
     nx_error err = {0};
@@ -341,29 +394,16 @@ static int run(const nx_cli_args *args)
         .format = format_of(args),
         .annotate_dir = nx_cli_value(args, "annotate"),
     };
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    nx_status status = nx_inputs_expand(args->operands, args->operand_count,
-                                        nx_cli_value(args, "recursive") != NULL, &inputs, &err);
-    if (status == NX_OK) {
-        status = nx_setup_open(args->config, &setup, &err);
-    }
-    if (status == NX_OK) {
-        status = nx_setup_start_engine(args->config, NULL, &setup, &err);
-    }
-    if (status == NX_OK) {
-        status = open_output(&state, &err);
-    }
-    if (status == NX_OK) {
-        status = detect_all(&state, &setup, &inputs, &err);
-    }
+    nx_status status = run_detect(&state, &setup, &inputs, &err);
     nx_status closed = close_output(&state, status == NX_OK ? &err : NULL);
     status = status == NX_OK ? closed : status;
     nx_buffer_free(&state.text);
     tdestroy(state.annotated_names, free);
     nx_setup_close(&setup);
     nx_inputs_free(&inputs);
+    if (state.reader_gone) {
+        return NX_EXIT_READER_GONE;
+    }
     if (status == NX_ERR_CANCELLED) {
         return nx_cli_fail(args, NX_EXIT_INTERRUPTED, &err);
     }
@@ -397,7 +437,10 @@ const nx_cli_command nx_cmd_detect = {
     .summary = "find objects in pictures",
     .description =
         "Reads JPEG, PNG and WebP. Results come in the order of the inputs. A picture that fails\n"
-        "is reported on standard error and the others are served; the exit code is then 1.\n",
+        "is reported on standard error and the others are served; the exit code is then 1.\n"
+        "Boxes are pixels of the upright picture; in yolo they are fractions of its size. In coco\n"
+        "the image_id is the file name without its ending, and a number when that is one; the\n"
+        "category_id is the model's class number.\n",
     .examples = "  nexus detect street.jpg\n"
                 "  nexus detect photos/ --annotate out/ --classes person,car\n"
                 "  nexus detect 'cam/*.jpg' --format csv --output detections.csv\n"

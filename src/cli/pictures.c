@@ -18,6 +18,7 @@ typedef struct slot {
     nx_buffer bytes;
     nx_image_job *job;
     bool finished;
+    bool unread;
     nx_status status;
     nx_error err;
 } slot;
@@ -41,6 +42,7 @@ static void start(slot *self, const char *path, nx_engine *engine, nx_model *mod
     self->finished = false;
     self->err = (nx_error){0};
     nx_status status = nx_file_read(path, MAX_FILE_BYTES, &self->bytes, &self->err);
+    self->unread = status != NX_OK;
     if (status == NX_OK) {
         status = nx_image_job_new(model, self->bytes.data, self->bytes.size, options, &self->job,
                                   &self->err);
@@ -73,6 +75,7 @@ static nx_status report(slot *self, size_t index, const char *path, nx_picture_v
         .path = path,
         .status = self->status,
         .err = &self->err,
+        .unread = self->unread,
         .annotated = &picture,
     };
     if (self->status == NX_OK) {
@@ -119,9 +122,13 @@ nx_status nx_pictures_run(nx_engine *engine, nx_model *model, char *const *paths
             break;
         }
         slot *self = &slots[reported % window];
-        wait_for(self);
         /* what is in flight when the user interrupts still counts; after an error it does not */
-        if (status == NX_OK || status == NX_ERR_CANCELLED) {
+        bool counts = status == NX_OK || status == NX_ERR_CANCELLED;
+        if (!counts && self->job != NULL) {
+            (void)nx_image_job_cancel(self->job, engine);
+        }
+        wait_for(self);
+        if (counts) {
             nx_status visited =
                 report(self, reported, paths[reported], visit, user, status == NX_OK ? err : NULL);
             status = status == NX_OK ? visited : status;

@@ -8,6 +8,7 @@
 #include "jobs/image_job.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* One picture's outcome; everything is borrowed for the call. result is set when status is NX_OK.
@@ -17,6 +18,7 @@ typedef struct nx_picture_outcome {
     const char *path;
     nx_status status;
     const nx_error *err;
+    bool unread; /* the file could not be read: err's message names it already */
     const nx_result *result;
     const nx_buffer *annotated; /* empty unless asked for */
 } nx_picture_outcome;
@@ -26,8 +28,9 @@ typedef nx_status (*nx_picture_visit)(const nx_picture_outcome *outcome, void *u
 
 /*
  * Runs all paths ("-" reads standard input). stop, when it becomes non-zero, ends the run early
- * with NX_ERR_CANCELLED after the pictures in flight; it may be NULL. Errors: what visit returns,
- * NX_ERR_NO_MEMORY, NX_ERR_CANCELLED. A picture that fails is not one.
+ * with NX_ERR_CANCELLED after the pictures in flight; it may be NULL. After an error of visit the
+ * pictures that wait are dropped. Errors: what visit returns, NX_ERR_NO_MEMORY, NX_ERR_CANCELLED. A
+ * picture that fails is not one.
  */
 nx_status nx_pictures_run(nx_engine *engine, nx_model *model, char *const *paths, size_t count,
                           const nx_image_job_options *options, const atomic_int *stop,

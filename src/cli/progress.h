@@ -16,7 +16,7 @@ typedef struct nx_progress {
 /* total: how many steps there are; fewer than two show no bar. */
 nx_progress nx_progress_begin(size_t total);
 
-/* Redraws at most ten times a second. */
+/* Redraws at most ten times a second, and always when the bar has been wiped. */
 void nx_progress_update(nx_progress *progress, size_t done);
 
 /* Wipes the bar, so that the next line starts clean. */
