@@ -1,4 +1,5 @@
 #include "models.h"
+#include "process_memory.h"
 
 #include "base/file.h"
 #include "media/codec.h"
@@ -430,30 +431,6 @@ static void threads_share_a_model(void **state)
     nx_model_free(model);
 }
 
-/* Kilobytes of memory that the process holds. */
-static long resident_kb(void)
-{
-    nx_error err = {0};
-    nx_buffer text = NX_BUFFER_INIT;
-    nx_assert_ok(nx_file_read("/proc/self/status", 1 << 20, &text, &err), err);
-    const char *line = strstr(nx_buffer_cstr(&text), "VmRSS:");
-    assert_non_null(line);
-    long kb = strtol(line + strlen("VmRSS:"), NULL, 10);
-    nx_buffer_free(&text);
-    return kb;
-}
-
-static bool sanitized(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return true;
-#elif defined(__has_feature)
-    return __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-    return false;
-#endif
-}
-
 static void open_run_free(float *tensor)
 {
     nx_model *model = models_open(runtime, models_data_path("models/yolov8n.onnx"));
@@ -470,11 +447,11 @@ static void a_freed_model_leaves_its_memory(void **state)
     NX_NEED_YOLOV8N();
     float *tensor = pattern(640, 640);
     open_run_free(tensor);
-    long before = resident_kb();
+    long before = process_kb("VmRSS:");
     for (int i = 0; i < 5; i++) {
         open_run_free(tensor);
     }
-    long grown = resident_kb() - before;
+    long grown = process_kb("VmRSS:") - before;
     if (!sanitized() && grown > 10 * 1024) { /* sanitizers keep freed memory on purpose */
         fail_msg("%ld KB are still there", grown);
     }
