@@ -40,10 +40,11 @@ typedef struct output {
 static nx_status keep_output(const nx_head_output *head, void *user, nx_error *err)
 {
     output *out = user;
-    (void)err;
     *out = (output){.head = *head, .count = (size_t)head->rows * (size_t)head->columns};
     out->data = malloc(out->count * sizeof *out->data);
-    assert_non_null(out->data);
+    if (out->data == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a copy");
+    }
     memcpy(out->data, head->data, out->count * sizeof *out->data);
     return NX_OK;
 }
@@ -398,12 +399,15 @@ typedef struct runner {
     nx_model *model;
     float *tensor;
     output out;
+    nx_status status;
+    nx_error err;
 } runner;
 
 static void *run_on_thread(void *argument)
 {
     runner *self = argument;
-    self->out = run(self->model, self->tensor, 640, 640);
+    self->status =
+        nx_model_run(self->model, self->tensor, 640, 640, keep_output, &self->out, &self->err);
     return NULL;
 }
 
@@ -422,6 +426,7 @@ static void threads_share_a_model(void **state)
     }
     for (size_t i = 0; i < NX_COUNT(threads); i++) {
         pthread_join(threads[i], NULL);
+        nx_assert_ok(runners[i].status, runners[i].err);
         assert_int_equal(runners[i].out.count, alone.count);
         assert_memory_equal(runners[i].out.data, alone.data, alone.count * sizeof *alone.data);
         free(runners[i].out.data);
