@@ -27,6 +27,7 @@ typedef enum conn_phase {
     PHASE_WAITING,   /* for whoever answers; no limit here, jobs have their own */
     PHASE_SENDING,   /* the answer is going out */
     PHASE_LATE,      /* was told 408; has a moment to leave */
+    PHASE_LEAVING,   /* as idle or receiving, but the client will send no more */
     PHASE_SHUT,      /* was shut down; libmicrohttpd is about to close it */
     PHASE_LINGERING, /* a descriptor of our own, read until the client is done */
     PHASE_COUNT,
@@ -43,7 +44,9 @@ struct nx_watch_conn {
     conn_phase phase;
     int64_t since_ns;
     uint32_t serial; /* tells this connection from an earlier one with the same descriptor */
-    bool armed;      /* fd is in the watch's epoll set */
+    bool listed;     /* fd is in the watch's epoll set */
+    bool gone;       /* the client has closed its side, or more */
+    bool armed;      /* cancel may be called */
     bool linger;
     int64_t lingered; /* bytes */
     void *request;
@@ -61,14 +64,15 @@ struct nx_watch {
     pthread_mutex_t lock;         /* guards everything below and every connection */
     pthread_cond_t called;        /* a cancel callback has returned */
     list_node lists[PHASE_COUNT]; /* circular, oldest first */
-    nx_watch_conn **by_fd;        /* armed and lingering connections */
+    nx_watch_conn **by_fd;        /* those in the epoll set */
     size_t by_fd_size;
     nx_watch_conn *calling; /* whose cancel callback is being called */
     uint32_t next_serial;
     uint32_t count;
     uint32_t lingering;
     int64_t wakes_at_ns; /* when the thread will look at the deadlines; INT64_MAX: not at all */
-    bool cancelling;
+    bool check_waiting;  /* a request that is to be cancelled was armed */
+    bool cancelling;     /* all of them are */
     bool stopping;
 };
 
@@ -147,26 +151,29 @@ static bool remember_fd(nx_watch *watch, nx_watch_conn *conn)
     return true;
 }
 
-static bool add_to_epoll(nx_watch_conn *conn, uint32_t events)
+static void add_to_epoll(nx_watch_conn *conn, uint32_t events)
 {
     nx_watch *watch = conn->watch;
     conn->serial = watch->next_serial++;
     if (!remember_fd(watch, conn)) {
-        return false;
+        return;
     }
     struct epoll_event event = {.events = events,
                                 .data.u64 = (uint64_t)conn->serial << 32 | (uint32_t)conn->fd};
     if (epoll_ctl(watch->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) != 0) {
         watch->by_fd[conn->fd] = NULL;
-        return false;
+        return;
     }
-    return true;
+    conn->listed = true;
 }
 
 static void remove_from_epoll(nx_watch_conn *conn)
 {
-    epoll_ctl(conn->watch->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
-    conn->watch->by_fd[conn->fd] = NULL;
+    if (conn->listed) {
+        epoll_ctl(conn->watch->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
+        conn->watch->by_fd[conn->fd] = NULL;
+        conn->listed = false;
+    }
 }
 
 /* The connection that an event is about, or NULL when it has gone in the meantime. */
@@ -186,7 +193,6 @@ static void call_cancel(nx_watch_conn *conn)
     nx_watch *watch = conn->watch;
     void (*cancel)(void *) = conn->cancel;
     void *user = conn->user;
-    remove_from_epoll(conn);
     conn->armed = false;
     watch->calling = conn;
     pthread_mutex_unlock(&watch->lock);
@@ -219,6 +225,18 @@ static void drain(nx_watch_conn *conn)
     }
 }
 
+/* The client has closed its side. What it sent before is still served, if it does not take long;
+ * but nobody is there for an answer that has yet to be worked out. */
+static void note_departure(nx_watch_conn *conn)
+{
+    conn->gone = true;
+    if (conn->armed) {
+        call_cancel(conn);
+    } else if (conn->phase == PHASE_IDLE || conn->phase == PHASE_RECEIVING) {
+        enter(conn, PHASE_LEAVING);
+    }
+}
+
 static void handle_event(nx_watch *watch, const struct epoll_event *event)
 {
     if (event->data.u64 == UINT64_MAX) {
@@ -233,8 +251,8 @@ static void handle_event(nx_watch *watch, const struct epoll_event *event)
     }
     if (conn->phase == PHASE_LINGERING) {
         drain(conn);
-    } else if (conn->armed) {
-        call_cancel(conn);
+    } else {
+        note_departure(conn);
     }
 }
 
@@ -278,12 +296,13 @@ static void expire_all(nx_watch *watch)
 
 static void cancel_armed(nx_watch *watch)
 {
+    watch->check_waiting = false;
     list_node *head = &watch->lists[PHASE_WAITING];
     list_node *at = head->next;
     while (at != head) {
         nx_watch_conn *conn = (nx_watch_conn *)at;
         at = at->next;
-        if (conn->armed) {
+        if (conn->armed && (conn->gone || watch->cancelling)) {
             call_cancel(conn);
             at = head->next; /* the list may have changed meanwhile */
         }
@@ -307,7 +326,7 @@ static void *run(void *argument)
     pthread_mutex_lock(&watch->lock);
     while (!watch->stopping) {
         expire_all(watch);
-        if (watch->cancelling) {
+        if (watch->check_waiting) {
             cancel_armed(watch);
         }
         int timeout = milliseconds_until(watch->wakes_at_ns);
@@ -360,6 +379,7 @@ nx_status nx_watch_new(const nx_watch_options *options, nx_watch **out, nx_error
     watch->limits_ns[PHASE_RECEIVING] = options->receive_ns;
     watch->limits_ns[PHASE_SENDING] = options->send_ns;
     watch->limits_ns[PHASE_LATE] = LINGER_NS;
+    watch->limits_ns[PHASE_LEAVING] = LINGER_NS;
     watch->limits_ns[PHASE_LINGERING] = LINGER_NS;
     watch->wakes_at_ns = INT64_MAX;
     for (int i = 0; i < PHASE_COUNT; i++) {
@@ -410,6 +430,8 @@ nx_watch_conn *nx_watch_open(nx_watch *watch, int fd)
         }
     }
     join_list(conn, PHASE_IDLE);
+    /* without it a client that leaves is noticed only by its deadlines, which is no fault */
+    add_to_epoll(conn, EPOLLRDHUP | EPOLLONESHOT);
     pthread_mutex_unlock(&watch->lock);
     return conn;
 }
@@ -422,9 +444,12 @@ static bool start_lingering(nx_watch_conn *conn)
     if (fd < 0) {
         return false;
     }
+    int old = conn->fd;
     conn->fd = fd;
-    if (!add_to_epoll(conn, EPOLLIN | EPOLLRDHUP)) {
+    add_to_epoll(conn, EPOLLIN | EPOLLRDHUP);
+    if (!conn->listed) {
         close(fd);
+        conn->fd = old;
         return false;
     }
     watch->lingering++;
@@ -437,6 +462,7 @@ void nx_watch_close(nx_watch_conn *conn)
     nx_watch *watch = conn->watch;
     pthread_mutex_lock(&watch->lock);
     watch->count--;
+    remove_from_epoll(conn);
     bool kept = conn->linger && start_lingering(conn);
     if (!kept) {
         leave_list(conn);
@@ -454,7 +480,8 @@ static bool move(nx_watch_conn *conn, conn_phase phase)
     pthread_mutex_lock(&conn->watch->lock);
     bool alive = conn->phase != PHASE_LATE && conn->phase != PHASE_SHUT;
     if (alive) {
-        enter(conn, phase);
+        bool leaving = conn->gone && (phase == PHASE_IDLE || phase == PHASE_RECEIVING);
+        enter(conn, leaving ? PHASE_LEAVING : phase);
     }
     pthread_mutex_unlock(&conn->watch->lock);
     return alive;
@@ -488,9 +515,9 @@ void nx_watch_arm(nx_watch_conn *conn, void (*cancel)(void *user), void *user)
     conn->cancel = cancel;
     conn->user = user;
     enter(conn, PHASE_WAITING);
-    /* without it a client that leaves is noticed only by its answer, which is no fault */
-    conn->armed = add_to_epoll(conn, EPOLLRDHUP);
-    if (watch->cancelling) {
+    conn->armed = true;
+    if (conn->gone || watch->cancelling) {
+        watch->check_waiting = true;
         wake(watch);
     }
     pthread_mutex_unlock(&watch->lock);
@@ -503,10 +530,7 @@ void nx_watch_disarm(nx_watch_conn *conn)
     while (watch->calling == conn) {
         pthread_cond_wait(&watch->called, &watch->lock);
     }
-    if (conn->armed) {
-        remove_from_epoll(conn);
-        conn->armed = false;
-    }
+    conn->armed = false;
     pthread_mutex_unlock(&watch->lock);
 }
 
@@ -521,6 +545,7 @@ void nx_watch_cancel_all(nx_watch *watch)
 {
     pthread_mutex_lock(&watch->lock);
     watch->cancelling = true;
+    watch->check_waiting = true;
     wake(watch);
     pthread_mutex_unlock(&watch->lock);
 }

@@ -5,6 +5,9 @@
  * - While a request waits for its answer the connection is suspended and libmicrohttpd does not
  *   look at its socket; the watch does, and calls the request's cancel callback when the client
  *   has gone (a half-closed connection counts as gone, as in nginx).
+ * - When a client sends and closes before libmicrohttpd 0.9.75 has read, that library takes the
+ *   short read for all there is, never reads the end, and keeps the connection. The watch gives
+ *   such a connection a moment to be served and then shuts it down.
  * - libmicrohttpd's timeout starts again with every byte. The watch bounds whole phases: a header
  *   within idle_ns, a body within receive_ns, an answer taken within send_ns.
  * - When connections run short, the one that has idled longest is closed for the newcomer.
