@@ -421,7 +421,7 @@ static void compare_maxima(const kernel_case *in, const nx_kernels_set *a, const
 
 static void compare_sets(const nx_kernels_set *a, const nx_kernels_set *b)
 {
-    enum { FLOATS = 2100 };
+    enum { FLOATS = 333 * 7 + 100 };
     uint8_t bytes[FLOATS];
     float wide[FLOATS];
     kernel_case in = {.row = malloc(FLOATS * sizeof(float))};
