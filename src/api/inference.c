@@ -1,6 +1,7 @@
 #include "api/inference.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <string.h>
 
@@ -13,7 +14,8 @@ static int retry_after_s(nx_api *api)
     return seconds < 1 ? 1 : seconds > 60 ? 60 : (int)(seconds + 0.999);
 }
 
-nx_problem nx_api_problem_of(nx_api *api, nx_status status, const nx_error *err)
+nx_problem nx_api_problem_of(nx_api *api, const nx_http_request *request, nx_status status,
+                             const nx_error *err)
 {
     static const struct {
         int http;
@@ -40,6 +42,9 @@ nx_problem nx_api_problem_of(nx_api *api, nx_status status, const nx_error *err)
         nx_problem_make(answers[index].http, answers[index].advice, "%s", err->message);
     if (answers[index].retry) {
         problem.retry_after_s = retry_after_s(api);
+    }
+    if (problem.status == 500) {
+        nx_log_error("api", "request %s: %s", nx_http_request_id(request), err->message);
     }
     return problem;
 }

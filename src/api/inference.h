@@ -4,8 +4,10 @@
 
 #include "api/internal.h"
 
-/* How an error of a picture or of the engine is answered. */
-nx_problem nx_api_problem_of(nx_api *api, nx_status status, const nx_error *err);
+/* How an error of a picture or of the engine is answered. A fault of ours is logged, with the
+ * request's id. */
+nx_problem nx_api_problem_of(nx_api *api, const nx_http_request *request, nx_status status,
+                             const nx_error *err);
 
 /* Counts an inference that is kept until nx_api_inference_ends, for nx_api_stop to wait for. */
 void nx_api_inference_begins(nx_api *api);

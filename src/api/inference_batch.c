@@ -120,7 +120,7 @@ static void reply_cancelled(batch *self)
 {
     nx_error err;
     nx_error_set(&err, NX_ERR_CANCELLED, "the client went away");
-    nx_problem problem = nx_api_problem_of(self->api, NX_ERR_CANCELLED, &err);
+    nx_problem problem = nx_api_problem_of(self->api, self->request, NX_ERR_CANCELLED, &err);
     nx_http_reply_problem(self->request, &problem);
 }
 
@@ -133,7 +133,7 @@ static void fail_item(batch_item *item, nx_status status, const nx_error *err)
 {
     nx_api *api = item->batch->api;
     nx_api_record(api, status, NULL);
-    nx_problem problem = nx_api_problem_of(api, status, err);
+    nx_problem problem = nx_api_problem_of(api, item->batch->request, status, err);
     write_error(item, &problem);
 }
 
@@ -339,7 +339,7 @@ static void start(batch *self)
     if (stats.queued >= stats.queue_size) { /* not one picture would get in */
         nx_error err;
         nx_error_set(&err, NX_ERR_BUSY, "the queue is full (%u pictures wait)", stats.queued);
-        nx_problem problem = nx_api_problem_of(self->api, NX_ERR_BUSY, &err);
+        nx_problem problem = nx_api_problem_of(self->api, self->request, NX_ERR_BUSY, &err);
         nx_http_reply_problem(self->request, &problem);
         return;
     }

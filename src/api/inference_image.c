@@ -189,7 +189,7 @@ static void reply_picture(inference *self, const nx_result *result)
 static void fail(inference *self, nx_status status, const nx_error *err)
 {
     nx_api_record(self->api, status, NULL);
-    nx_problem problem = nx_api_problem_of(self->api, status, err);
+    nx_problem problem = nx_api_problem_of(self->api, self->request, status, err);
     nx_http_reply_problem(self->request, &problem);
 }
 

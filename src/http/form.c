@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POST_BUFFER_BYTES (32 * 1024)
+#define POST_BUFFER_BYTES 32768
 #define MAX_FIELDS        64
-#define MAX_FIELD_BYTES   (64 * 1024)
+#define MAX_FIELD_BYTES   65536
 #define NAME_MARK         '\x01'
 
 typedef struct part {

@@ -9,7 +9,8 @@
 /* --- making -------------------------------------------------------------------------------------
  */
 
-static bool is_sane_id(const char *id)
+/* Its length, or 0 when it is not fit to be repeated in headers, bodies and logs. */
+static size_t sane_id_size(const char *id)
 {
     size_t size = 0;
     for (; id[size] != '\0'; size++) {
@@ -17,10 +18,10 @@ static bool is_sane_id(const char *id)
         bool allowed = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                        c == '-' || c == '_' || c == '.';
         if (!allowed || size == NX_HTTP_MAX_ID) {
-            return false;
+            return 0;
         }
     }
-    return size > 0;
+    return size;
 }
 
 /* Unique in this process and unlikely to meet another's: splitmix64 (Steele, Lea and Flood, 2014)
@@ -37,8 +38,9 @@ static uint64_t new_id(nx_http_server *server)
 static void set_id(nx_http_request *request)
 {
     const char *given = nx_http_header(request, "X-Request-Id");
-    if (given != NULL && is_sane_id(given)) {
-        strcpy(request->id, given);
+    size_t size = given != NULL ? sane_id_size(given) : 0;
+    if (size > 0) {
+        memcpy(request->id, given, size + 1);
         return;
     }
     static const char digits[] = "0123456789abcdef";

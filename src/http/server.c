@@ -21,7 +21,7 @@
  * connection idles, so that more would cost memory and the speed of small requests; 16 to 48 KB
  * made no difference to uploads. Above 32 KB it is mapped, and goes back to the system with its
  * connection: 2,000 closed ones left 64 MB behind in malloc before. */
-#define CONNECTION_MEMORY (36 * 1024)
+#define CONNECTION_MEMORY 36864
 #define MAX_THREADS       4
 #define BACKSTOP_S        10
 
@@ -88,7 +88,8 @@ static uint32_t fit_connections(uint32_t wanted)
     if (limit.rlim_cur >= needed) {
         return wanted;
     }
-    rlim_t spare = limit.rlim_cur > 2 * SPARE_DESCRIPTORS ? SPARE_DESCRIPTORS : limit.rlim_cur / 2;
+    rlim_t spare =
+        limit.rlim_cur > (rlim_t)2 * SPARE_DESCRIPTORS ? SPARE_DESCRIPTORS : limit.rlim_cur / 2;
     uint32_t fitting = (uint32_t)(limit.rlim_cur - spare);
     nx_log_warn("http",
                 "only %u connections fit into this process's limit of %llu open files (ulimit -n)",

@@ -407,8 +407,10 @@ void nx_watch_free(nx_watch *watch)
     wake(watch);
     pthread_mutex_unlock(&watch->lock);
     pthread_join(watch->thread, NULL);
-    for (nx_watch_conn *conn = oldest(watch, PHASE_LINGERING); conn != NULL;
-         conn = oldest(watch, PHASE_LINGERING)) {
+    const list_node *head = &watch->lists[PHASE_LINGERING];
+    for (list_node *at = head->next; at != head;) {
+        nx_watch_conn *conn = (nx_watch_conn *)at;
+        at = at->next;
         end_lingering(conn);
     }
     release(watch);

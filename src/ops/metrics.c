@@ -196,7 +196,8 @@ size_t nx_metric_series(const nx_metric *metric, size_t first, size_t second, si
 {
     const size_t wanted[NX_METRIC_MAX_LABELS] = {first, second, third};
     size_t series = 0;
-    for (size_t i = 0; metric != NULL && i < metric->label_count; i++) {
+    size_t used = metric != NULL ? metric->label_count : 0;
+    for (size_t i = 0; i < used && i < NX_METRIC_MAX_LABELS; i++) {
         size_t count = metric->labels[i].count;
         series = series * count + (wanted[i] < count ? wanted[i] : count - 1);
     }
@@ -301,7 +302,7 @@ static void render_gauge(const nx_metric *metric, size_t series, nx_buffer *out)
 static void render_histogram(const nx_metric *metric, size_t series, nx_buffer *out)
 {
     /* read once, so that +Inf and _count agree while others go on counting */
-    uint64_t counts[NX_METRIC_MAX_BOUNDS + 1];
+    uint64_t counts[NX_METRIC_MAX_BOUNDS + 1] = {0};
     uint64_t total = 0;
     for (size_t i = 0; i <= metric->bound_count; i++) {
         counts[i] = atomic_load_explicit(&metric->counts[series * (metric->bound_count + 1) + i],

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,12 +39,17 @@ double nx_cpu_meter_read(nx_cpu_meter *meter)
 
 double nx_process_memory_bytes(void)
 {
+    /* proc(5): sizes in pages, of which the second is what is resident */
     FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL) {
-        return 0;
+    char line[128];
+    char *end = NULL;
+    double pages = 0;
+    if (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        (void)strtoull(line, &end, 10);
+        pages = (double)strtoull(end, NULL, 10);
     }
-    unsigned long long pages = 0;
-    int matched = fscanf(file, "%*u %llu", &pages);
-    fclose(file);
-    return matched == 1 ? (double)pages * (double)sysconf(_SC_PAGESIZE) : 0;
+    if (file != NULL) {
+        fclose(file);
+    }
+    return pages * (double)sysconf(_SC_PAGESIZE);
 }
