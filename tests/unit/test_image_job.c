@@ -496,7 +496,8 @@ static void another_picture_matches_too(void **state)
 
 /*
  * Four ways to store the same upright picture: the same boxes. Their pixels are not quite the same,
- * each being a JPEG of its own: measured 1.1 pixels at the persons and 3.6 at the bus.
+ * each being a JPEG of its own: measured 1.1 pixels at the persons and 3.6 at the bus, and scores
+ * of 0.861 to 0.907 and 0.848 to 0.857.
  */
 static void exif_orientation_is_undone(void **state)
 {
@@ -523,7 +524,8 @@ static void exif_orientation_is_undone(void **state)
                 first[k] = (expected){d->class_id, d->confidence, d->x1, d->y1, d->x2, d->y2};
             }
             persons += d->class_id == PERSON;
-            assert_true(d->confidence > 0.85F && d->confidence < 0.92F);
+            assert_true(d->confidence > (d->class_id == BUS ? 0.84F : 0.86F));
+            assert_true(d->confidence < (d->class_id == BUS ? 0.88F : 0.92F));
         }
         assert_int_equal(persons, 3);
         for (size_t k = 0; k < result.count; k++) {
