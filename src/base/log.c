@@ -60,16 +60,6 @@ static void write_line(nx_buffer *line)
     nx_buffer_free(line);
 }
 
-/* What others sent may stand in a message: it must neither forge lines nor steer the terminal. */
-static void blank_controls(char *text)
-{
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7F) {
-            *text = ' ';
-        }
-    }
-}
-
 void nx_log(nx_log_level level, const char *module, const char *format, ...)
 {
     if (!nx_log_enabled(level)) {
@@ -103,8 +93,8 @@ void nx_log(nx_log_level level, const char *module, const char *format, ...)
         nx_json_key_string(&json, "message", message);
         nx_json_object_end(&json);
     } else {
-        blank_controls(message);
-        nx_buffer_printf(&line, "%s %-7s %-6s %s", stamp, level_names[level], module, message);
+        nx_buffer_printf(&line, "%s %-7s %-6s ", stamp, level_names[level], module);
+        nx_buffer_append_printable(&line, message);
     }
     write_line(&line);
 }

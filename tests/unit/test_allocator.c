@@ -4,6 +4,7 @@
 #include "engine/allocator.h"
 #include "engine/runtime.h"
 
+#include <malloc.h>
 #include <pthread.h>
 
 #define KB ((size_t)1024)
@@ -122,6 +123,7 @@ static void a_full_cache_starts_anew(void **state)
 {
     (void)state;
     NX_NEED_RUNTIME();
+    mallopt(M_PERTURB, 0); /* which would touch it all */
     long before = process_kb("VmSize:");
     void *stale = ort->Alloc(ort, 600 * MB); /* never touched: address space alone */
     void *recent = ort->Alloc(ort, 601 * MB);

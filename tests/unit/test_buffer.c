@@ -52,6 +52,15 @@ static void printf_fills_a_line_of_any_length(void **state)
     }
 }
 
+static void printable_text_has_no_controls(void **state)
+{
+    (void)state;
+    nx_buffer buffer = NX_BUFFER_INIT;
+    nx_buffer_append_printable(&buffer, "a\nb\x1b[31m\x7f \t~caf\xC3\xA9");
+    assert_string_equal(nx_buffer_cstr(&buffer), "a?b?[31m? ?~caf\xC3\xA9");
+    nx_buffer_free(&buffer);
+}
+
 static void failure_sticks_until_cleared(void **state)
 {
     (void)state;
@@ -89,6 +98,7 @@ int main(void)
         cmocka_unit_test(grows_with_what_is_appended),
         cmocka_unit_test(cstr_adds_nothing_to_the_size),
         cmocka_unit_test(printf_fills_a_line_of_any_length),
+        cmocka_unit_test(printable_text_has_no_controls),
         cmocka_unit_test(failure_sticks_until_cleared),
         cmocka_unit_test(refuses_more_memory_than_there_is),
     };
