@@ -275,23 +275,33 @@ static void expire(nx_watch_conn *conn)
     }
 }
 
+/* Expires what is due in one list; returns when the next one is, or INT64_MAX. */
+static int64_t expire_list(nx_watch *watch, conn_phase phase, int64_t now)
+{
+    const list_node *head = &watch->lists[phase];
+    for (list_node *at = head->next; at != head;) {
+        nx_watch_conn *conn = (nx_watch_conn *)at;
+        int64_t due = conn->since_ns + watch->limits_ns[phase];
+        if (due > now) {
+            return due;
+        }
+        at = at->next;
+        expire(conn);
+    }
+    return INT64_MAX;
+}
+
 static void expire_all(nx_watch *watch)
 {
     int64_t now = nx_clock_now_ns();
-    watch->wakes_at_ns = INT64_MAX;
+    int64_t next = INT64_MAX;
     for (int i = 0; i < PHASE_COUNT; i++) {
-        if (watch->limits_ns[i] == 0) {
-            continue;
-        }
-        nx_watch_conn *conn = oldest(watch, (conn_phase)i);
-        while (conn != NULL && conn->since_ns + watch->limits_ns[i] <= now) {
-            expire(conn);
-            conn = oldest(watch, (conn_phase)i);
-        }
-        if (conn != NULL && conn->since_ns + watch->limits_ns[i] < watch->wakes_at_ns) {
-            watch->wakes_at_ns = conn->since_ns + watch->limits_ns[i];
+        if (watch->limits_ns[i] > 0) {
+            int64_t due = expire_list(watch, (conn_phase)i, now);
+            next = due < next ? due : next;
         }
     }
+    watch->wakes_at_ns = next;
 }
 
 static void cancel_armed(nx_watch *watch)
