@@ -3,6 +3,7 @@
 #include "base/buffer.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdbool.h>
@@ -122,6 +123,13 @@ nx_status nx_runtime_open(const char *library, const char *data_dir, nx_runtime 
     nx_runtime *runtime = calloc(1, sizeof *runtime);
     if (runtime == NULL) {
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to load ONNX Runtime");
+    }
+    /* Some builds of ONNX Runtime (npm's 1.30) report their use to their maker over the network,
+     * from a database in the user's cache folder, unless this is set before they start. */
+    if (setenv("ORT_DISABLE_TELEMETRY", "1", 1) != 0) {
+        free(runtime);
+        return nx_error_set_errno(err, NX_ERR_NO_MEMORY, errno,
+                                  "cannot switch ONNX Runtime's telemetry off");
     }
     places list = {0};
     if (library != NULL && library[0] != '\0') {
