@@ -65,21 +65,20 @@ static void bash_script(nx_buffer *out)
         "-W '");
     command_names(out);
     nx_buffer_append_str(out, " --help --version' -- \"$cur\"))\n        return\n    fi\n"
-                              "    case \"$command:$prev\" in\n");
+                              "    if [[ $cur == -* ]]; then\n        case \"$command\" in\n");
+    for (size_t i = 0; i < nx_cli_command_count; i++) {
+        nx_buffer_printf(out, "        %s) words='--help", nx_cli_commands[i]->name);
+        each_option(nx_cli_commands[i], out, bash_word);
+        nx_buffer_append_str(out, "' ;;\n");
+    }
+    nx_buffer_append_str(out, "        esac\n    else\n        case \"$command:$prev\" in\n");
     for (size_t i = 0; i < nx_cli_command_count; i++) {
         each_option(nx_cli_commands[i], out, bash_choices);
     }
     nx_buffer_append_str(out, "        completion:completion) words='bash zsh fish' ;;\n"
                               "        help:help) words='");
     command_names(out);
-    nx_buffer_append_str(out, "' ;;\n    esac\n    if [ -z \"$words\" ] && [[ $cur == -* ]]; then\n"
-                              "        case \"$command\" in\n");
-    for (size_t i = 0; i < nx_cli_command_count; i++) {
-        nx_buffer_printf(out, "        %s) words='--help", nx_cli_commands[i]->name);
-        each_option(nx_cli_commands[i], out, bash_word);
-        nx_buffer_append_str(out, "' ;;\n");
-    }
-    nx_buffer_append_str(out, "        esac\n    fi\n    if [ -n \"$words\" ]; then\n"
+    nx_buffer_append_str(out, "' ;;\n        esac\n    fi\n    if [ -n \"$words\" ]; then\n"
                               "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n    fi\n"
                               "}\ncomplete -o default -F _nexus nexus\n");
 }
