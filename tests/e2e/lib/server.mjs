@@ -1,6 +1,6 @@
 // A real server of its own for a test file: the binary, on a free port, with its log kept.
 //
-// NEXUS_TEST_BINARY names the binary; without it, build/release/nexus.
+// NEXUS_BIN names the binary; without it, build/release/nexus.
 
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 export const binary =
-  process.env.NEXUS_TEST_BINARY ?? process.env.NEXUS_BIN ?? here('../../../build/release/nexus');
+  process.env.NEXUS_BIN ?? here('../../../build/release/nexus');
 export const shared = process.env.NEXUS_SHARED ?? here('../../../../shared');
 
 const START_MS = 60_000; // a sanitized binary takes a while to load a model
