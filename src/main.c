@@ -3,8 +3,9 @@
 #include <malloc.h>
 #include <signal.h>
 
-/* Blocks above this come from mmap and go back to the system when freed. Left alone, glibc raises the
- * bound to 32 MB with use, and pictures and request bodies would stay in the heaps of many threads. */
+/* Blocks above this come from mmap and go back to the system when freed. Left alone, glibc raises
+ * the bound to 32 MB with use, and pictures and request bodies would stay in the heaps of many
+ * threads. */
 #define MMAP_FROM (256 * 1024)
 
 int main(int argc, char **argv)
