@@ -75,14 +75,14 @@ static void build_option_set(const nx_cli_command *command, option_set *set)
     *letter = '\0';
 }
 
-/* found is what getopt answered for one of the set's own options. */
+/* Which option getopt found; set->count for none (':' and '?'). */
 static size_t option_index(const option_set *set, int found)
 {
     size_t i = 0;
     if (found >= LONG_BASE) {
         return (size_t)(found - LONG_BASE);
     }
-    while (i + 1 < set->count && set->all[i]->letter != found) {
+    while (i < set->count && set->all[i]->letter != found) {
         i++;
     }
     return i;
@@ -176,10 +176,10 @@ static int parse_options(const nx_cli_command *command, option_set *set, int arg
             nx_cli_help(command, &text);
             return nx_cli_print(NULL, &text);
         }
-        if (found == ':' || found == '?') {
+        size_t index = option_index(set, found);
+        if (index >= set->count) {
             return bad_option(command, set, argv, found);
         }
-        size_t index = option_index(set, found);
         const nx_cli_option *option = set->all[index];
         set->values[index] = optarg != NULL ? optarg : "";
         /* the configuration checks what becomes a setting, by the same rules as for its file */

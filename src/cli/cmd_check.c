@@ -57,7 +57,7 @@ static void check_data_dir(const nx_config *config, report *out)
              path != NULL ? path : "?", strerror(errno));
     } else {
         unsigned long long free_mb =
-            (unsigned long long)space.f_bavail * space.f_frsize / (1024 * 1024);
+            (unsigned long long)space.f_bavail * space.f_frsize / (1024ULL * 1024);
         note(out, "data folder", free_mb < LOW_SPACE_MB ? VERDICT_WARNING : VERDICT_OK,
              "%s (%llu MB free)", path, free_mb);
     }

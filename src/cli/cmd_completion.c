@@ -16,10 +16,15 @@ static void each_option(const nx_cli_command *command, nx_buffer *out,
     }
 }
 
+/* "a|b|c" as "a b c". */
 static void spaced(const char *choices, nx_buffer *out)
 {
     for (const char *c = choices; *c != '\0'; c++) {
-        nx_buffer_append_char(out, *c == '|' ? ' ' : *c);
+        if (*c == '|') {
+            nx_buffer_append_char(out, ' ');
+        } else {
+            nx_buffer_append_char(out, *c);
+        }
     }
 }
 
