@@ -206,7 +206,9 @@ static nx_status accept_output(nx_model *model, nx_signature *outputs, nx_error 
                              outputs->count == 2 ? " (a segmentation model has two outputs)" : "",
                              err);
     }
-    if (outputs->first.type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
+    /* what is no detector by its declaration need not be run to find out; 0 is not declared */
+    bool other_rank = outputs->first.rank != 0 && outputs->first.rank != 3;
+    if (outputs->first.type != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || other_rank) {
         return refuse_output(model, found, "", err);
     }
     model->output_name = outputs->first_name;

@@ -38,7 +38,8 @@ typedef struct nx_model_spec {
 /*
  * Loads ONNX Runtime. library: a path, or NULL to look in the usual places (see nx_runtime_open's
  * error message, which lists them). Thread-safe after opening; free it after every model. Switches
- * its telemetry off through the environment, so open it while no other thread reads that.
+ * its telemetry off through the environment, so open it while no other thread reads that. One at a
+ * time in a process: ONNX Runtime keeps one environment, to which the memory of this one belongs.
  * Errors: NX_ERR_UNAVAILABLE with the places that were tried and what to do.
  */
 nx_status nx_runtime_open(const char *library, const char *data_dir, nx_runtime **out,

@@ -14,7 +14,8 @@ typedef struct nx_image {
     size_t stride; /* bytes from row to row, at least 3 * width */
 } nx_image;
 
-/* Allocates uninitialised pixels. Errors: NX_ERR_INVALID (a zero side), NX_ERR_NO_MEMORY. */
+/* Allocates uninitialised pixels. Errors: NX_ERR_INVALID (a zero side),
+ * NX_ERR_TOO_LARGE (for the address space), NX_ERR_NO_MEMORY. */
 nx_status nx_image_alloc(uint32_t width, uint32_t height, nx_image *out, nx_error *err);
 
 /* Frees the pixels and leaves an empty image. NULL is fine. */
