@@ -68,7 +68,7 @@ void nx_buffer_append_printable(nx_buffer *buffer, const char *text)
 {
     for (const char *c = text; *c != '\0'; c++) {
         unsigned char byte = (unsigned char)*c;
-        nx_buffer_append_char(buffer, byte < 0x20 || byte == 0x7F ? '?' : *c);
+        nx_buffer_append_char(buffer, (char)(byte < 0x20 || byte == 0x7F ? '?' : *c));
     }
 }
 

@@ -59,7 +59,7 @@ nx_status nx_config_load_text(const char *text, size_t size, const char *file_na
 void nx_config_free(nx_config *config);
 
 /* Overrides one value; origin ("--port") is kept by copy. Errors: NX_ERR_INVALID. */
-nx_status nx_config_set(nx_config *config, nx_config_key key, const char *value, const char *origin,
+nx_status nx_config_set(nx_config *config, nx_config_key key, const char *text, const char *origin,
                         nx_error *err);
 
 /* Typed reads. A key is read with the type that its table entry has. */

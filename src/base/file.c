@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Room for one read of a pipe; a regular file is read in one go. */
+#define READ_SIZE ((size_t)64 * 1024)
+
 static nx_status open_for_reading(const char *path, int flags, int *out_fd, struct stat *info,
                                   nx_error *err)
 {
@@ -69,7 +72,7 @@ void nx_file_unmap(nx_file_map *map)
 static nx_status read_all(int fd, const char *path, size_t max_size, nx_buffer *out, nx_error *err)
 {
     for (;;) {
-        if (!nx_buffer_reserve(out, 64 * 1024)) {
+        if (!nx_buffer_reserve(out, READ_SIZE)) {
             return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to read %s", path);
         }
         size_t room = out->capacity - out->size;
@@ -108,7 +111,7 @@ nx_status nx_file_read(const char *path, size_t max_size, nx_buffer *out, nx_err
                               path, max_size);
     } else {
         if (S_ISREG(info.st_mode)) { /* one allocation and one read for the usual case */
-            (void)nx_buffer_reserve(out, (size_t)info.st_size + 64 * 1024);
+            (void)nx_buffer_reserve(out, (size_t)info.st_size + READ_SIZE);
         }
         status = read_all(fd, path, max_size, out, err);
     }

@@ -176,7 +176,8 @@ static nx_status accept_input(nx_model *model, nx_signature *inputs, nx_error *e
     spec->dynamic_size = shape->dims[2] == -1 && shape->dims[3] == -1;
     /* a free side beside a fixed one is run at the usual size: one alone is nothing to choose from
      */
-    int64_t usual = (spec->input_width + spec->stride - 1) / spec->stride * spec->stride;
+    int64_t stride = spec->stride;
+    int64_t usual = (spec->input_width + stride - 1) / stride * stride;
     int64_t height = shape->dims[2] == -1 ? usual : shape->dims[2];
     int64_t width = shape->dims[3] == -1 ? usual : shape->dims[3];
     if (height < 1 || height > MAX_SIDE || width < 1 || width > MAX_SIDE) {

@@ -153,7 +153,7 @@ static bool starts_with_text(const uint8_t *bytes, size_t size, char *quote, siz
         if (!isprint(bytes[i]) && !line_end) {
             return false;
         }
-        quote[i] = line_end ? ' ' : (char)bytes[i];
+        quote[i] = (char)(line_end ? ' ' : bytes[i]);
     }
     quote[length] = '\0';
     return true;

@@ -159,7 +159,8 @@ static nx_status take_truths(evaluation *e, const nx_coco_truth *truths, int32_t
         }
         e->truths[i] = t;
     }
-    qsort(e->truths, e->truth_count, sizeof *e->truths, compare_truths);
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what is sorted */
+    qsort(e->truths, e->truth_count, sizeof e->truths[0], compare_truths);
     size_t group = largest_truth_group(e);
     e->ious = calloc(group + 1, sizeof *e->ious);
     e->taken = calloc(group + 1, sizeof *e->taken);
@@ -189,7 +190,8 @@ static nx_status take_results(evaluation *e, const nx_coco_result *results, int3
         }
         e->results[i] = r;
     }
-    qsort(e->results, e->result_count, sizeof *e->results, compare_results);
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what is sorted */
+    qsort(e->results, e->result_count, sizeof e->results[0], compare_results);
     return NX_OK;
 }
 
