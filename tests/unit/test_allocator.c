@@ -146,6 +146,28 @@ static void a_full_cache_starts_anew(void **state)
     ort->Free(ort, recent);
 }
 
+/* A block that comes and goes is counted once, and pushes nothing out. */
+static void use_does_not_fill_the_cache(void **state)
+{
+    (void)state;
+    NX_NEED_RUNTIME();
+    mallopt(M_PERTURB, 0);
+    long before = process_kb("VmSize:");
+    void *kept = ort->Alloc(ort, 100 * MB);
+    assert_non_null(kept);
+    ort->Free(ort, kept);
+    for (int i = 0; i < 20; i++) {
+        void *used = ort->Alloc(ort, 200 * MB);
+        assert_non_null(used);
+        ort->Free(ort, used);
+    }
+    if (!sanitized()) {
+        assert_true(process_kb("VmSize:") - before > 300 * 1024);
+    }
+    assert_ptr_equal(ort->Alloc(ort, 100 * MB), kept);
+    ort->Free(ort, kept);
+}
+
 static void *allocate_and_check(void *argument)
 {
     char mark = *(char *)argument;
@@ -194,6 +216,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_blocks_are_kept_for_the_same_size, setup, teardown),
         cmocka_unit_test_setup_teardown(trimming_gives_memory_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_cache_starts_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(use_does_not_fill_the_cache, setup, teardown),
         cmocka_unit_test_setup_teardown(threads_share_it, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
