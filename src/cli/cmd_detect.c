@@ -303,11 +303,17 @@ static nx_status detect_all(detect_run *run, const nx_setup *setup, const nx_inp
     return status;
 }
 
-static nx_status open_output(detect_run *run, nx_error *err)
+static nx_status open_output(detect_run *run, const nx_inputs *inputs, nx_error *err)
 {
     const char *output = nx_cli_value(run->args, "output");
     run->out = stdout;
     if (run->annotate_dir != NULL) {
+        if (nx_inputs_at(inputs, run->annotate_dir)) {
+            return nx_error_set(err, NX_ERR_INVALID,
+                                "--annotate %s: pictures to read are in that folder, and would be "
+                                "overwritten; use another one",
+                                run->annotate_dir);
+        }
         nx_status status = nx_file_make_dirs(run->annotate_dir, err);
         if (status != NX_OK) {
             return status;
@@ -319,6 +325,11 @@ static nx_status open_output(detect_run *run, nx_error *err)
     if (run->format == FORMAT_YOLO) {
         run->label_dir = output;
         return nx_file_make_dirs(output, err);
+    }
+    if (nx_inputs_at(inputs, output)) {
+        return nx_error_set(err, NX_ERR_INVALID,
+                            "--output %s: a picture to read is there, and would be overwritten",
+                            output);
     }
     run->out = fopen(output, "we");
     if (run->out == NULL) {
@@ -376,7 +387,7 @@ static nx_status run_detect(detect_run *state, nx_setup *setup, nx_inputs *input
         status = job_options(args, setup->model, &options, err);
     }
     if (status == NX_OK) { /* only now: an output that is there is not emptied for a typing error */
-        status = open_output(state, err);
+        status = open_output(state, inputs, err);
     }
     if (status == NX_OK) {
         status = detect_all(state, setup, inputs, &options, err);

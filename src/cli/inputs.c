@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,38 @@ nx_status nx_inputs_expand(char *const *operands, int count, bool recursive, nx_
         nx_inputs_free(out);
     }
     return status;
+}
+
+static bool is_same(const struct stat *known, const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && info.st_dev == known->st_dev && info.st_ino == known->st_ino;
+}
+
+static bool is_folder_of(const struct stat *known, const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) {
+        return is_same(known, ".");
+    }
+    int length = snprintf(folder, sizeof folder, "%.*s", (int)(slash - path + 1), path);
+    return length > 0 && (size_t)length < sizeof folder && is_same(known, folder);
+}
+
+bool nx_inputs_at(const nx_inputs *inputs, const char *path)
+{
+    struct stat known;
+    if (stat(path, &known) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < inputs->count; i++) {
+        const char *input = inputs->paths[i];
+        if (strcmp(input, "-") != 0 && (is_same(&known, input) || is_folder_of(&known, input))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void nx_inputs_free(nx_inputs *inputs)

@@ -26,4 +26,8 @@ nx_status nx_inputs_expand(char *const *operands, int count, bool recursive, nx_
                            nx_error *err);
 void nx_inputs_free(nx_inputs *inputs);
 
+/* Whether path is one of the inputs, or a folder that one of them lies in, by whatever names: what
+ * is written there could overwrite it. */
+bool nx_inputs_at(const nx_inputs *inputs, const char *path);
+
 #endif

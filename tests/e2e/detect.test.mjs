@@ -341,6 +341,18 @@ describe('detect: --annotate', { skip }, () => {
     assert.deepEqual(readdirSync(out), ['stdin.jpg']);
   });
 
+  it('does not write over what it reads', async (t) => {
+    const folder = scratch(t);
+    const file = join(folder, 'x.jpg');
+    copyFileSync(BUS, file);
+    assertRefused(await nexus(['detect', file, '-a', folder]), 2, /--annotate .*use another one/);
+    assertRefused(await nexus(['detect', file, '-o', file]), 2, /--output .*: a picture to read/);
+    assert.deepEqual(readFileSync(file), readFileSync(BUS));
+    const { code } = await nexus(['detect', file, '-o', `${file}.txt`, '-a', `${folder}/out`]);
+    assert.equal(code, 0);
+    assert.deepEqual(readdirSync(folder).sort(), ['out', 'x.jpg', 'x.jpg.txt']);
+  });
+
   it('refuses a folder that cannot be', async () => {
     const refused = await nexus(['detect', BUS, '--annotate', '/dev/null/out']);
     assertRefused(refused, 3, /cannot make the folder \/dev\/null/);

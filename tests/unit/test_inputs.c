@@ -268,6 +268,30 @@ static void file_with_the_signs_of_a_pattern_is_a_file(void **state)
     assert_expands(state, "a[1]*.jpg", false, expected, 1);
 }
 
+/* Whatever the names: a picture that is read must not be written over. */
+static void knows_where_the_inputs_are(void **state)
+{
+    nx_error err = {0};
+    nx_inputs inputs;
+    make_dir(state, "d");
+    make_dir(state, "d/out");
+    touch(state, "d/a.jpg");
+    touch(state, "d/b.jpg");
+    assert_int_equal(symlink("d", scratch_path(state, "link")), 0);
+    const char *const operands[] = {"-", "gone.jpg", scratch_path(state, "d/a.jpg")};
+    nx_assert_ok(expand(operands, 3, false, &inputs, &err), err);
+    assert_true(nx_inputs_at(&inputs, scratch_path(state, "d/a.jpg")));
+    assert_true(nx_inputs_at(&inputs, scratch_path(state, "link/../d//a.jpg")));
+    assert_true(nx_inputs_at(&inputs, scratch_path(state, "d")));
+    assert_true(nx_inputs_at(&inputs, scratch_path(state, "link/")));
+    assert_true(nx_inputs_at(&inputs, ".")); /* where gone.jpg would be */
+    assert_false(nx_inputs_at(&inputs, scratch_path(state, "d/b.jpg")));
+    assert_false(nx_inputs_at(&inputs, scratch_path(state, "d/out")));
+    assert_false(nx_inputs_at(&inputs, scratch_path(state, "d/new")));
+    assert_false(nx_inputs_at(&inputs, *state));
+    nx_inputs_free(&inputs);
+}
+
 #define in_folder(function) cmocka_unit_test_setup_teardown(function, make_folder, remove_folder)
 
 int main(void)
@@ -288,6 +312,7 @@ int main(void)
         in_folder(pattern_without_a_match_is_refused),
         in_folder(folder_in_a_pattern_counts_as_named),
         in_folder(file_with_the_signs_of_a_pattern_is_a_file),
+        in_folder(knows_where_the_inputs_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
