@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cores, fixed, median, pictures, rawRuns, runNexus, table } from './lib.mjs';
 
-const ROUNDS = 5;
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
 const PICTURES = 160;
 const model = process.argv[2];
 const files = pictures();

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { startServer } from '../tests/e2e/lib/server.mjs';
 import { cores, fixed, load, median, percentile, pictures, post, rawRuns, rssMb, table } from './lib.mjs';
 
-const ROUNDS = 3;
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const files = pictures();
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const rawRate = async () => (await rawRuns({ seconds: 4 })).run.images_per_second;
