@@ -41,21 +41,35 @@ end() {
     printf '%s\n' "$1"
 }
 
+# Ctrl-C ends what runs behind a progress line too, and lets the trap on EXIT tidy up.
+job=
+interrupted() {
+    if [ -n "$job" ]; then
+        kill -TERM -- "-$job" 2>/dev/null || true
+        wait "$job" 2>/dev/null || true
+    fi
+    exit 130
+}
+trap interrupted INT TERM
+
 # logged NAME COMMAND...: runs COMMAND with its output in build/log/NAME.log. On a terminal the
 # seconds run on. A failure shows the end of the log and what to do.
 logged() {
-    local log=$log_dir/$1.log status=0 pid
+    local log=$log_dir/$1.log status=0
     shift
+    set -m # a process group of its own, so that it can be ended whole
     "$@" >"$log" 2>&1 </dev/null &
-    pid=$!
+    job=$!
+    set +m
     if [ -t 1 ]; then
         local started=$SECONDS
-        while kill -0 "$pid" 2>/dev/null; do
+        while kill -0 "$job" 2>/dev/null; do
             printf '\r\033[K%s%d s' "$progress_line" $((SECONDS - started))
             sleep 1
         done
     fi
-    wait "$pid" || status=$?
+    wait "$job" || status=$?
+    job=
     if [ "$status" -ne 0 ]; then
         end failed
         explain "$log" >&2
