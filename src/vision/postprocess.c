@@ -224,6 +224,11 @@ static nx_status check_shape(const nx_head_output *head, nx_error *err)
         fits = fits && head->columns > 5 && head->columns - 5 <= NX_MAX_CLASSES &&
                head->rows == nx_head_grid_cells(head->input_width, head->input_height);
         break;
+    case NX_HEAD_SPLIT:
+    case NX_HEAD_SEGMENT:
+    case NX_HEAD_POSE:
+        fits = false;
+        break;
     }
     if (!fits) {
         return nx_error_set(err, NX_ERR_INVALID,
@@ -255,6 +260,10 @@ nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterb
         break;
     case NX_HEAD_YOLOX:
         decode_yolox(&d);
+        break;
+    case NX_HEAD_SPLIT:
+    case NX_HEAD_SEGMENT:
+    case NX_HEAD_POSE:
         break;
     }
     if (d.no_memory) {

@@ -40,9 +40,24 @@ typedef enum nx_head_kind {
     NX_HEAD_END_TO_END, /* [1, K, 6]: x1, y1, x2, y2 in input pixels, score, class; no NMS needed */
     NX_HEAD_YOLOX,      /* [1, N, 5 + C]: offsets and log sizes on the 8, 16, 32 grid, objectness,
                            class scores (Ge et al., "YOLOX", 2021) */
+    NX_HEAD_SPLIT,      /* a YOLOv8 head cut off before its box decoding: for each stride the
+                           distance distributions and class logits of its cells, see `levels` */
+    NX_HEAD_SEGMENT,    /* NX_HEAD_YOLOV8 with mask coefficients behind the scores, see `protos` */
+    NX_HEAD_POSE,       /* NX_HEAD_YOLOV8 with keypoints behind the scores */
 } nx_head_kind;
 
-/* A float32 output, borrowed; dims without the batch dimension. */
+#define NX_HEAD_MAX_LEVELS 4
+
+/* One stride of NX_HEAD_SPLIT. A cell's distances are 4 sides (left, top, right, bottom) of
+ * `reg_max` logits each, whose softmax's mean is the side's length in cells (Li et al.,
+ * "Generalized Focal Loss", 2020). */
+typedef struct nx_head_level {
+    const float *distances; /* 4 * reg_max channels */
+    const float *scores;    /* one logit a class */
+    int32_t width, height;  /* in cells */
+} nx_head_level;
+
+/* A picture's float32 output, borrowed; dims without the batch dimension. */
 typedef struct nx_head_output {
     nx_head_kind kind;
     const float *data;
@@ -51,8 +66,20 @@ typedef struct nx_head_output {
     int32_t input_width; /* pixels of the model input that gave it */
     int32_t input_height;
     /* NX_HEAD_END_TO_END: the model's number of classes; boxes of a class beyond it are dropped.
-     * The other heads have it in their shape. */
+     * NX_HEAD_SPLIT, NX_HEAD_SEGMENT, NX_HEAD_POSE: the number of class scores. The other heads
+     * have it in their shape. */
     int32_t classes;
+    /* NX_HEAD_SPLIT */
+    nx_head_level levels[NX_HEAD_MAX_LEVELS];
+    int32_t level_count;
+    int32_t reg_max;
+    bool channels_last; /* levels are [height, width, channels]; else [channels, height, width] */
+    /* NX_HEAD_SEGMENT: [proto_channels, proto_height, proto_width]; a detection's mask is the
+     * sigmoid of its coefficients times these (Bolya et al., "YOLACT", 2019) */
+    const float *protos;
+    int32_t proto_channels, proto_width, proto_height;
+    /* NX_HEAD_POSE: x, y and, with 3 values, a confidence for each keypoint */
+    int32_t keypoints, keypoint_values;
 } nx_head_output;
 
 /* Growing array of detections, owned by the holder; reuse it from picture to picture. */
