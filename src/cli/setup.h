@@ -4,6 +4,7 @@
 
 #include "base/config.h"
 #include "engine/engine.h"
+#include "engine/model.h"
 #include "vision/postprocess.h"
 
 /* Everything that inference needs; plain owner, freed by nx_setup_close. */

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include "base/clock.h"
+#include "engine/model.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -33,8 +34,8 @@ struct nx_engine {
 /* What a worker keeps from task to task. */
 typedef struct worker {
     nx_engine *engine;
-    float *tensor;
-    size_t tensor_floats;
+    void *slot;
+    size_t slot_bytes;
 } worker;
 
 /* --- the queue; the lock is held ---------------------------------------------------------------
@@ -88,7 +89,7 @@ typedef struct run_context {
     int64_t started_ns;
 } run_context;
 
-static nx_status read_output(const nx_head_output *output, void *user, nx_error *err)
+static nx_status read_outputs(const nx_tensor *outputs, size_t count, void *user, nx_error *err)
 {
     run_context *context = user;
     nx_engine *engine = context->engine;
@@ -98,26 +99,44 @@ static nx_status read_output(const nx_head_output *output, void *user, nx_error 
     if (engine->options.on_run != NULL) {
         engine->options.on_run(task->timings.run, 1, engine->options.user);
     }
-    nx_status status = task->consume(task, output, err);
+    nx_status status = task->consume(task, outputs, count, 0, err);
     task->timings.consume = nx_clock_now_ns() - ended;
     return status;
 }
 
-static bool ensure_tensor(worker *self, size_t floats)
+static bool ensure_slot(worker *self, size_t bytes)
 {
-    if (self->tensor_floats >= floats) {
+    if (self->slot_bytes >= bytes) {
         return true;
     }
-    free(self->tensor);
-    self->tensor = NULL;
-    self->tensor_floats = 0;
-    void *memory = NULL;
-    if (posix_memalign(&memory, 64, floats * sizeof(float)) != 0) {
+    free(self->slot);
+    self->slot = NULL;
+    self->slot_bytes = 0;
+    if (posix_memalign(&self->slot, 64, bytes) != 0) {
+        self->slot = NULL;
         return false;
     }
-    self->tensor = memory;
-    self->tensor_floats = floats;
+    self->slot_bytes = bytes;
     return true;
+}
+
+static nx_status run_picture(worker *self, nx_engine_task *task, int64_t start, nx_error *err)
+{
+    const nx_backend *backend = task->backend;
+    nx_batch batch = {.count = 1, .width = task->input_width, .height = task->input_height};
+    if (!ensure_slot(self, backend->slot_bytes(backend->self, batch.width, batch.height))) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a model input of %ux%u",
+                            batch.width, batch.height);
+    }
+    nx_status status = task->prepare(task, self->slot, err);
+    int64_t prepared = nx_clock_now_ns();
+    task->timings.prepare = prepared - start;
+    if (status != NX_OK) {
+        return status;
+    }
+    run_context context = {.engine = self->engine, .task = task, .started_ns = prepared};
+    batch.data = self->slot;
+    return backend->run(backend->self, &batch, read_outputs, &context, err);
 }
 
 static nx_status execute(worker *self, nx_engine_task *task, nx_error *err)
@@ -128,19 +147,12 @@ static nx_status execute(worker *self, nx_engine_task *task, nx_error *err)
         return nx_error_set(err, NX_ERR_TIMEOUT, "waited %.1f s in the queue, longer than allowed",
                             nx_clock_ms(task->timings.queue) / 1e3);
     }
-    if (!ensure_tensor(self, (size_t)3 * task->input_width * task->input_height)) {
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a model input of %ux%u",
-                            task->input_width, task->input_height);
+    if (task->execute == NULL) {
+        return run_picture(self, task, start, err);
     }
-    nx_status status = task->prepare(task, self->tensor, err);
-    int64_t prepared = nx_clock_now_ns();
-    task->timings.prepare = prepared - start;
-    if (status != NX_OK) {
-        return status;
-    }
-    run_context context = {.engine = self->engine, .task = task, .started_ns = prepared};
-    return nx_model_run(task->model, self->tensor, task->input_width, task->input_height,
-                        read_output, &context, err);
+    nx_status status = task->execute(task, err);
+    task->timings.run = nx_clock_now_ns() - start;
+    return status;
 }
 
 /* Waits for a task; once there has been none for a while, gives memory back. The lock is held.
@@ -204,7 +216,7 @@ static void *work(void *argument)
         tell_if_drained(engine);
     }
     pthread_mutex_unlock(&engine->lock);
-    free(self->tensor);
+    free(self->slot);
     free(self);
     return NULL;
 }

@@ -10,12 +10,13 @@
 #define NX_ENGINE_ENGINE_H
 
 #include "base/error.h"
-#include "engine/model.h"
+#include "engine/backend.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+typedef struct nx_runtime nx_runtime;
 typedef struct nx_engine nx_engine;
 typedef struct nx_engine_task nx_engine_task;
 
@@ -27,24 +28,39 @@ typedef struct nx_engine_timings {
     int64_t consume;
 } nx_engine_timings;
 
+/* Who is served first. A lower class that waits is not starved by the higher ones. */
+typedef enum nx_priority {
+    NX_PRIORITY_INTERACTIVE, /* somebody waits for the answer */
+    NX_PRIORITY_STREAM,      /* frames of a live camera */
+    NX_PRIORITY_BATCH,       /* files and folders */
+} nx_priority;
+
 /*
  * Embedded in the submitter's own struct and filled by it before submitting. The engine touches it
  * from submit until done has been called, and never after.
+ *
+ * Either a picture for a model: backend, its input size, prepare and consume. Or any other work
+ * that takes a core for a while: execute alone, and backend is NULL.
  */
 struct nx_engine_task {
-    nx_model *model;      /* borrowed */
-    uint32_t input_width; /* of the tensor, as nx_model_input_size gave it */
+    const nx_backend *backend; /* borrowed until done */
+    uint32_t input_width;      /* of the model input, in pixels */
     uint32_t input_height;
+    nx_priority priority;
     int64_t deadline_ns; /* nx_clock_now_ns() scale; 0 for none: later it is not started */
 
-    /* On a worker: fill 3 planes of input_height x input_width floats. */
-    nx_status (*prepare)(nx_engine_task *task, float *tensor, nx_error *err);
-    /* On the same worker: read the output. It is gone after the call. */
-    nx_status (*consume)(nx_engine_task *task, const nx_head_output *output, nx_error *err);
-    /* Exactly once, on a worker (or on the thread that cancels or frees the engine). */
+    /* On an engine thread: write this picture's input, backend->slot_bytes at this size. */
+    nx_status (*prepare)(nx_engine_task *task, void *slot, nx_error *err);
+    /* On an engine thread: read the picture `slot` of the batch in place (dimension 0 of each
+     * output). The outputs are gone after the call. */
+    nx_status (*consume)(nx_engine_task *task, const nx_tensor *outputs, size_t count,
+                         uint32_t slot, nx_error *err);
+    /* On an engine thread, instead of the two above. */
+    nx_status (*execute)(nx_engine_task *task, nx_error *err);
+    /* Exactly once, on an engine thread (or on the thread that cancels or frees the engine). */
     void (*done)(nx_engine_task *task, nx_status status, const nx_error *err);
 
-    nx_engine_timings timings; /* filled before done */
+    nx_engine_timings timings; /* filled before done; of execute: queue and run */
 
     /* the engine's own */
     nx_engine_task *next, *previous;

@@ -30,6 +30,7 @@ struct nx_model {
     char *input_name;
     char *output_name;
     nx_model_spec spec;
+    nx_backend backend;
     nx_name_table names;
     /* owned copies behind spec's pointers */
     char *name;
@@ -316,6 +317,70 @@ nx_status nx_model_run(nx_model *model, float *tensor, uint32_t width, uint32_t 
     return status;
 }
 
+/* --- the engine's view -------------------------------------------------------------------------
+ */
+
+static size_t slot_bytes(void *self, uint32_t width, uint32_t height)
+{
+    (void)self;
+    return (size_t)3 * width * height * sizeof(float);
+}
+
+typedef struct head_reader {
+    const nx_model *model;
+    nx_batch_read read;
+    void *user;
+} head_reader;
+
+static nx_status read_head(const nx_head_output *output, void *user, nx_error *err)
+{
+    const head_reader *reader = user;
+    const nx_tensor tensor = {
+        .name = reader->model->output_name,
+        .type = NX_TYPE_FLOAT32,
+        .rank = 3,
+        .dims = {1, output->rows, output->columns},
+        .data = (void *)output->data,
+        .bytes = (size_t)output->rows * (size_t)output->columns * sizeof(float),
+    };
+    return reader->read(&tensor, 1, reader->user, err);
+}
+
+static nx_status run_batch(void *self, const nx_batch *batch, nx_batch_read read, void *user,
+                           nx_error *err)
+{
+    head_reader reader = {.model = self, .read = read, .user = user};
+    return nx_model_run(self, batch->data, batch->width, batch->height, read_head, &reader, err);
+}
+
+const nx_backend *nx_model_backend(const nx_model *model)
+{
+    return &model->backend;
+}
+
+nx_status nx_model_head(const nx_model *model, const nx_tensor *outputs, size_t count,
+                        uint32_t slot, uint32_t width, uint32_t height, nx_head_output *out,
+                        nx_error *err)
+{
+    const nx_tensor *output = &outputs[0];
+    if (count != 1 || output->rank != 3 || output->type != NX_TYPE_FLOAT32 ||
+        slot >= output->dims[0] || output->dims[1] > INT32_MAX || output->dims[2] > INT32_MAX) {
+        return nx_error_set(err, NX_ERR_INTERNAL, "%s gave another kind of output at %ux%u",
+                            model->spec.name, width, height);
+    }
+    size_t picture = (size_t)output->dims[1] * (size_t)output->dims[2];
+    *out = (nx_head_output){
+        .kind = model->spec.head,
+        .data = (const float *)output->data + slot * picture,
+        .rows = (int32_t)output->dims[1],
+        .columns = (int32_t)output->dims[2],
+        .input_width = (int32_t)width,
+        .input_height = (int32_t)height,
+        .classes = (int32_t)model->spec.names.count,
+    };
+    return NX_OK;
+}
+
 /* --- the trial run -----------------------------------------------------------------------------
  */
 
@@ -492,6 +557,8 @@ nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_op
         .names = (const char *const *)model->names.names,
         .count = model->names.count,
     };
+    model->backend =
+        (nx_backend){.self = model, .max_batch = 1, .slot_bytes = slot_bytes, .run = run_batch};
     nx_runtime_trim(runtime); /* building a session leaves more behind than running it needs */
     *out = model;
     return NX_OK;

@@ -6,6 +6,7 @@
 #define NX_ENGINE_MODEL_H
 
 #include "base/error.h"
+#include "engine/backend.h"
 #include "vision/detection.h"
 #include "vision/letterbox.h"
 #include "vision/postprocess.h"
@@ -81,5 +82,17 @@ typedef nx_status (*nx_model_read)(const nx_head_output *output, void *user, nx_
  */
 nx_status nx_model_run(nx_model *model, float *tensor, uint32_t width, uint32_t height,
                        nx_model_read read, void *user, nx_error *err);
+
+/* The model as the engine runs it: pictures of 3 planes of height x width floats. Lives as long as
+ * the model. */
+const nx_backend *nx_model_backend(const nx_model *model);
+
+/*
+ * One picture's output among those that the backend gave for an input of this size; borrows their
+ * memory. Errors: NX_ERR_INTERNAL (outputs of another kind than the model's).
+ */
+nx_status nx_model_head(const nx_model *model, const nx_tensor *outputs, size_t count,
+                        uint32_t slot, uint32_t width, uint32_t height, nx_head_output *out,
+                        nx_error *err);
 
 #endif

@@ -10,6 +10,7 @@
 
 struct nx_image_job {
     nx_engine_task task; /* first, so that the engine's pointer is ours */
+    nx_model *model;     /* borrowed */
     const void *bytes;   /* borrowed */
     size_t size;
     nx_image_job_options options;
@@ -43,7 +44,8 @@ nx_status nx_image_job_new(nx_model *model, const void *bytes, size_t size,
     job->size = size;
     job->options = *options;
     job->info = info;
-    job->task.model = model;
+    job->model = model;
+    job->task.backend = nx_model_backend(model);
     nx_model_input_size(model, info.width, info.height, &job->task.input_width,
                         &job->task.input_height);
     job->letterbox = nx_letterbox_fit(info.width, info.height, job->task.input_width,
@@ -52,7 +54,7 @@ nx_status nx_image_job_new(nx_model *model, const void *bytes, size_t size,
     return NX_OK;
 }
 
-static nx_status prepare(nx_engine_task *task, float *tensor, nx_error *err)
+static nx_status prepare(nx_engine_task *task, void *slot, nx_error *err)
 {
     nx_image_job *job = (nx_image_job *)task;
     const nx_decode_options decode = {
@@ -66,8 +68,8 @@ static nx_status prepare(nx_engine_task *task, float *tensor, nx_error *err)
     if (status != NX_OK) {
         return status;
     }
-    status = nx_letterbox_apply(&job->letterbox, &job->image,
-                                nx_model_get_spec(task->model)->pixels, tensor, err);
+    status = nx_letterbox_apply(&job->letterbox, &job->image, nx_model_get_spec(job->model)->pixels,
+                                slot, err);
     bool whole = job->image.width == job->info.width && job->image.height == job->info.height;
     if (job->options.annotate == NX_ANNOTATE_NONE || !whole) {
         nx_image_free(&job->image);
@@ -93,7 +95,7 @@ static nx_status annotate_picture(nx_image_job *job, nx_error *err)
         return status;
     }
     status = nx_draw_detections(&job->image, job->found.items, job->found.count,
-                                nx_model_get_spec(job->task.model)->names, err);
+                                nx_model_get_spec(job->model)->names, err);
     if (status != NX_OK) {
         return status;
     }
@@ -102,11 +104,17 @@ static nx_status annotate_picture(nx_image_job *job, nx_error *err)
                : nx_image_encode_jpeg(&job->image, JPEG_QUALITY, &job->picture, err);
 }
 
-static nx_status consume(nx_engine_task *task, const nx_head_output *output, nx_error *err)
+static nx_status consume(nx_engine_task *task, const nx_tensor *outputs, size_t count,
+                         uint32_t slot, nx_error *err)
 {
     nx_image_job *job = (nx_image_job *)task;
-    nx_status status =
-        nx_postprocess(output, &job->letterbox, &job->options.postprocess, &job->found, err);
+    nx_head_output head;
+    nx_status status = nx_model_head(job->model, outputs, count, slot, task->input_width,
+                                     task->input_height, &head, err);
+    if (status == NX_OK) {
+        status =
+            nx_postprocess(&head, &job->letterbox, &job->options.postprocess, &job->found, err);
+    }
     if (status == NX_OK && job->options.annotate != NX_ANNOTATE_NONE) {
         status = annotate_picture(job, err);
     }
@@ -127,6 +135,7 @@ nx_status nx_image_job_submit(nx_image_job *job, nx_engine *engine, nx_image_job
     job->done = done;
     job->user = user;
     job->submitted_ns = nx_clock_now_ns();
+    job->task.priority = job->options.priority;
     job->task.deadline_ns = job->options.deadline_ns;
     job->task.prepare = prepare;
     job->task.consume = consume;
@@ -187,7 +196,7 @@ nx_status nx_image_job_run(nx_image_job *job, nx_engine *engine, nx_error *err)
 
 nx_result nx_image_job_result(const nx_image_job *job)
 {
-    const nx_model_spec *spec = nx_model_get_spec(job->task.model);
+    const nx_model_spec *spec = nx_model_get_spec(job->model);
     const nx_engine_timings *timings = &job->task.timings;
     return (nx_result){
         .model = spec->name,

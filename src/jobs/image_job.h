@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "engine/engine.h"
+#include "engine/model.h"
 #include "media/codec.h"
 #include "results/results.h"
 #include "vision/postprocess.h"
@@ -27,6 +28,7 @@ typedef struct nx_image_job nx_image_job;
 typedef struct nx_image_job_options {
     nx_postprocess_options postprocess; /* thresholds and filters */
     nx_annotate annotate;
+    nx_priority priority;
     uint64_t max_pixels; /* 0: NX_DECODE_DEFAULT_MAX_PIXELS */
     int64_t deadline_ns; /* nx_clock_now_ns() scale; 0 waits without end */
 } nx_image_job_options;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "engine/model.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -60,7 +61,7 @@ static void wait_for(sem_t *semaphore)
     }
 }
 
-static nx_status prepare(nx_engine_task *task, float *tensor, nx_error *err)
+static nx_status prepare(nx_engine_task *task, void *slot, nx_error *err)
 {
     probe *p = (probe *)task;
     p->place = atomic_fetch_add(&next_place, 1);
@@ -69,6 +70,7 @@ static nx_status prepare(nx_engine_task *task, float *tensor, nx_error *err)
     if (p->gate != NULL) {
         wait_for(p->gate);
     }
+    float *tensor = slot;
     for (size_t i = 0; i < PIXELS; i++) {
         tensor[i] = (float)p->number;
     }
@@ -78,8 +80,12 @@ static nx_status prepare(nx_engine_task *task, float *tensor, nx_error *err)
     return NX_OK;
 }
 
-static nx_status consume(nx_engine_task *task, const nx_head_output *output, nx_error *err)
+static nx_status consume(nx_engine_task *task, const nx_tensor *outputs, size_t count,
+                         uint32_t slot, nx_error *err)
 {
+    nx_head_output head;
+    nx_assert_ok(nx_model_head(model, outputs, count, slot, 64, 64, &head, err), *err);
+    const nx_head_output *output = &head;
     probe *p = (probe *)task;
     atomic_fetch_add(&p->consume_calls, 1);
     if (p->consume_status != NX_OK) {
@@ -109,7 +115,7 @@ static void probe_init(probe *p, int number, sem_t *gate)
     *p = (probe){
         .task =
             {
-                .model = model,
+                .backend = nx_model_backend(model),
                 .input_width = 64,
                 .input_height = 64,
                 .prepare = prepare,
@@ -634,8 +640,9 @@ typedef struct picture_task {
     uint64_t sum; /* over the output's bits */
 } picture_task;
 
-static nx_status prepare_picture(nx_engine_task *task, float *tensor, nx_error *err)
+static nx_status prepare_picture(nx_engine_task *task, void *slot, nx_error *err)
 {
+    float *tensor = slot;
     (void)err;
     for (size_t i = 0; i < (size_t)3 * task->input_width * task->input_height; i++) {
         tensor[i] = (float)(i / 640 % 64) / 63;
@@ -643,16 +650,21 @@ static nx_status prepare_picture(nx_engine_task *task, float *tensor, nx_error *
     return NX_OK;
 }
 
-static nx_status sum_output(nx_engine_task *task, const nx_head_output *output, nx_error *err)
+static nx_status sum_output(nx_engine_task *task, const nx_tensor *outputs, size_t count,
+                            uint32_t slot, nx_error *err)
 {
     picture_task *self = (picture_task *)task;
+    const float *picture = (const float *)outputs[0].data + (size_t)slot * 84 * 8400;
     (void)err;
-    for (size_t i = 0; i < (size_t)output->rows * (size_t)output->columns; i++) {
+    if (count != 1 || outputs[0].dims[1] != 84 || outputs[0].dims[2] != 8400) {
+        return NX_ERR_INTERNAL;
+    }
+    for (size_t i = 0; i < (size_t)84 * 8400; i++) {
         uint32_t bits = 0;
-        memcpy(&bits, &output->data[i], sizeof bits);
+        memcpy(&bits, &picture[i], sizeof bits);
         self->sum = self->sum * 31 + bits;
     }
-    return output->rows == 84 && output->columns == 8400 ? NX_OK : NX_ERR_INTERNAL;
+    return NX_OK;
 }
 
 static void picture_done(nx_engine_task *task, nx_status status, const nx_error *err)
@@ -676,7 +688,7 @@ static void the_real_model_gives_the_same_on_every_worker(void **state)
     for (int i = 0; i < TASKS; i++) {
         nx_error err = {0};
         tasks[i] = (picture_task){
-            .task = {.model = yolo,
+            .task = {.backend = nx_model_backend(yolo),
                      .input_width = 640,
                      .input_height = 640,
                      .prepare = prepare_picture,
