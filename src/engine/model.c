@@ -1,10 +1,11 @@
-#include "engine/runtime.h"
+#include "engine/model.h"
 
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "engine/class_names.h"
 #include "engine/onnx_file.h"
+#include "engine/ort.h"
 #include "engine/signature.h"
 
 #include <ctype.h>

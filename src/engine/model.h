@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "engine/backend.h"
+#include "engine/runtime.h"
 #include "vision/detection.h"
 #include "vision/letterbox.h"
 #include "vision/postprocess.h"
@@ -14,7 +15,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct nx_runtime nx_runtime;
 typedef struct nx_model nx_model;
 
 /* Immutable after opening; every pointer lives as long as the model. */
@@ -35,22 +35,6 @@ typedef struct nx_model_spec {
     const char *description; /* metadata "description", or "" */
     const char *license;     /* metadata "license", or "" */
 } nx_model_spec;
-
-/*
- * Loads ONNX Runtime. library: a path, or NULL to look in the usual places (see nx_runtime_open's
- * error message, which lists them). Thread-safe after opening; free it after every model. Switches
- * its telemetry off through the environment, so open it while no other thread reads that. One at a
- * time in a process: ONNX Runtime keeps one environment, to which the memory of this one belongs.
- * Errors: NX_ERR_UNAVAILABLE with the places that were tried and what to do.
- */
-nx_status nx_runtime_open(const char *library, const char *data_dir, nx_runtime **out,
-                          nx_error *err);
-void nx_runtime_free(nx_runtime *runtime);
-const char *nx_runtime_version(const nx_runtime *runtime); /* "1.30.0" */
-const char *nx_runtime_path(const nx_runtime *runtime);    /* file that was loaded */
-
-/* Gives memory that ONNX Runtime no longer uses back to the system. Any thread. */
-void nx_runtime_trim(nx_runtime *runtime);
 
 typedef struct nx_model_options {
     uint32_t intra_op_threads; /* 0 and 1: one thread for each Run, no pool */

@@ -1,6 +1,7 @@
 #include "engine/runtime.h"
 
 #include "base/buffer.h"
+#include "engine/ort.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -165,6 +166,13 @@ nx_status nx_runtime_open(const char *library, const char *data_dir, nx_runtime 
     if (status != NX_OK) {
         goto fail;
     }
+    status = nx_runtime_check(
+        runtime,
+        runtime->api->CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &runtime->memory),
+        NX_ERR_NO_MEMORY, "cannot describe memory to ONNX Runtime", err);
+    if (status != NX_OK) {
+        goto fail;
+    }
     *out = runtime;
     return NX_OK;
 
@@ -177,6 +185,9 @@ void nx_runtime_free(nx_runtime *runtime)
 {
     if (runtime == NULL) {
         return;
+    }
+    if (runtime->memory != NULL) {
+        runtime->api->ReleaseMemoryInfo(runtime->memory);
     }
     if (runtime->env != NULL) {
         runtime->api->ReleaseEnv(runtime->env);

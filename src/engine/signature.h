@@ -6,7 +6,7 @@
 #define NX_ENGINE_SIGNATURE_H
 
 #include "base/buffer.h"
-#include "engine/runtime.h"
+#include "engine/ort.h"
 
 #include <stdbool.h>
 

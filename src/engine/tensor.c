@@ -21,3 +21,16 @@ const char *nx_type_name(nx_type type)
 {
     return (size_t)type < sizeof types / sizeof types[0] ? types[type].name : "other";
 }
+
+void nx_tensor_describe(const nx_tensor *tensor, nx_buffer *out)
+{
+    nx_buffer_printf(out, "%s[", nx_type_name(tensor->type));
+    for (uint32_t i = 0; i < tensor->rank; i++) {
+        if (tensor->dims[i] < 0) {
+            nx_buffer_append_str(out, i > 0 ? ",?" : "?");
+        } else {
+            nx_buffer_printf(out, "%s%lld", i > 0 ? "," : "", (long long)tensor->dims[i]);
+        }
+    }
+    nx_buffer_append_char(out, ']');
+}

@@ -2,6 +2,8 @@
 #ifndef NX_ENGINE_TENSOR_H
 #define NX_ENGINE_TENSOR_H
 
+#include "base/buffer.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,5 +38,8 @@ size_t nx_type_size(nx_type type);
 
 /* "float32", and so on. Never NULL. */
 const char *nx_type_name(nx_type type);
+
+/* Appends "float32[1,3,?,?]", the way that messages name shapes. */
+void nx_tensor_describe(const nx_tensor *tensor, nx_buffer *out);
 
 #endif

@@ -2,7 +2,7 @@
 #include "process_memory.h"
 
 #include "engine/allocator.h"
-#include "engine/runtime.h"
+#include "engine/ort.h"
 
 #include <malloc.h>
 #include <pthread.h>
