@@ -30,8 +30,10 @@ typedef struct nx_letterbox {
 
 /* What the tensor holds. */
 typedef enum nx_pixel_layout {
-    NX_PIXELS_RGB_UNIT, /* planes R, G, B; 0..1 (YOLOv8 and later) */
-    NX_PIXELS_BGR_BYTE, /* planes B, G, R; 0..255 (YOLOX) */
+    NX_PIXELS_RGB_UNIT,      /* planes R, G, B; 0..1 (YOLOv8 and later) */
+    NX_PIXELS_BGR_BYTE,      /* planes B, G, R; 0..255 (YOLOX) */
+    NX_PIXELS_RGB_UNIT_F16,  /* as NX_PIXELS_RGB_UNIT in IEEE 754 binary16 */
+    NX_PIXELS_RGB_BYTE_NHWC, /* R, G, B of each pixel side by side; bytes 0..255 (INT8 models) */
 } nx_pixel_layout;
 
 /*
