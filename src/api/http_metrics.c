@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const methods[] = {"GET", "HEAD", "POST", "other"};
+static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"};
 /* 499: the client went away before the answer */
-static const char *const statuses[] = {"200", "304", "400", "404", "405", "406", "408", "413",
-                                       "415", "422", "429", "431", "499", "500", "503", "other"};
+static const char *const statuses[] = {"200", "201", "202", "204", "304", "400",  "404",
+                                       "405", "406", "408", "409", "413", "415",  "422",
+                                       "429", "431", "499", "500", "503", "other"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -29,7 +29,7 @@ bool nx_http_body_begin(nx_http_request *request, nx_problem *problem)
 {
     const nx_http_route *route = request->route;
     if (!request->framing.has_body) {
-        if (route->max_body > 0) {
+        if (route->max_body > 0 && !route->body_optional) {
             *problem = nx_problem_make(400, route->types_text, "the request has no body");
             return false;
         }

@@ -15,6 +15,7 @@
 
 #define NX_HTTP_MAX_REPLY_HEADERS 8
 #define NX_HTTP_MAX_ID            64
+#define NX_HTTP_MAX_PARAMS        4
 
 /* An address, for counting: IPv4 whole (mapped into IPv6), IPv6 by its /64. */
 typedef struct nx_http_client {
@@ -49,6 +50,12 @@ struct nx_http_request {
     const char *method;
     const char *path;
     const char *path_rest;
+    char *path_copy; /* cut into the values of params; NULL when the pattern has none */
+    struct {
+        const char *name; /* in the pattern, up to its "}" */
+        const char *value;
+    } params[NX_HTTP_MAX_PARAMS];
+    size_t param_count;
     char id[NX_HTTP_MAX_ID + 1];
     int64_t started_ns;
     nx_framing framing;
@@ -117,6 +124,10 @@ bool nx_http_body_finish(nx_http_request *request, nx_problem *problem);
 void nx_http_body_free(nx_http_request *request);
 
 /* respond.c */
+/* Writes a problem's body, as the server's options want it below this path. Returns its media type,
+ * a literal. */
+const char *nx_http_write_problem(const nx_http_request *request, const nx_problem *problem,
+                                  nx_buffer *out);
 /* Queues the request's answer; connection thread, in libmicrohttpd's callback. */
 enum MHD_Result nx_http_respond(nx_http_request *request);
 /* Writes a problem straight to the socket, for when libmicrohttpd takes no answer (in the middle of

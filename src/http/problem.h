@@ -15,7 +15,7 @@ typedef struct nx_problem {
     char detail[512];  /* what was wrong with this request */
     char advice[256];  /* what to do about it; "" for none */
     int retry_after_s; /* sent as Retry-After when above 0 */
-    const char *allow; /* sent as Allow with a 405; borrowed for the length of the call */
+    char allow[48];    /* sent as Allow with a 405; "" otherwise */
 } nx_problem;
 
 /* A problem with a formatted detail; advice is copied and may be NULL. */

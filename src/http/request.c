@@ -97,6 +97,7 @@ void nx_http_request_free(nx_http_request *request)
     for (size_t i = 0; i < request->answer.header_count; i++) {
         free(request->answer.headers[i].value);
     }
+    free(request->path_copy);
     free(request);
     nx_http_request_ended(server);
 }
@@ -257,16 +258,13 @@ void nx_http_reply_static(nx_http_request *request, int status, const char *cont
 void nx_http_reply_problem(nx_http_request *request, const nx_problem *problem)
 {
     nx_buffer body = NX_BUFFER_INIT;
-    nx_json json = nx_json_begin(&body);
-    nx_json_object_begin(&json);
-    nx_problem_json_members(problem, request->path, request->id, &json);
-    nx_json_object_end(&json);
+    const char *type = nx_http_write_problem(request, problem, &body);
     if (problem->retry_after_s > 0) {
         char seconds[16];
         snprintf(seconds, sizeof seconds, "%d", problem->retry_after_s);
         nx_http_add_header(request, "Retry-After", seconds);
     }
-    if (problem->allow != NULL) {
+    if (problem->allow[0] != '\0') {
         nx_http_add_header(request, "Allow", problem->allow);
     }
     if (body.failed) { /* answer all the same: the status says most of it */
@@ -274,5 +272,5 @@ void nx_http_reply_problem(nx_http_request *request, const nx_problem *problem)
         nx_http_reply_static(request, problem->status, NULL, NULL, 0);
         return;
     }
-    nx_http_reply(request, problem->status, "application/problem+json", &body);
+    nx_http_reply(request, problem->status, type, &body);
 }

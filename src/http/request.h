@@ -24,6 +24,10 @@ const char *nx_http_method(const nx_http_request *request);
 const char *nx_http_path(const nx_http_request *request); /* decoded, without the query */
 /* What the pattern's trailing "*" matched; "" when the pattern has none. */
 const char *nx_http_path_rest(const nx_http_request *request);
+/* The segment, decoded, that "{name}" matched in the pattern; "" when the pattern has no such.
+ * Never empty otherwise, and never with a "/" in it: an encoded one ends a segment as a plain one
+ * does. */
+const char *nx_http_path_param(const nx_http_request *request, const char *name);
 /* The X-Request-Id: the client's when it was sane, else a new one. */
 const char *nx_http_request_id(const nx_http_request *request);
 /* The first header of that name (case ignored), or NULL. */

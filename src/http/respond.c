@@ -59,15 +59,34 @@ enum MHD_Result nx_http_respond(nx_http_request *request)
     return queued;
 }
 
+/* Is the path the prefix, or below it? */
+static bool is_below(const char *path, const char *prefix)
+{
+    size_t size = prefix != NULL ? strlen(prefix) : 0;
+    return size > 0 && strncmp(path, prefix, size) == 0 &&
+           (path[size] == '\0' || path[size] == '/');
+}
+
+const char *nx_http_write_problem(const nx_http_request *request, const nx_problem *problem,
+                                  nx_buffer *out)
+{
+    bool plain = is_below(request->path, request->server->options.plain_errors);
+    nx_json json = nx_json_begin(out);
+    nx_json_object_begin(&json);
+    if (plain) {
+        nx_json_key_string(&json, "error", problem->detail);
+    } else {
+        nx_problem_json_members(problem, request->path, request->id, &json);
+    }
+    nx_json_object_end(&json);
+    return plain ? "application/json" : "application/problem+json";
+}
+
 static void append_raw_answer(const nx_http_request *request, const nx_problem *problem,
                               nx_buffer *out)
 {
     nx_buffer body = NX_BUFFER_INIT;
-    nx_json json = nx_json_begin(&body);
-    nx_json_object_begin(&json);
-    nx_problem_json_members(problem, request->path, request->id, &json);
-    nx_json_object_end(&json);
-
+    const char *type = nx_http_write_problem(request, problem, &body);
     char date[64];
     time_t now = time(NULL);
     struct tm utc;
@@ -75,10 +94,11 @@ static void append_raw_answer(const nx_http_request *request, const nx_problem *
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
     nx_buffer_printf(out,
                      "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n"
-                     "Content-Type: application/problem+json\r\nX-Request-Id: %s\r\n"
+                     "Content-Type: %s\r\nX-Request-Id: %s\r\n"
                      "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
                      "Content-Security-Policy: " STRICT_POLICY "\r\n",
-                     problem->status, nx_http_status_title(problem->status), date, request->id);
+                     problem->status, nx_http_status_title(problem->status), date, type,
+                     request->id);
     if (problem->retry_after_s > 0) {
         nx_buffer_printf(out, "Retry-After: %d\r\n", problem->retry_after_s);
     }

@@ -18,13 +18,16 @@ typedef struct nx_http_server nx_http_server;
 typedef void (*nx_http_handler)(nx_http_request *request, void *user);
 
 typedef struct nx_http_route {
-    const char *method;     /* "GET" (which answers HEAD too) or "POST" */
-    const char *pattern;    /* a whole path, or "/prefix/" followed by "*" for everything below */
+    const char *method; /* "GET" (which answers HEAD too), "POST", "PUT", "PATCH" or "DELETE" */
+    /* A whole path, in which "{name}" stands for any one segment (at most 4 of them), or "/prefix/"
+     * followed by "*" for everything below. The first route that fits path and method is taken. */
+    const char *pattern;
     nx_http_handler handle; /* the request is complete */
     /* Called when only the header is in; may answer, which refuses the request before its body.
      * May be NULL. */
     nx_http_handler admit;
     uint64_t max_body;        /* bytes; 0: the route takes no body */
+    bool body_optional;       /* a request without one is not refused */
     const char *const *types; /* media types of the body, "image/" standing for all of them; ends
                                  with NULL. NULL: any. Others are 415. */
     const char *types_text;   /* the same for people, in the 415's advice */
@@ -50,11 +53,14 @@ typedef struct nx_http_server_options {
     uint32_t threads; /* 0: number of cores, at most 4 */
     uint32_t backlog;
     uint32_t max_connections;
-    uint32_t keepalive_s;        /* for a whole header since opening or the last answer */
-    uint32_t request_timeout_s;  /* for a whole body, and for taking the answer */
-    uint32_t limit_concurrency;  /* requests in flight; beyond it 503 */
-    uint32_t limit_per_client;   /* per_client requests in flight from one address; 0: no limit */
-    uint64_t max_inflight_body;  /* bytes of all bodies in memory; beyond it 503 */
+    uint32_t keepalive_s;       /* for a whole header since opening or the last answer */
+    uint32_t request_timeout_s; /* for a whole body, and for taking the answer */
+    uint32_t limit_concurrency; /* requests in flight; beyond it 503 */
+    uint32_t limit_per_client;  /* per_client requests in flight from one address; 0: no limit */
+    uint64_t max_inflight_body; /* bytes of all bodies in memory; beyond it 503 */
+    /* Below this path ("/v2") problems are answered as {"error": "..."} instead of RFC 9457, for
+     * protocols that have it so. NULL: nowhere. A literal. */
+    const char *plain_errors;
     const nx_http_route *routes; /* borrowed for the server's life */
     size_t route_count;
     void (*on_access)(const nx_http_access *access,

@@ -74,6 +74,16 @@ static void query(nx_http_request *request, void *user)
     nx_http_reply(request, 200, "text/plain", &out);
 }
 
+static void params(nx_http_request *request, void *user)
+{
+    (void)user;
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_buffer_printf(&out, "%s name=%s version=%s nam=%s;", nx_http_method(request),
+                     nx_http_path_param(request, "name"), nx_http_path_param(request, "version"),
+                     nx_http_path_param(request, "nam"));
+    nx_http_reply(request, 200, "text/plain", &out);
+}
+
 static void echo(nx_http_request *request, void *user)
 {
     fixture *f = user;
@@ -164,6 +174,16 @@ static const nx_http_route routes[] = {
     {.method = "GET", .pattern = "/hello", .handle = hello, .always = true},
     {.method = "GET", .pattern = "/limited", .handle = hello},
     {.method = "GET", .pattern = "/query/*", .handle = query},
+    {.method = "GET", .pattern = "/models/special", .handle = hello},
+    {.method = "GET", .pattern = "/models/{name}", .handle = params},
+    {.method = "DELETE", .pattern = "/models/{name}", .handle = params},
+    {.method = "PATCH", .pattern = "/models/{name}", .handle = params, .max_body = 10},
+    {.method = "PUT",
+     .pattern = "/models/{name}/versions/{version}",
+     .handle = params,
+     .max_body = 10,
+     .body_optional = true},
+    {.method = "POST", .pattern = "/plain/{name}", .handle = echo, .max_body = 10},
     {.method = "POST", .pattern = "/echo", .handle = echo, .max_body = 100000},
     {.method = "POST",
      .pattern = "/picture",
@@ -197,6 +217,7 @@ static nx_http_server_options default_options(fixture *f)
         .limit_concurrency = 100,
         .limit_per_client = 50,
         .max_inflight_body = 1 << 20,
+        .plain_errors = "/plain",
         .routes = routes,
         .route_count = NX_COUNT(routes),
         .on_access = on_access,
@@ -385,6 +406,69 @@ static void routes_answer(void **state)
     expect(f, "DELETE /hello HTTP/1.1\r\n" HOST "\r\n", 405, "Allow: GET, HEAD\r\n");
     expect(f, "GET /echo HTTP/1.1\r\n" HOST "\r\n", 405, "Allow: POST\r\n");
     expect(f, "GET /hello HTTP/1.0\r\n\r\n", 200, "Connection: close\r\n");
+    stop(f);
+}
+
+static void patterns_have_parameters(void **state)
+{
+    (void)state;
+    fixture *f = start();
+    expect(f, "GET /models/yolov8n HTTP/1.1\r\n" HOST "\r\n", 200,
+           "GET name=yolov8n version= nam=;");
+    expect(f, "GET /models/a%20b%C3%A9 HTTP/1.1\r\n" HOST "\r\n", 200, "name=a b\xc3\xa9 ");
+    expect(f, "GET /models/special HTTP/1.1\r\n" HOST "\r\n", 200, "hello");
+    expect(f, "DELETE /models/special HTTP/1.1\r\n" HOST "\r\n", 200, "DELETE name=special ");
+    expect(f, "PATCH /models/x HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nhi", 200,
+           "PATCH name=x ");
+    expect(f, "PUT /models/x/versions/12 HTTP/1.1\r\n" HOST "\r\n", 200, "PUT name=x version=12 ");
+    expect(f, "PUT /models/x/versions/1 HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nhi", 200,
+           "version=1 ");
+    expect(f, "PATCH /models/x HTTP/1.1\r\n" HOST "\r\n", 400, "the request has no body");
+    static const char *const nowhere[] = {
+        "/models/",
+        "/models",
+        "/models/x/",
+        "/models//versions/1",
+        "/models/a%2Fb",
+        "/models/x/versions",
+        "/models/x/versions/1/",
+        "/models/x/version/1",
+    };
+    for (size_t i = 0; i < NX_COUNT(nowhere); i++) {
+        char text[200];
+        snprintf(text, sizeof text, "PUT %s HTTP/1.1\r\n" HOST "\r\n", nowhere[i]);
+        expect(f, text, 404, "there is nothing at ");
+    }
+    expect(f, "POST /models/x HTTP/1.1\r\n" HOST "\r\n", 405,
+           "Allow: GET, HEAD, PATCH, DELETE\r\n");
+    expect(f, "POST /models/special HTTP/1.1\r\n" HOST "\r\n", 405,
+           "Use GET, HEAD, PATCH, DELETE.");
+    expect(f, "GET /models/x/versions/1 HTTP/1.1\r\n" HOST "\r\n", 405, "Allow: PUT\r\n");
+    stop(f);
+}
+
+static void problems_can_be_plain(void **state)
+{
+    (void)state;
+    fixture *f = start();
+    static const char *const requests[] = {
+        "GET /plain/a/b HTTP/1.1\r\n" HOST "\r\n",
+        "GET /plain/a HTTP/1.1\r\n" HOST "\r\n",
+        "POST /plain/a HTTP/1.1\r\n" HOST "\r\n",
+        "POST /plain/a HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\n",
+        "POST /plain/a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n",
+    };
+    static const char *const answers[] = {
+        "HTTP/1.1 404 ", "HTTP/1.1 405 ", "HTTP/1.1 400 ", "HTTP/1.1 413 ", "HTTP/1.1 413 ",
+    };
+    for (size_t i = 0; i < NX_COUNT(requests); i++) {
+        char *answer = ask(f, requests[i]);
+        nx_assert_contains(answer, answers[i]);
+        nx_assert_contains(answer, "Content-Type: application/json\r\n");
+        nx_assert_contains(answer, "\r\n\r\n{\"error\":\"");
+        free(answer);
+    }
+    expect(f, "GET /plainer HTTP/1.1\r\n" HOST "\r\n", 404, "application/problem+json");
     stop(f);
 }
 
@@ -1254,6 +1338,8 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(routes_answer),
+        cmocka_unit_test(patterns_have_parameters),
+        cmocka_unit_test(problems_can_be_plain),
         cmocka_unit_test(head_has_the_header_of_get),
         cmocka_unit_test(every_answer_carries_the_standing_headers),
         cmocka_unit_test(request_ids),
