@@ -3,6 +3,7 @@
 #define NX_ENGINE_ORT_H
 
 #include "engine/allocator.h"
+#include "engine/custom_ops.h"
 #include "engine/runtime.h"
 
 #include <onnxruntime_c_api.h>
@@ -13,6 +14,7 @@ struct nx_runtime {
     OrtEnv *env;
     nx_allocator *allocator;
     OrtMemoryInfo *memory; /* of ordinary memory */
+    nx_custom_ops *custom_ops;
     char *path;
     char *version;
 };

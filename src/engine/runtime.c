@@ -173,6 +173,10 @@ nx_status nx_runtime_open(const char *library, const char *data_dir, nx_runtime 
     if (status != NX_OK) {
         goto fail;
     }
+    status = nx_custom_ops_new(runtime->api, &runtime->custom_ops, err);
+    if (status != NX_OK) {
+        goto fail;
+    }
     *out = runtime;
     return NX_OK;
 
@@ -189,6 +193,7 @@ void nx_runtime_free(nx_runtime *runtime)
     if (runtime->memory != NULL) {
         runtime->api->ReleaseMemoryInfo(runtime->memory);
     }
+    nx_custom_ops_free(runtime->custom_ops);
     if (runtime->env != NULL) {
         runtime->api->ReleaseEnv(runtime->env);
     }

@@ -212,6 +212,9 @@ static OrtStatus *create_session(nx_session *self, const source *from,
     if (failure == NULL) {
         failure = set_options(api, options, settings);
     }
+    if (failure == NULL) {
+        failure = api->AddCustomOpDomain(settings, nx_custom_ops_domain(self->runtime->custom_ops));
+    }
     OrtPrepackedWeightsContainer *packed =
         options->weights != NULL ? options->weights->container : NULL;
     if (failure != NULL) {
