@@ -11,13 +11,14 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_OPTIONS 64
+#define MAX_OPTIONS  64
+#define MAX_COMMANDS 32
 /* getopt_long's values for long options start above every letter. */
 #define LONG_BASE 256
 
 const nx_cli_command *const nx_cli_commands[] = {
-    &nx_cmd_detect, &nx_cmd_serve, &nx_cmd_eval,       &nx_cmd_bench,
-    &nx_cmd_check,  &nx_cmd_help,  &nx_cmd_completion,
+    &nx_cmd_detect, &nx_cmd_serve, &nx_cmd_models, &nx_cmd_eval,
+    &nx_cmd_bench,  &nx_cmd_check, &nx_cmd_help,   &nx_cmd_completion,
 };
 const size_t nx_cli_command_count = sizeof nx_cli_commands / sizeof nx_cli_commands[0];
 
@@ -268,23 +269,59 @@ static int run_command(const nx_cli_command *command, int argc, char **argv)
     return code;
 }
 
-int nx_cli_unknown_command(const char *word)
+const char *nx_cli_word(const nx_cli_command *command)
 {
-    const char *names[sizeof nx_cli_commands / sizeof nx_cli_commands[0] + 2] = {"--help",
-                                                                                 "--version"};
-    for (size_t i = 0; i < nx_cli_command_count; i++) {
-        names[i + 2] = nx_cli_commands[i]->name;
+    const char *space = strrchr(command->name, ' ');
+    return space != NULL ? space + 1 : command->name;
+}
+
+const nx_cli_command *nx_cli_find(const nx_cli_command *group, const char *word)
+{
+    const nx_cli_command *const *commands = group != NULL ? group->subcommands : nx_cli_commands;
+    size_t count = group != NULL ? group->subcommand_count : nx_cli_command_count;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(word, nx_cli_word(commands[i])) == 0) {
+            return commands[i];
+        }
     }
-    const char *near = nx_suggest(word, names, nx_cli_command_count + 2);
+    return NULL;
+}
+
+void nx_cli_each(void (*visit)(const nx_cli_command *command, nx_buffer *out), nx_buffer *out)
+{
+    for (size_t i = 0; i < nx_cli_command_count; i++) {
+        const nx_cli_command *command = nx_cli_commands[i];
+        for (size_t sub = 0; sub < command->subcommand_count; sub++) {
+            visit(command->subcommands[sub], out);
+        }
+        if (command->subcommand_count == 0) {
+            visit(command, out);
+        }
+    }
+}
+
+int nx_cli_unknown_command(const nx_cli_command *group, const char *word)
+{
+    const nx_cli_command *const *commands = group != NULL ? group->subcommands : nx_cli_commands;
+    size_t count = group != NULL ? group->subcommand_count : nx_cli_command_count;
+    const char *names[MAX_COMMANDS + 2] = {"--help", "--version"};
+    size_t known = group != NULL ? 1 : 2;
+    for (size_t i = 0; i < count && i < MAX_COMMANDS; i++) {
+        names[known++] = nx_cli_word(commands[i]);
+    }
+    const char *near = nx_suggest(word, names, known);
+    const char *before = group != NULL ? " " : "";
+    const char *name = group != NULL ? group->name : "";
     if (word[0] == '-' && near == NULL) {
-        fprintf(stderr, "nexus: options stand behind the command, as in 'nexus detect %.60s ...'\n",
-                word);
+        fprintf(stderr,
+                "nexus%s%s: options stand behind the command, as in 'nexus%s%s %s %.60s ...'\n",
+                before, name, before, name, nx_cli_word(commands[0]), word);
     } else {
-        fprintf(stderr, "nexus: there is no command '%.60s'%s%s%s\n", word,
+        fprintf(stderr, "nexus%s%s: there is no command '%.60s'%s%s%s\n", before, name, word,
                 near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
                 near != NULL ? "'?" : "");
     }
-    fputs("Try 'nexus --help'.\n", stderr);
+    fprintf(stderr, "Try 'nexus%s%s --help'.\n", before, name);
     return NX_EXIT_USAGE;
 }
 
@@ -295,21 +332,39 @@ static int print_version(void)
     return nx_cli_print(NULL, &text);
 }
 
-static int print_program_help(void)
+static int print_help(const nx_cli_command *command)
 {
     nx_buffer text = NX_BUFFER_INIT;
-    nx_cli_help(NULL, &text);
+    nx_cli_help(command, &text);
     return nx_cli_print(NULL, &text);
 }
 
 /* 'nexus' alone: the help is what was wanted, but a script has made a mistake. */
-static int no_command(void)
+static int no_command(const nx_cli_command *group)
 {
     nx_buffer text = NX_BUFFER_INIT;
-    nx_cli_help(NULL, &text);
+    nx_cli_help(group, &text);
     fputs(nx_buffer_cstr(&text), stderr);
     nx_buffer_free(&text);
     return NX_EXIT_USAGE;
+}
+
+/* argv[0] is the program, or the command (group) whose sub-command argv[1] is to be. */
+static int find_and_run(const nx_cli_command *group, int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        return print_help(group);
+    }
+    if (word[0] == '\0') {
+        return no_command(group);
+    }
+    const nx_cli_command *command = nx_cli_find(group, word);
+    if (command == NULL) {
+        return nx_cli_unknown_command(group, word);
+    }
+    return command->subcommand_count > 0 ? find_and_run(command, argc - 1, argv + 1)
+                                         : run_command(command, argc - 1, argv + 1);
 }
 
 int nx_cli_main(int argc, char **argv)
@@ -318,18 +373,7 @@ int nx_cli_main(int argc, char **argv)
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "version") == 0) {
         return print_version();
     }
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-        return print_program_help();
-    }
-    if (word[0] == '\0') {
-        return no_command();
-    }
-    for (size_t i = 0; i < nx_cli_command_count; i++) {
-        if (strcmp(word, nx_cli_commands[i]->name) == 0) {
-            return run_command(nx_cli_commands[i], argc - 1, argv + 1);
-        }
-    }
-    return nx_cli_unknown_command(word);
+    return find_and_run(NULL, argc, argv);
 }
 
 const char *nx_cli_value(const nx_cli_args *args, const char *name)

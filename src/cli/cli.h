@@ -35,11 +35,13 @@ typedef struct nx_cli_option {
 } nx_cli_option;
 
 typedef struct nx_cli_args nx_cli_args;
+typedef struct nx_cli_command nx_cli_command;
 
-typedef struct nx_cli_command {
-    const char *name;
+struct nx_cli_command {
+    const char *name;               /* of a sub-command the whole of it: "models list" */
     const char *operands;           /* for the usage line: "PATH|DIR|GLOB|-..."; "" for none */
     int min_operands, max_operands; /* max -1: any number */
+    const char *words;              /* operands "a|b|c" for completion; NULL: file names */
     const char *summary;            /* one line */
     const char *description;        /* paragraphs for --help and the manual */
     const char *examples;           /* lines "command\n    what it does\n" */
@@ -47,7 +49,11 @@ typedef struct nx_cli_command {
     size_t option_count;
     bool uses_config; /* also takes the common options (--config, --model, ...) */
     int (*run)(const nx_cli_args *args); /* returns an exit code */
-} nx_cli_command;
+    /* A command with sub-commands has these and a description, and nothing else of the above but
+     * name, summary and examples: each of them is a command of its own. */
+    const nx_cli_command *const *subcommands;
+    size_t subcommand_count;
+};
 
 /* What a command gets; valid while it runs. */
 struct nx_cli_args {
@@ -64,6 +70,7 @@ extern const nx_cli_command nx_cmd_serve;
 extern const nx_cli_command nx_cmd_eval;
 extern const nx_cli_command nx_cmd_bench;
 extern const nx_cli_command nx_cmd_check;
+extern const nx_cli_command nx_cmd_models;
 extern const nx_cli_command nx_cmd_help;
 extern const nx_cli_command nx_cmd_completion;
 
@@ -96,8 +103,19 @@ int nx_cli_fail(const nx_cli_args *args, int code, const nx_error *err);
  * exit with after it said why: a full disk is an error, a reader that has gone is no news. */
 int nx_cli_print(const nx_cli_args *args, nx_buffer *text);
 
-/* "nexus: there is no command 'detct'; did you mean 'detect'?"; returns NX_EXIT_USAGE. */
-int nx_cli_unknown_command(const char *word);
+/* "nexus: there is no command 'detct'; did you mean 'detect'?"; returns NX_EXIT_USAGE. group: the
+ * command whose sub-command is not known; NULL for the program itself. */
+int nx_cli_unknown_command(const nx_cli_command *group, const char *word);
+
+/* The command of that word among those of a group (NULL: of the program); NULL when there is none.
+ */
+const nx_cli_command *nx_cli_find(const nx_cli_command *group, const char *word);
+
+/* Its last word, by which it is called: "list" of "models list". */
+const char *nx_cli_word(const nx_cli_command *command);
+
+/* Calls visit for each command that runs: sub-commands in place of the command that has them. */
+void nx_cli_each(void (*visit)(const nx_cli_command *command, nx_buffer *out), nx_buffer *out);
 
 /* The exit code for a failed set-up: NX_EXIT_USAGE for NX_ERR_INVALID, else NX_EXIT_UNAVAILABLE. */
 int nx_cli_exit_code(nx_status status);

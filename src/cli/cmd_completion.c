@@ -28,10 +28,10 @@ static void spaced(const char *choices, nx_buffer *out)
     }
 }
 
-static void command_names(nx_buffer *out)
+static void command_names(const nx_cli_command *const *commands, size_t count, nx_buffer *out)
 {
-    for (size_t i = 0; i < nx_cli_command_count; i++) {
-        nx_buffer_printf(out, "%s%s", i > 0 ? " " : "", nx_cli_commands[i]->name);
+    for (size_t i = 0; i < count; i++) {
+        nx_buffer_printf(out, "%s%s", i > 0 ? " " : "", nx_cli_word(commands[i]));
     }
 }
 
@@ -47,13 +47,48 @@ static void bash_word(const nx_cli_command *command, const nx_cli_option *option
 static void bash_choices(const nx_cli_command *command, const nx_cli_option *option, nx_buffer *out)
 {
     if (option->choices != NULL) {
-        nx_buffer_printf(out, "        %s:--%s", command->name, option->name);
+        nx_buffer_printf(out, "        '%s:--%s'", command->name, option->name);
         if (option->letter != 0) {
-            nx_buffer_printf(out, " | %s:-%c", command->name, option->letter);
+            nx_buffer_printf(out, " | '%s:-%c'", command->name, option->letter);
         }
         nx_buffer_append_str(out, ") words='");
         spaced(option->choices, out);
         nx_buffer_append_str(out, "' ;;\n");
+    }
+}
+
+static void bash_options(const nx_cli_command *command, nx_buffer *out)
+{
+    nx_buffer_printf(out, "        '%s') words='--help", command->name);
+    each_option(command, out, bash_word);
+    nx_buffer_append_str(out, "' ;;\n");
+}
+
+static void bash_values(const nx_cli_command *command, nx_buffer *out)
+{
+    each_option(command, out, bash_choices);
+    if (command->words != NULL) {
+        nx_buffer_printf(out, "        '%s:'[!-]*) words='", command->name);
+        spaced(command->words, out);
+        nx_buffer_append_str(out, "' ;;\n");
+    }
+}
+
+/* The sub-commands as the second word, and "models list" as the command behind it. */
+static void bash_groups(nx_buffer *out)
+{
+    for (size_t i = 0; i < nx_cli_command_count; i++) {
+        const nx_cli_command *group = nx_cli_commands[i];
+        if (group->subcommand_count > 0) {
+            nx_buffer_printf(out,
+                             "    if [ \"$command\" = %s ]; then\n"
+                             "        if [ \"$COMP_CWORD\" -eq 2 ]; then\n"
+                             "            COMPREPLY=($(compgen -W '",
+                             group->name);
+            command_names(group->subcommands, group->subcommand_count, out);
+            nx_buffer_append_str(out, " --help' -- \"$cur\"))\n            return\n        fi\n"
+                                      "        command=\"$command ${COMP_WORDS[2]}\"\n    fi\n");
+        }
     }
 }
 
@@ -68,21 +103,15 @@ static void bash_script(nx_buffer *out)
         "    elif [ \"$prev\" = '=' ]; then\n        prev=${COMP_WORDS[COMP_CWORD-2]}\n    fi\n"
         "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen "
         "-W '");
-    command_names(out);
-    nx_buffer_append_str(out, " --help --version' -- \"$cur\"))\n        return\n    fi\n"
-                              "    if [[ $cur == -* ]]; then\n        case \"$command\" in\n");
-    for (size_t i = 0; i < nx_cli_command_count; i++) {
-        nx_buffer_printf(out, "        %s) words='--help", nx_cli_commands[i]->name);
-        each_option(nx_cli_commands[i], out, bash_word);
-        nx_buffer_append_str(out, "' ;;\n");
-    }
+    command_names(nx_cli_commands, nx_cli_command_count, out);
+    nx_buffer_append_str(out, " --help --version' -- \"$cur\"))\n        return\n    fi\n");
+    bash_groups(out);
+    nx_buffer_append_str(out, "    if [[ $cur == -* ]]; then\n        case \"$command\" in\n");
+    nx_cli_each(bash_options, out);
     nx_buffer_append_str(out, "        esac\n    else\n        case \"$command:$prev\" in\n");
-    for (size_t i = 0; i < nx_cli_command_count; i++) {
-        each_option(nx_cli_commands[i], out, bash_choices);
-    }
-    nx_buffer_append_str(out, "        completion:completion) words='bash zsh fish' ;;\n"
-                              "        help:help) words='");
-    command_names(out);
+    nx_cli_each(bash_values, out);
+    nx_buffer_append_str(out, "        help:help) words='");
+    command_names(nx_cli_commands, nx_cli_command_count, out);
     nx_buffer_append_str(out, "' ;;\n        esac\n    fi\n    if [ -n \"$words\" ]; then\n"
                               "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n    fi\n"
                               "}\ncomplete -o default -F _nexus nexus\n");
@@ -100,10 +129,22 @@ static void zsh_script(nx_buffer *out)
 /* --- fish ----------------------------------------------------------------------------------------
  */
 
+/* The condition that this command, or sub-command, is being written. */
+static void fish_seen(const nx_cli_command *command, nx_buffer *out)
+{
+    const char *word = nx_cli_word(command);
+    nx_buffer_append_str(out, "complete -c nexus -n '__fish_seen_subcommand_from ");
+    if (word != command->name) {
+        nx_buffer_printf(out, "%.*s; and __fish_seen_subcommand_from ",
+                         (int)(word - command->name - 1), command->name);
+    }
+    nx_buffer_printf(out, "%s'", word);
+}
+
 static void fish_option(const nx_cli_command *command, const nx_cli_option *option, nx_buffer *out)
 {
-    nx_buffer_printf(out, "complete -c nexus -n '__fish_seen_subcommand_from %s' -l %s",
-                     command->name, option->name);
+    fish_seen(command, out);
+    nx_buffer_printf(out, " -l %s", option->name);
     if (option->letter != 0) {
         nx_buffer_printf(out, " -s %c", option->letter);
     }
@@ -117,6 +158,30 @@ static void fish_option(const nx_cli_command *command, const nx_cli_option *opti
     nx_buffer_printf(out, " -d \"%s\"\n", option->help);
 }
 
+static void fish_command(const nx_cli_command *command, nx_buffer *out)
+{
+    each_option(command, out, fish_option);
+    if (command->words != NULL) {
+        fish_seen(command, out);
+        nx_buffer_append_str(out, " -f -a '");
+        spaced(command->words, out);
+        nx_buffer_append_str(out, "'\n");
+    }
+}
+
+static void fish_group(const nx_cli_command *group, nx_buffer *out)
+{
+    for (size_t i = 0; i < group->subcommand_count; i++) {
+        const nx_cli_command *command = group->subcommands[i];
+        nx_buffer_printf(out,
+                         "complete -c nexus -n '__fish_seen_subcommand_from %s; and not "
+                         "__fish_seen_subcommand_from ",
+                         group->name);
+        command_names(group->subcommands, group->subcommand_count, out);
+        nx_buffer_printf(out, "' -f -a %s -d \"%s\"\n", nx_cli_word(command), command->summary);
+    }
+}
+
 static void fish_script(nx_buffer *out)
 {
     nx_buffer_append_str(out, "# nexus completion for fish\n");
@@ -124,12 +189,11 @@ static void fish_script(nx_buffer *out)
         const nx_cli_command *command = nx_cli_commands[i];
         nx_buffer_printf(out, "complete -c nexus -n __fish_use_subcommand -f -a %s -d \"%s\"\n",
                          command->name, command->summary);
-        each_option(command, out, fish_option);
+        fish_group(command, out);
     }
-    nx_buffer_append_str(out, "complete -c nexus -n '__fish_seen_subcommand_from completion' -f "
-                              "-a 'bash zsh fish'\n"
-                              "complete -c nexus -n '__fish_seen_subcommand_from help' -f -a '");
-    command_names(out);
+    nx_cli_each(fish_command, out);
+    nx_buffer_append_str(out, "complete -c nexus -n '__fish_seen_subcommand_from help' -f -a '");
+    command_names(nx_cli_commands, nx_cli_command_count, out);
     nx_buffer_append_str(out, "'\n");
 }
 
@@ -155,6 +219,7 @@ static int run(const nx_cli_args *args)
 const nx_cli_command nx_cmd_completion = {
     .name = "completion",
     .operands = "bash|zsh|fish",
+    .words = "bash|zsh|fish",
     .min_operands = 1,
     .max_operands = 1,
     .summary = "print a completion script for a shell",

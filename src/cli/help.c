@@ -20,6 +20,28 @@ static void option_line(const nx_cli_option *option, nx_buffer *out)
     }
 }
 
+static void list_commands(const nx_cli_command *const *commands, size_t count, nx_buffer *out)
+{
+    nx_buffer_append_str(out, "\nCommands:\n");
+    for (size_t i = 0; i < count; i++) {
+        nx_buffer_printf(out, "  %-12s%s\n", nx_cli_word(commands[i]), commands[i]->summary);
+    }
+}
+
+static void group_help(const nx_cli_command *command, nx_buffer *out)
+{
+    nx_buffer_printf(out, "Usage: nexus %s COMMAND [OPTION]...\n\n%s\n", command->name,
+                     command->summary);
+    if (command->description != NULL) {
+        nx_buffer_printf(out, "\n%s", command->description);
+    }
+    list_commands(command->subcommands, command->subcommand_count, out);
+    nx_buffer_printf(out, "\n'nexus %s COMMAND --help' tells more.\n", command->name);
+    if (command->examples != NULL) {
+        nx_buffer_printf(out, "\nExamples:\n%s", command->examples);
+    }
+}
+
 static void command_help(const nx_cli_command *command, nx_buffer *out)
 {
     nx_buffer_printf(out, "Usage: nexus %s%s%s%s\n\n%s\n", command->name,
@@ -53,11 +75,8 @@ static void program_help(nx_buffer *out)
 {
     nx_buffer_append_str(out,
                          "Usage: nexus COMMAND [OPTION]...\n\n"
-                         "Video analytics on your own machine: pictures in, detections out.\n\n"
-                         "Commands:\n");
-    for (size_t i = 0; i < nx_cli_command_count; i++) {
-        nx_buffer_printf(out, "  %-12s%s\n", nx_cli_commands[i]->name, nx_cli_commands[i]->summary);
-    }
+                         "Video analytics on your own machine: pictures in, detections out.\n");
+    list_commands(nx_cli_commands, nx_cli_command_count, out);
     nx_buffer_printf(out,
                      "\n'nexus COMMAND --help' tells more. 'nexus --version' prints the "
                      "version.\n\nExit codes:\n%s",
@@ -66,10 +85,12 @@ static void program_help(nx_buffer *out)
 
 void nx_cli_help(const nx_cli_command *command, nx_buffer *out)
 {
-    if (command != NULL) {
-        command_help(command, out);
-    } else {
+    if (command == NULL) {
         program_help(out);
+    } else if (command->subcommand_count > 0) {
+        group_help(command, out);
+    } else {
+        command_help(command, out);
     }
 }
 
@@ -111,9 +132,7 @@ static void manual(nx_buffer *out)
                               ".SH NAME\nnexus \\- video analytics on your own machine\n"
                               ".SH SYNOPSIS\n.B nexus\n.I COMMAND\n[\\fIOPTION\\fR]...\n"
                               ".SH COMMANDS\n");
-    for (size_t i = 0; i < nx_cli_command_count; i++) {
-        man_command(nx_cli_commands[i], out);
-    }
+    nx_cli_each(man_command, out);
     nx_buffer_append_str(out, ".SH ENVIRONMENT\nEach setting can also stand in the YAML file given "
                               "with \\-\\-config, under the name in brackets.\n");
     for (int key = 0; key < NX_CONFIG_COUNT; key++) {
@@ -126,16 +145,6 @@ static void manual(nx_buffer *out)
     nx_buffer_append_str(out, ".fi\n");
 }
 
-static const nx_cli_command *command_by_name(const char *name)
-{
-    for (size_t i = 0; i < nx_cli_command_count; i++) {
-        if (strcmp(nx_cli_commands[i]->name, name) == 0) {
-            return nx_cli_commands[i];
-        }
-    }
-    return NULL;
-}
-
 static int run_help(const nx_cli_args *args)
 {
     nx_buffer text = NX_BUFFER_INIT;
@@ -144,10 +153,14 @@ static int run_help(const nx_cli_args *args)
         manual(&text);
         return nx_cli_print(args, &text);
     }
-    if (args->operand_count > 0) {
-        command = command_by_name(args->operands[0]);
+    for (int i = 0; i < args->operand_count; i++) {
+        const nx_cli_command *group = command;
+        command = group == NULL || group->subcommand_count > 0
+                      ? nx_cli_find(group, args->operands[i])
+                      : NULL;
         if (command == NULL) {
-            return nx_cli_unknown_command(args->operands[0]);
+            bool has_commands = group != NULL && group->subcommand_count > 0;
+            return nx_cli_unknown_command(has_commands ? group : NULL, args->operands[i]);
         }
     }
     nx_cli_help(command, &text);
@@ -160,10 +173,10 @@ static const nx_cli_option help_options[] = {
 
 const nx_cli_command nx_cmd_help = {
     .name = "help",
-    .operands = "[COMMAND]",
-    .max_operands = 1,
+    .operands = "[COMMAND [SUBCOMMAND]]",
+    .max_operands = 2,
     .summary = "explain a command",
-    .examples = "  nexus help detect\n  nexus help --man | man -l -\n",
+    .examples = "  nexus help detect\n  nexus help models pull\n  nexus help --man | man -l -\n",
     .options = help_options,
     .option_count = 1,
     .run = run_help,

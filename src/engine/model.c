@@ -528,7 +528,7 @@ nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_op
     }
     model->runtime = runtime;
     model->path = strdup(path);
-    model->name = name_of(path);
+    model->name = options->name != NULL ? strdup(options->name) : name_of(path);
     nx_status status = NX_OK;
     if (model->path == NULL || model->name == NULL) {
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");

@@ -19,7 +19,7 @@ typedef struct nx_model nx_model;
 
 /* Immutable after opening; every pointer lives as long as the model. */
 typedef struct nx_model_spec {
-    const char *name; /* the file's name without folder and ".onnx" */
+    const char *name; /* nx_model_options.name, or the file's without folder and ".onnx" */
     const char *path;
     nx_head_kind head;
     nx_pixel_layout pixels;
@@ -39,6 +39,7 @@ typedef struct nx_model_spec {
 typedef struct nx_model_options {
     uint32_t intra_op_threads; /* 0 and 1: one thread for each Run, no pool */
     uint32_t input_size;       /* longer side for a dynamic model; 0: its imgsz, or 640 */
+    const char *name;          /* copied; NULL: the file's name without folder and ".onnx" */
 } nx_model_options;
 
 /*

@@ -24,6 +24,9 @@ const BUS = picture('bus.jpg');
 const COMMANDS = {
   detect: ['conf', 'iou', 'classes', 'max', 'format', 'output', 'annotate', 'recursive'],
   serve: ['host', 'port'],
+  'models list': ['format'],
+  'models add': ['name'],
+  'models remove': [],
   eval: ['annotations', 'images', 'detections', 'format'],
   bench: ['threads', 'concurrency', 'duration', 'image', 'format'],
   check: ['format'],
@@ -32,11 +35,18 @@ const COMMANDS = {
 };
 const COMMON = ['config', 'model', 'data-dir', 'workers', 'log-level'];
 const WITHOUT_CONFIG = ['help', 'completion'];
+const TOP = [...new Set(Object.keys(COMMANDS).map((command) => command.split(' ')[0]))];
 
 describe('mistakes', () => {
   const cases = [
     [[], /^Usage: nexus COMMAND/],
     [['detct', 'x.jpg'], /no command 'detct'; did you mean 'detect'\?/],
+    [['models', 'lst'], /nexus models: there is no command 'lst'; did you mean 'list'\?/],
+    [['models', '--data-dir', 'x'], /options stand behind the command, as in 'nexus models list/],
+    [['models'], /^Usage: nexus models COMMAND/],
+    [['models', 'list', '--fromat', 'x'], /nexus models list: unknown option .*'--format'/],
+    [['help', 'models', 'lst'], /did you mean 'list'\?/],
+    [['help', 'detect', 'x'], /there is no command 'x'/],
     [['--versoin'], /did you mean '--version'\?/],
     [['--model', 'm', 'detect'], /options stand behind the command/],
     [['help', 'bensh'], /no command 'bensh'; did you mean 'bench'\?/],
@@ -229,7 +239,7 @@ describe('help', () => {
   it('lists every command and exit code', async () => {
     const { code, stdout } = await nexus(['--help']);
     assert.equal(code, 0);
-    for (const command of Object.keys(COMMANDS)) {
+    for (const command of TOP) {
       assert.match(stdout, new RegExp(`^ {2}${command} +\\w`, 'm'));
     }
     for (const exit of [0, 1, 2, 3, 130, 141]) {
@@ -241,7 +251,7 @@ describe('help', () => {
 
   for (const [command, own] of Object.entries(COMMANDS)) {
     it(`${command}: each option, and examples`, async () => {
-      const { code, stdout } = await nexus([command, '--help']);
+      const { code, stdout } = await nexus([...command.split(' '), '--help']);
       assert.equal(code, 0);
       const options = [...own, ...(WITHOUT_CONFIG.includes(command) ? [] : COMMON), 'help'];
       for (const option of options) {
@@ -256,7 +266,7 @@ describe('help', () => {
         stdout.split('\n').every((line) => line.length <= 100),
         'a line is too long',
       );
-      assert.equal((await nexus(['help', command])).stdout, stdout);
+      assert.equal((await nexus(['help', ...command.split(' ')])).stdout, stdout);
     });
   }
 });
@@ -289,7 +299,7 @@ describe('completion', () => {
   it('offers commands, options and choices', async () => {
     assert.deepEqual(await complete('nexus', 'de'), ['detect']);
     assert.deepEqual(await complete('nexus', ''), [
-      ...Object.keys(COMMANDS),
+      ...TOP,
       '--help',
       '--version',
     ]);
@@ -308,14 +318,17 @@ describe('completion', () => {
     assert.deepEqual(await complete('nexus', 'check', '--log-level', 'w'), ['warning']);
     assert.deepEqual(await complete('nexus', 'completion', ''), ['bash', 'zsh', 'fish']);
     assert.deepEqual(await complete('nexus', 'help', 'b'), ['bench']);
+    assert.deepEqual(await complete('nexus', 'models', 'li'), ['list']);
+    assert.deepEqual(await complete('nexus', 'models', 'list', '--format', 'j'), ['json']);
     assert.deepEqual(await complete('nexus', 'detect', 'photo'), []); // files: bash's own
   });
 
   for (const command of Object.keys(COMMANDS)) {
     it(`offers ${command} exactly the options of its help`, async () => {
-      const { stdout } = await nexus([command, '--help']);
+      const words = command.split(' ');
+      const { stdout } = await nexus([...words, '--help']);
       const documented = [...stdout.matchAll(/^ +(?:-\w, )?(--[\w-]+)/gm)].map((m) => m[1]);
-      assert.deepEqual((await complete('nexus', command, '-')).sort(), documented.sort());
+      assert.deepEqual((await complete('nexus', ...words, '-')).sort(), documented.sort());
     });
   }
 

@@ -1,0 +1,792 @@
+#include "engine/model_store.h"
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/suggest.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MODEL_FILE     "model.onnx"
+#define ENCODER_FILE   "encoder.onnx"
+#define DECODER_FILE   "decoder.onnx"
+#define ACTIVE_FILE    "active"
+#define ENDING         ".onnx"
+#define INCOMING       ".incoming."
+#define REMOVED        ".removed."
+#define STALE_S        (24 * 3600)
+#define COPY_BYTES     ((size_t)1 << 20)
+#define COMMIT_TRIES   100
+#define MAX_LISTED_404 20
+
+struct nx_model_store {
+    char *folder;
+};
+
+/* --- names --------------------------------------------------------------------------------------
+ */
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t length = strlen(text);
+    size_t size = strlen(ending);
+    return length > size && strcmp(text + length - size, ending) == 0;
+}
+
+static bool is_alnum(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+static bool name_is_sound(const char *name)
+{
+    size_t length = 0;
+    for (; name[length] != '\0'; length++) {
+        char c = name[length];
+        bool inner = length > 0 && (c == '.' || c == '_' || c == '-');
+        if (length == NX_MODEL_NAME_MAX || (!is_alnum(c) && !inner)) {
+            return false;
+        }
+    }
+    return length > 0 && !ends_with(name, ENDING);
+}
+
+nx_status nx_model_name_check(const char *name, nx_error *err)
+{
+    if (name_is_sound(name)) {
+        return NX_OK;
+    }
+    return nx_error_set(err, NX_ERR_INVALID,
+                        "'%.80s' can't name a model: use 1 to %d letters, digits, '.', '_' and "
+                        "'-', beginning with a letter or digit, without %s at the end",
+                        name, NX_MODEL_NAME_MAX, ENDING);
+}
+
+/* A version is written in one way only: "1", not "01" or "+1". 0 when it is not one. */
+static uint32_t parse_version(const char *text)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length > 9 || text[0] == '0' || text[strspn(text, "0123456789")] != '\0') {
+        return 0;
+    }
+    return (uint32_t)strtoul(text, NULL, 10);
+}
+
+nx_status nx_model_reference_parse(const char *text, char *name, uint32_t *version, nx_error *err)
+{
+    const char *colon = strchr(text, ':');
+    size_t length = colon != NULL ? (size_t)(colon - text) : strlen(text);
+    *version = 0;
+    if (colon != NULL) {
+        *version = parse_version(colon + 1);
+        if (*version == 0) {
+            return nx_error_set(err, NX_ERR_INVALID,
+                                "'%.80s' has no version behind the colon: write NAME:VERSION, as "
+                                "in yolov8n:2",
+                                text);
+        }
+    }
+    size_t kept = length < NX_MODEL_NAME_MAX + 1 ? length : NX_MODEL_NAME_MAX + 1;
+    char copy[NX_MODEL_NAME_MAX + 2]; /* a name that is too long stays so */
+    memcpy(copy, text, kept);
+    copy[kept] = '\0';
+    nx_status status = nx_model_name_check(copy, err);
+    if (status == NX_OK) {
+        memcpy(name, copy, kept + 1);
+    }
+    return status;
+}
+
+/* --- paths --------------------------------------------------------------------------------------
+ */
+
+static nx_status no_memory(nx_error *err)
+{
+    return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the models");
+}
+
+static char *join(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static char *join(const char *format, ...)
+{
+    char *path = NULL;
+    va_list args;
+    va_start(args, format);
+    int length = vasprintf(&path, format, args);
+    va_end(args);
+    return length < 0 ? NULL : path;
+}
+
+nx_status nx_model_store_new(const char *data_dir, nx_model_store **out, nx_error *err)
+{
+    *out = NULL;
+    nx_model_store *store = calloc(1, sizeof *store);
+    char *folder = join("%s/models", data_dir);
+    if (store == NULL || folder == NULL) {
+        free(store);
+        free(folder);
+        return no_memory(err);
+    }
+    store->folder = folder;
+    *out = store;
+    return NX_OK;
+}
+
+void nx_model_store_free(nx_model_store *store)
+{
+    if (store != NULL) {
+        free(store->folder);
+        free(store);
+    }
+}
+
+const char *nx_model_store_folder(const nx_model_store *store)
+{
+    return store->folder;
+}
+
+nx_status nx_model_store_path(const nx_model_store *store, const char *name,
+                              const nx_stored_version *version, const char *file, char **out,
+                              nx_error *err)
+{
+    *out = version->flat ? join("%s/%s" ENDING, store->folder, name)
+                         : join("%s/%s/%u/%s", store->folder, name, version->version, file);
+    return *out != NULL ? NX_OK : no_memory(err);
+}
+
+/* --- looking ------------------------------------------------------------------------------------
+ */
+
+static bool is_file(const char *folder, const char *file, uint64_t *bytes, int64_t *changed_s)
+{
+    struct stat info;
+    char *path = join("%s/%s", folder, file);
+    bool there = path != NULL && stat(path, &info) == 0 && S_ISREG(info.st_mode);
+    free(path);
+    if (there) {
+        *bytes += (uint64_t)info.st_size;
+        *changed_s = info.st_mtim.tv_sec;
+    }
+    return there;
+}
+
+/* Tells by its files what a version's folder holds. */
+static bool recognise(const char *folder, nx_stored_version *out)
+{
+    if (is_file(folder, MODEL_FILE, &out->bytes, &out->added_s)) {
+        out->kind = NX_STORED_DETECTOR;
+        return true;
+    }
+    out->kind = NX_STORED_SAM;
+    return is_file(folder, ENCODER_FILE, &out->bytes, &out->added_s) &&
+           is_file(folder, DECODER_FILE, &out->bytes, &out->added_s);
+}
+
+static bool add_version(nx_stored_model *model, const nx_stored_version *version)
+{
+    if ((model->count & (model->count - 1)) == 0) { /* full at each power of two */
+        size_t capacity = model->count > 0 ? model->count * 2 : 1;
+        nx_stored_version *grown = realloc(model->versions, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return false;
+        }
+        model->versions = grown;
+    }
+    model->versions[model->count++] = *version;
+    return true;
+}
+
+static int by_version(const void *a, const void *b)
+{
+    uint32_t first = ((const nx_stored_version *)a)->version;
+    uint32_t second = ((const nx_stored_version *)b)->version;
+    return first < second ? -1 : first > second;
+}
+
+static void read_active(const char *folder, nx_stored_model *model)
+{
+    model->active = model->versions[model->count - 1].version;
+    char *path = join("%s/" ACTIVE_FILE, folder);
+    nx_buffer text = NX_BUFFER_INIT;
+    if (path != NULL && nx_file_read(path, 64, &text, NULL) == NX_OK) {
+        char line[65];
+        snprintf(line, sizeof line, "%s", nx_buffer_cstr(&text));
+        line[strcspn(line, "\r\n \t")] = '\0';
+        uint32_t version = parse_version(line);
+        if (version != 0 && nx_stored_model_version(model, version) != NULL) {
+            model->active = version;
+            model->pinned = true;
+        }
+    }
+    nx_buffer_free(&text);
+    free(path);
+}
+
+/* The versions in NAME/. False: no memory. */
+static bool scan_versions(const char *folder, nx_stored_model *model)
+{
+    DIR *dir = opendir(folder);
+    bool enough = true;
+    for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL && enough;
+         entry = readdir(dir)) {
+        nx_stored_version found = {.version = parse_version(entry->d_name)};
+        if (found.version == 0 || model->count == NX_MODEL_MAX_STORED) {
+            continue;
+        }
+        char *path = join("%s/%s", folder, entry->d_name);
+        if (path == NULL || (recognise(path, &found) && !add_version(model, &found))) {
+            enough = false;
+        }
+        free(path);
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return enough;
+}
+
+/* All of a model; count stays 0 when there is nothing. */
+static nx_status scan_model(const nx_model_store *store, const char *name, nx_stored_model *out,
+                            nx_error *err)
+{
+    *out = (nx_stored_model){0};
+    snprintf(out->name, sizeof out->name, "%s", name);
+    char *folder = join("%s/%s", store->folder, name);
+    char file[NX_MODEL_NAME_MAX + sizeof ENDING];
+    snprintf(file, sizeof file, "%s" ENDING, name);
+    nx_stored_version flat = {.version = 1, .kind = NX_STORED_DETECTOR, .flat = true};
+    bool enough = folder != NULL && scan_versions(folder, out);
+    if (enough && nx_stored_model_version(out, 1) == NULL &&
+        is_file(store->folder, file, &flat.bytes, &flat.added_s)) {
+        enough = add_version(out, &flat);
+    }
+    if (enough && out->count > 0) {
+        qsort(out->versions, out->count, sizeof *out->versions, by_version);
+        read_active(folder, out);
+    }
+    free(folder);
+    if (!enough) {
+        nx_stored_model_free(out);
+        return no_memory(err);
+    }
+    return NX_OK;
+}
+
+const nx_stored_version *nx_stored_model_version(const nx_stored_model *model, uint32_t version)
+{
+    uint32_t wanted = version != 0 ? version : model->active;
+    for (size_t i = 0; i < model->count; i++) {
+        if (model->versions[i].version == wanted) {
+            return &model->versions[i];
+        }
+    }
+    return NULL;
+}
+
+void nx_stored_model_free(nx_stored_model *model)
+{
+    if (model != NULL) {
+        free(model->versions);
+        *model = (nx_stored_model){0};
+    }
+}
+
+void nx_stored_models_free(nx_stored_model *models, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        nx_stored_model_free(&models[i]);
+    }
+    free(models);
+}
+
+/* The model that an entry of the folder belongs to; false when it belongs to none. */
+static bool name_of_entry(const char *entry, char *name)
+{
+    size_t length = strlen(entry);
+    length -= ends_with(entry, ENDING) ? strlen(ENDING) : 0;
+    if (length > NX_MODEL_NAME_MAX) {
+        return false;
+    }
+    memcpy(name, entry, length);
+    name[length] = '\0';
+    return name_is_sound(name);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+typedef char stored_name[NX_MODEL_NAME_MAX + 1];
+
+/* Every name once, sorted; the caller frees *out. */
+static nx_status list_names(const nx_model_store *store, stored_name **out, size_t *count,
+                            nx_error *err)
+{
+    *out = NULL;
+    *count = 0;
+    DIR *dir = opendir(store->folder);
+    if (dir == NULL) {
+        return errno == ENOENT ? NX_OK
+                               : nx_error_set_errno(err, NX_ERR_IO, errno, "cannot look into %s",
+                                                    store->folder);
+    }
+    stored_name *names = calloc(2 * NX_MODEL_MAX_STORED, sizeof *names);
+    if (names == NULL) {
+        closedir(dir);
+        return no_memory(err);
+    }
+    size_t found = 0;
+    for (struct dirent *entry = readdir(dir); entry != NULL && found < 2 * NX_MODEL_MAX_STORED;
+         entry = readdir(dir)) {
+        found += name_of_entry(entry->d_name, names[found]);
+    }
+    closedir(dir);
+    qsort(names, found, sizeof *names, by_name);
+    size_t kept = 0;
+    for (size_t i = 0; i < found; i++) {
+        if (kept == 0 || strcmp(names[kept - 1], names[i]) != 0) {
+            memmove(names[kept++], names[i], sizeof *names);
+        }
+    }
+    *out = names;
+    *count = kept < NX_MODEL_MAX_STORED ? kept : NX_MODEL_MAX_STORED;
+    return NX_OK;
+}
+
+nx_status nx_model_store_list(const nx_model_store *store, nx_stored_model **out, size_t *count,
+                              nx_error *err)
+{
+    *out = NULL;
+    *count = 0;
+    stored_name *names = NULL;
+    size_t name_count = 0;
+    nx_status status = list_names(store, &names, &name_count, err);
+    if (status != NX_OK || name_count == 0) {
+        free(names);
+        return status;
+    }
+    size_t found = 0;
+    nx_stored_model *models = calloc(name_count, sizeof *models);
+    status = models != NULL ? NX_OK : no_memory(err);
+    for (size_t i = 0; i < name_count && status == NX_OK; i++) {
+        status = scan_model(store, names[i], &models[found], err);
+        found += status == NX_OK && models[found].count > 0;
+    }
+    free(names);
+    if (status != NX_OK) {
+        nx_stored_models_free(models, found);
+        return status;
+    }
+    *out = models;
+    *count = found;
+    return NX_OK;
+}
+
+static nx_status not_found(const nx_model_store *store, const char *name, nx_error *err)
+{
+    nx_stored_model *models = NULL;
+    size_t count = 0;
+    const char *near = NULL;
+    nx_buffer there = NX_BUFFER_INIT;
+    if (nx_model_store_list(store, &models, &count, NULL) == NX_OK) {
+        const char *names[MAX_LISTED_404];
+        size_t shown = count < MAX_LISTED_404 ? count : MAX_LISTED_404;
+        for (size_t i = 0; i < shown; i++) {
+            names[i] = models[i].name;
+            nx_buffer_printf(&there, "%s%s", i > 0 ? ", " : "", names[i]);
+        }
+        near = nx_suggest(name, names, shown);
+    }
+    nx_status status =
+        nx_error_set(err, NX_ERR_NOT_FOUND, "there is no model '%.64s'%s%s%s; there: %.200s", name,
+                     near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+                     near != NULL ? "'?" : "", there.size > 0 ? nx_buffer_cstr(&there) : "none");
+    nx_buffer_free(&there);
+    nx_stored_models_free(models, count);
+    return status;
+}
+
+nx_status nx_model_store_find(const nx_model_store *store, const char *name, nx_stored_model *out,
+                              nx_error *err)
+{
+    *out = (nx_stored_model){0};
+    nx_status status = nx_model_name_check(name, err);
+    if (status == NX_OK) {
+        status = scan_model(store, name, out, err);
+    }
+    if (status == NX_OK && out->count == 0) {
+        status = not_found(store, name, err);
+    }
+    return status;
+}
+
+/* --- adding -------------------------------------------------------------------------------------
+ */
+
+static void remove_flat_folder(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    if (dir == NULL) {
+        return;
+    }
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        (void)unlinkat(dirfd(dir), entry->d_name, 0); /* "." and ".." refuse */
+    }
+    closedir(dir);
+    (void)rmdir(folder);
+}
+
+void nx_model_store_discard(const char *folder)
+{
+    if (folder != NULL) {
+        remove_flat_folder(folder);
+    }
+}
+
+void nx_model_store_rename_in(nx_error *err, const char *folder, const char *file, const char *name)
+{
+    char path[sizeof err->message];
+    char before[sizeof err->message];
+    int length = snprintf(path, sizeof path, "%s/%s", folder, file);
+    memcpy(before, err->message, sizeof before);
+    const char *at = length > 0 && (size_t)length < sizeof path ? strstr(before, path) : NULL;
+    if (at != NULL) {
+        snprintf(err->message, sizeof err->message, "%.*s%s%s", (int)(at - before), before, name,
+                 at + length);
+    }
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* What a process that was killed left behind. */
+static void remove_stale(const nx_model_store *store)
+{
+    DIR *dir = opendir(store->folder);
+    for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL;
+         entry = readdir(dir)) {
+        struct stat info;
+        if ((has_prefix(entry->d_name, INCOMING) || has_prefix(entry->d_name, REMOVED)) &&
+            fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISDIR(info.st_mode) && time(NULL) - info.st_mtim.tv_sec > STALE_S) {
+            char *path = join("%s/%s", store->folder, entry->d_name);
+            nx_model_store_discard(path);
+            free(path);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+}
+
+nx_status nx_model_store_begin(const nx_model_store *store, char **folder, nx_error *err)
+{
+    *folder = NULL;
+    nx_status status = nx_file_make_dirs(store->folder, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    remove_stale(store);
+    char *path = join("%s/" INCOMING "XXXXXX", store->folder);
+    if (path == NULL) {
+        return no_memory(err);
+    }
+    if (mkdtemp(path) == NULL || chmod(path, 0755) != 0) {
+        status =
+            nx_error_set_errno(err, NX_ERR_IO, errno, "cannot make a folder in %s", store->folder);
+        free(path);
+        return status;
+    }
+    *folder = path;
+    return NX_OK;
+}
+
+/* Copies until the end; 0, or an errno, or -1 for more than max_bytes. */
+static int copy_bytes(int from, int to, uint64_t max_bytes, char *room)
+{
+    uint64_t total = 0;
+    for (;;) {
+        ssize_t got = read(from, room, COPY_BYTES);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return got < 0 ? errno : 0;
+        }
+        total += (uint64_t)got;
+        if (total > max_bytes) {
+            return -1;
+        }
+        for (ssize_t put = 0; put < got;) {
+            ssize_t step = write(to, room + put, (size_t)(got - put));
+            if (step < 0 && errno != EINTR) {
+                return errno;
+            }
+            put += step > 0 ? step : 0;
+        }
+    }
+}
+
+static nx_status copy_file(int from, const char *target, const char *path, uint64_t max_bytes,
+                           nx_error *err)
+{
+    char *room = malloc(COPY_BYTES);
+    int to = room != NULL ? open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
+    nx_status status = NX_OK;
+    if (room == NULL) {
+        return no_memory(err);
+    }
+    if (to < 0) {
+        status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write %s", target);
+    } else {
+        int failure = copy_bytes(from, to, max_bytes, room);
+        if (close(to) != 0 && failure == 0) {
+            failure = errno;
+        }
+        if (failure < 0) {
+            status =
+                nx_error_set(err, NX_ERR_TOO_LARGE, "%s is larger than the limit of %llu bytes",
+                             path, (unsigned long long)max_bytes);
+        } else if (failure > 0) {
+            status =
+                nx_error_set_errno(err, NX_ERR_IO, failure, "cannot copy %s to %s", path, target);
+        }
+    }
+    free(room);
+    return status;
+}
+
+nx_status nx_model_store_copy(const char *folder, const char *file, const char *path,
+                              uint64_t max_bytes, nx_error *err)
+{
+    /* O_NONBLOCK: a named pipe is refused below instead of waiting for a writer */
+    int from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+    if (from < 0 || fstat(from, &info) != 0) {
+        nx_status status = nx_error_set_errno(err, errno == ENOENT ? NX_ERR_NOT_FOUND : NX_ERR_IO,
+                                              errno, "cannot open %s", path);
+        if (from >= 0) {
+            close(from);
+        }
+        return status;
+    }
+    char *target = join("%s/%s", folder, file);
+    nx_status status = NX_OK;
+    if (target == NULL) {
+        status = no_memory(err);
+    } else if (!S_ISREG(info.st_mode)) {
+        status = nx_error_set(err, NX_ERR_INVALID, "%s is not a regular file", path);
+    } else {
+        status = copy_file(from, target, path, max_bytes, err);
+    }
+    free(target);
+    close(from);
+    return status;
+}
+
+/* fsync of a file, or of a folder for the names in it. */
+static nx_status sync_path(const char *path, nx_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int failure = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return failure == 0 ? NX_OK
+                        : nx_error_set_errno(err, NX_ERR_IO, failure, "cannot sync %s", path);
+}
+
+static nx_status sync_files(const char *folder, nx_stored_kind kind, nx_error *err)
+{
+    static const char *const files[][2] = {
+        [NX_STORED_DETECTOR] = {MODEL_FILE, NULL},
+        [NX_STORED_SAM] = {ENCODER_FILE, DECODER_FILE},
+    };
+    nx_status status = NX_OK;
+    for (size_t i = 0; i < 2 && files[kind][i] != NULL && status == NX_OK; i++) {
+        char *path = join("%s/%s", folder, files[kind][i]);
+        status = path != NULL ? sync_path(path, err) : no_memory(err);
+        free(path);
+    }
+    return status == NX_OK ? sync_path(folder, err) : status;
+}
+
+/* Renames the folder to the first free version from `version` on: another process may have taken
+ * it since it was looked up. */
+static nx_status take_version(const char *folder, const char *model_folder, uint32_t *version,
+                              nx_error *err)
+{
+    for (int i = 0; i < COMMIT_TRIES && *version <= NX_MODEL_VERSION_MAX; i++, (*version)++) {
+        char *target = join("%s/%u", model_folder, *version);
+        if (target == NULL) {
+            return no_memory(err);
+        }
+        int failure = rename(folder, target) == 0 ? 0 : errno;
+        free(target);
+        if (failure == 0) {
+            return sync_path(model_folder, err);
+        }
+        if (failure != EEXIST && failure != ENOTEMPTY && failure != ENOTDIR) {
+            return nx_error_set_errno(err, NX_ERR_IO, failure, "cannot put the model into %s",
+                                      model_folder);
+        }
+    }
+    return nx_error_set(err, NX_ERR_IO, "%s has no version left", model_folder);
+}
+
+static void forget_active(const char *model_folder)
+{
+    char *path = join("%s/" ACTIVE_FILE, model_folder);
+    if (path != NULL) {
+        (void)unlink(path); /* usually there is none */
+    }
+    free(path);
+}
+
+nx_status nx_model_store_commit(const nx_model_store *store, const char *folder, const char *name,
+                                uint32_t *version, nx_error *err)
+{
+    nx_stored_version files = {0};
+    nx_stored_model model = {0};
+    char *model_folder = NULL;
+    nx_status status = nx_model_name_check(name, err);
+    if (status == NX_OK && !recognise(folder, &files)) {
+        status = nx_error_set(
+            err, NX_ERR_INVALID,
+            "%s holds neither " MODEL_FILE " nor " ENCODER_FILE " and " DECODER_FILE, folder);
+    }
+    if (status == NX_OK) {
+        status = sync_files(folder, files.kind, err);
+    }
+    if (status == NX_OK) {
+        status = scan_model(store, name, &model, err);
+    }
+    if (status == NX_OK) {
+        model_folder = join("%s/%s", store->folder, name);
+        status = model_folder != NULL ? nx_file_make_dirs(model_folder, err) : no_memory(err);
+    }
+    if (status == NX_OK) {
+        *version = model.count > 0 ? model.versions[model.count - 1].version + 1 : 1;
+        status = take_version(folder, model_folder, version, err);
+    }
+    if (status == NX_OK) {
+        forget_active(model_folder);
+        status = sync_path(store->folder, err);
+    } else if (model_folder != NULL && model.count == 0) {
+        (void)rmdir(model_folder); /* made in vain */
+    }
+    free(model_folder);
+    nx_stored_model_free(&model);
+    return status;
+}
+
+/* --- changing ----------------------------------------------------------------------------------
+ */
+
+/* Out of sight in one step, then away. */
+static nx_status remove_version(const nx_model_store *store, const char *name,
+                                const nx_stored_version *version, nx_error *err)
+{
+    char *path = version->flat ? join("%s/%s" ENDING, store->folder, name)
+                               : join("%s/%s/%u", store->folder, name, version->version);
+    char *aside = join("%s/" REMOVED "XXXXXX", store->folder);
+    nx_status status = NX_OK;
+    if (path == NULL || aside == NULL) {
+        status = no_memory(err);
+    } else if (version->flat ? unlink(path) != 0
+                             : mkdtemp(aside) == NULL || rename(path, aside) != 0) {
+        status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot remove %s", path);
+    }
+    if (path != NULL && aside != NULL && !version->flat) {
+        nx_model_store_discard(aside);
+    }
+    free(path);
+    free(aside);
+    return status;
+}
+
+static nx_status no_version(const nx_stored_model *model, uint32_t version, nx_error *err)
+{
+    nx_buffer there = NX_BUFFER_INIT;
+    for (size_t i = 0; i < model->count && i < MAX_LISTED_404; i++) {
+        nx_buffer_printf(&there, "%s%u", i > 0 ? ", " : "", model->versions[i].version);
+    }
+    nx_status status =
+        nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u; there: %.200s",
+                     model->name, version, nx_buffer_cstr(&there));
+    nx_buffer_free(&there);
+    return status;
+}
+
+nx_status nx_model_store_remove(const nx_model_store *store, const char *name, uint32_t version,
+                                nx_error *err)
+{
+    nx_stored_model model = {0};
+    nx_status status = nx_model_store_find(store, name, &model, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    if (version != 0 && nx_stored_model_version(&model, version) == NULL) {
+        status = no_version(&model, version, err);
+    }
+    size_t left = model.count;
+    for (size_t i = 0; i < model.count && status == NX_OK; i++) {
+        if (version == 0 || model.versions[i].version == version) {
+            status = remove_version(store, name, &model.versions[i], err);
+            left -= status == NX_OK;
+        }
+    }
+    char *folder = join("%s/%s", store->folder, name);
+    if (folder != NULL && (left == 0 || (model.pinned && model.active == version))) {
+        forget_active(folder);
+    }
+    if (folder != NULL && left == 0) {
+        (void)rmdir(folder); /* not there for NAME.onnx, and kept when it holds other things */
+    }
+    free(folder);
+    nx_stored_model_free(&model);
+    return status;
+}
+
+nx_status nx_model_store_activate(const nx_model_store *store, const char *name, uint32_t version,
+                                  nx_error *err)
+{
+    nx_stored_model model = {0};
+    nx_status status = nx_model_store_find(store, name, &model, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    char *folder = join("%s/%s", store->folder, name);
+    char *path = join("%s/%s/" ACTIVE_FILE, store->folder, name);
+    if (folder == NULL || path == NULL) {
+        status = no_memory(err);
+    } else if (nx_stored_model_version(&model, version) == NULL) {
+        status = no_version(&model, version, err);
+    } else if (model.versions[model.count - 1].version == version) {
+        forget_active(folder); /* the highest is it by itself */
+    } else {
+        char line[16];
+        int size = snprintf(line, sizeof line, "%u\n", version);
+        status = nx_file_write(path, line, (size_t)size, err);
+        if (status == NX_OK) {
+            status = sync_path(path, err);
+        }
+    }
+    if (status == NX_OK && access(folder, F_OK) == 0) {
+        status = sync_path(folder, err);
+    }
+    free(folder);
+    free(path);
+    nx_stored_model_free(&model);
+    return status;
+}
