@@ -11,9 +11,10 @@ allowed() {
         base) ;;
         vision | http | ops | web) echo base ;;
         media | engine | results | eval) echo vision base ;;
+        optimize) echo engine eval media vision base ;;
         jobs) echo engine media results vision base ;;
         api) echo http ops web jobs engine media results eval vision base ;;
-        cli | main.c) echo api cli http ops web jobs engine media results eval vision base ;;
+        cli | main.c) echo api cli http ops web jobs optimize engine media results eval vision base ;;
     esac
 }
 
