@@ -10,7 +10,14 @@ typedef struct nx_detection {
     float x1, y1, x2, y2; /* x1 < x2, y1 < y2, inside the image */
     float confidence;     /* 0..1 */
     int32_t class_id;     /* index into the model's names */
+    int32_t anchor;       /* the candidate of the head's output that it was */
 } nx_detection;
+
+/* A joint of a pose, in pixels of the original, upright image. */
+typedef struct nx_keypoint {
+    float x, y;       /* inside the image */
+    float confidence; /* 0..1; 1 where the model gives none */
+} nx_keypoint;
 
 /* Class names by id, borrowed from the model. */
 typedef struct nx_class_names {

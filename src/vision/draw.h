@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "vision/detection.h"
 #include "vision/image.h"
+#include "vision/mask.h"
 
 /*
  * Draws each detection on image, in place: a box in its class's colour and a label "name 0.87" on a
@@ -16,6 +17,18 @@
  */
 nx_status nx_draw_detections(nx_image *image, const nx_detection *detections, size_t count,
                              nx_class_names names, nx_error *err);
+
+/* Tints the pixels of a mask of the picture's size: the colour (0xRRGGBB) over them, half
+ * transparent. A mask of another size draws nothing. Thread-safe. */
+void nx_draw_mask(nx_image *image, const nx_rle *mask, uint32_t color);
+
+/*
+ * Draws the keypoints of each detection, per_detection of them, as dots in its class's colour;
+ * those with a confidence below a half are left out. Where they are the 17 of COCO's persons the
+ * limbs between them are drawn too. Thread-safe.
+ */
+void nx_draw_keypoints(nx_image *image, const nx_detection *detections, size_t count,
+                       const nx_keypoint *keypoints, size_t per_detection);
 
 /*
  * The colour of a class as 0xRRGGBB: distinct for neighbouring ids and readable behind dark text

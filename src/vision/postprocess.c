@@ -38,9 +38,21 @@ static bool class_allowed(const nx_postprocess_options *options, int32_t class_i
            (options->class_mask[class_id / 64] >> (class_id % 64) & 1) != 0;
 }
 
+/* Forgets masks and keypoints; the boxes' memory is kept for the next picture. */
+static void clear(nx_detections *list)
+{
+    for (size_t i = 0; i < list->mask_count; i++) {
+        nx_rle_free(&list->masks[i]);
+    }
+    free(list->masks);
+    free(list->keypoints);
+    *list = (nx_detections){.items = list->items, .capacity = list->capacity};
+}
+
 void nx_detections_free(nx_detections *list)
 {
     if (list != NULL) {
+        clear(list);
         free(list->items);
         *list = (nx_detections){0};
     }
@@ -74,7 +86,7 @@ static float clip(float value, float limit)
 
 /* Adds a box given in input pixels, when anything of it lies in the picture. */
 static void add_candidate(decoder *d, float x1, float y1, float x2, float y2, float confidence,
-                          int32_t class_id)
+                          int32_t class_id, size_t anchor)
 {
     const nx_letterbox *box = d->letterbox;
     /* an infinity or a NaN in any of the five makes the sum one */
@@ -88,6 +100,7 @@ static void add_candidate(decoder *d, float x1, float y1, float x2, float y2, fl
         .y2 = clip((y2 - (float)box->top) / box->scale, (float)box->source_height),
         .confidence = confidence > 1 ? 1 : confidence,
         .class_id = class_id,
+        .anchor = (int32_t)anchor,
     };
     if (found.x2 <= found.x1 || found.y2 <= found.y1) {
         return;
@@ -107,13 +120,19 @@ static void add_yolov8(decoder *d, size_t anchor, float confidence, int32_t clas
     float cy = data[stride + anchor];
     float half_w = data[2 * stride + anchor] / 2;
     float half_h = data[3 * stride + anchor] / 2;
-    add_candidate(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, class_id);
+    add_candidate(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, class_id,
+                  anchor);
+}
+
+static int32_t yolov8_classes(const nx_head_output *head)
+{
+    return head->kind == NX_HEAD_YOLOV8 ? head->rows - 4 : head->classes;
 }
 
 static void decode_yolov8_all_labels(decoder *d)
 {
     size_t stride = (size_t)d->head->columns;
-    for (int32_t c = 0; c < d->head->rows - 4; c++) {
+    for (int32_t c = 0; c < yolov8_classes(d->head); c++) {
         if (!class_allowed(d->options, c)) {
             continue;
         }
@@ -135,7 +154,7 @@ static void decode_yolov8_best_label(decoder *d)
     const float *scores = d->head->data + 4 * stride;
     for (size_t start = 0; start < stride; start += BLOCK) {
         size_t count = stride - start < BLOCK ? stride - start : BLOCK;
-        kernels->max_over_rows(scores + start, (size_t)d->head->rows - 4, stride, best, which,
+        kernels->max_over_rows(scores + start, (size_t)yolov8_classes(d->head), stride, best, which,
                                count);
         for (size_t i = 0; i < count; i++) {
             if (best[i] > d->options->confidence && class_allowed(d->options, which[i])) {
@@ -156,7 +175,7 @@ static void decode_end_to_end(decoder *d)
         }
         int32_t class_id = (int32_t)class_value;
         if (class_allowed(d->options, class_id)) {
-            add_candidate(d, row[0], row[1], row[2], row[3], row[4], class_id);
+            add_candidate(d, row[0], row[1], row[2], row[3], row[4], class_id, (size_t)i);
         }
     }
 }
@@ -164,6 +183,7 @@ static void decode_end_to_end(decoder *d)
 static void decode_yolox_anchor(decoder *d, const float *row, float grid_x, float grid_y,
                                 float stride)
 {
+    size_t anchor = (size_t)(row - d->head->data) / (size_t)d->head->columns;
     const nx_postprocess_options *options = d->options;
     float objectness = row[4];
     if (!(objectness > options->confidence)) { /* scores are at most 1: no class can pass */
@@ -178,13 +198,15 @@ static void decode_yolox_anchor(decoder *d, const float *row, float grid_x, floa
     for (int32_t c = 0; c < classes; c++) {
         float confidence = objectness * row[5 + c];
         if (options->multi_label && confidence > options->confidence && class_allowed(options, c)) {
-            add_candidate(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, c);
+            add_candidate(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, c,
+                          anchor);
         }
         best = row[5 + c] > row[5 + best] ? c : best;
     }
     float confidence = objectness * row[5 + best];
     if (!options->multi_label && confidence > options->confidence && class_allowed(options, best)) {
-        add_candidate(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, best);
+        add_candidate(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, best,
+                      anchor);
     }
 }
 
@@ -210,6 +232,13 @@ int64_t nx_head_grid_cells(int64_t input_width, int64_t input_height)
     return cells;
 }
 
+/* Box, classes and `more` values behind them make the rows. */
+static bool classes_fit(const nx_head_output *head, int32_t more)
+{
+    return head->classes > 0 && head->classes <= NX_MAX_CLASSES && more > 0 &&
+           head->rows - 4 - head->classes == more;
+}
+
 static nx_status check_shape(const nx_head_output *head, nx_error *err)
 {
     bool fits = head->rows > 0 && head->columns > 0;
@@ -224,9 +253,17 @@ static nx_status check_shape(const nx_head_output *head, nx_error *err)
         fits = fits && head->columns > 5 && head->columns - 5 <= NX_MAX_CLASSES &&
                head->rows == nx_head_grid_cells(head->input_width, head->input_height);
         break;
-    case NX_HEAD_SPLIT:
     case NX_HEAD_SEGMENT:
+        fits = fits && classes_fit(head, head->proto_channels) && head->protos != NULL &&
+               head->proto_width > 0 && head->proto_height > 0 && head->input_width > 0 &&
+               head->input_height > 0;
+        break;
     case NX_HEAD_POSE:
+        fits = fits && (head->keypoint_values == 2 || head->keypoint_values == 3) &&
+               head->keypoints < INT32_MAX / 4 &&
+               classes_fit(head, head->keypoints * head->keypoint_values);
+        break;
+    case NX_HEAD_SPLIT:
         fits = false;
         break;
     }
@@ -241,7 +278,7 @@ static nx_status check_shape(const nx_head_output *head, nx_error *err)
 nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterbox,
                          const nx_postprocess_options *options, nx_detections *out, nx_error *err)
 {
-    out->count = 0;
+    clear(out);
     nx_status status = check_shape(head, err);
     if (status != NX_OK) {
         return status;
@@ -249,6 +286,8 @@ nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterb
     decoder d = {.head = head, .letterbox = letterbox, .options = options, .out = out};
     switch (head->kind) {
     case NX_HEAD_YOLOV8:
+    case NX_HEAD_SEGMENT:
+    case NX_HEAD_POSE:
         if (options->multi_label) {
             decode_yolov8_all_labels(&d);
         } else {
@@ -262,8 +301,6 @@ nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterb
         decode_yolox(&d);
         break;
     case NX_HEAD_SPLIT:
-    case NX_HEAD_SEGMENT:
-    case NX_HEAD_POSE:
         break;
     }
     if (d.no_memory) {
@@ -276,6 +313,12 @@ nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterb
         out->count = count < max_keep ? count : max_keep;
     } else {
         out->count = nx_nms(out->items, count, options->iou, max_keep);
+    }
+    if (head->kind == NX_HEAD_SEGMENT) {
+        return nx_segment_head_masks(head, letterbox, out, err);
+    }
+    if (head->kind == NX_HEAD_POSE) {
+        return nx_pose_head_keypoints(head, letterbox, out, err);
     }
     return NX_OK;
 }

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "vision/detection.h"
 #include "vision/letterbox.h"
+#include "vision/mask.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,18 +76,24 @@ typedef struct nx_head_output {
     int32_t reg_max;
     bool channels_last; /* levels are [height, width, channels]; else [channels, height, width] */
     /* NX_HEAD_SEGMENT: [proto_channels, proto_height, proto_width]; a detection's mask is the
-     * sigmoid of its coefficients times these (Bolya et al., "YOLACT", 2019) */
+     * sigmoid of its coefficients times these (Bolya et al., "YOLACT", 2019), where that is over
+     * a half and inside its box */
     const float *protos;
     int32_t proto_channels, proto_width, proto_height;
     /* NX_HEAD_POSE: x, y and, with 3 values, a confidence for each keypoint */
     int32_t keypoints, keypoint_values;
 } nx_head_output;
 
-/* Growing array of detections, owned by the holder; reuse it from picture to picture. */
+/* Growing array of detections, owned by the holder with all that it points to; reuse it from
+ * picture to picture. */
 typedef struct nx_detections {
     nx_detection *items;
     size_t count;
     size_t capacity;
+    nx_rle *masks; /* NX_HEAD_SEGMENT: `count`, of the picture's size; else NULL */
+    size_t mask_count;
+    nx_keypoint *keypoints; /* NX_HEAD_POSE: `count` times keypoint_count; else NULL */
+    size_t keypoint_count;  /* of one detection */
 } nx_detections;
 
 void nx_detections_free(nx_detections *list);
@@ -98,6 +105,14 @@ void nx_detections_free(nx_detections *list);
  */
 nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterbox,
                          const nx_postprocess_options *options, nx_detections *out, nx_error *err);
+
+/* The last step of NX_HEAD_SEGMENT and NX_HEAD_POSE, for the detections that were kept: fills masks
+ * and keypoints from the head's output by their anchors. nx_postprocess calls them.
+ * Errors: NX_ERR_NO_MEMORY. */
+nx_status nx_segment_head_masks(const nx_head_output *head, const nx_letterbox *letterbox,
+                                nx_detections *out, nx_error *err);
+nx_status nx_pose_head_keypoints(const nx_head_output *head, const nx_letterbox *letterbox,
+                                 nx_detections *out, nx_error *err);
 
 /* Cells of the 8, 16 and 32 grids over an input: the anchors of a YOLOX or YOLOv8 head. */
 int64_t nx_head_grid_cells(int64_t input_width, int64_t input_height);

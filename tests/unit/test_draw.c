@@ -59,7 +59,7 @@ static void box_is_a_frame_with_a_label(void **state)
 {
     (void)state;
     nx_image image = gray_picture(640, 360); /* lines of 2 pixels */
-    nx_detection box = {100, 120, 300, 320, 0.87f, 2};
+    nx_detection box = {100, 120, 300, 320, 0.87f, 2, 0};
     uint32_t color = nx_draw_class_color(2);
     draw(&image, &box, 1);
     for (uint32_t i = 0; i < 2; i++) { /* the line's middle is the box's edge */
@@ -97,7 +97,8 @@ static void lines_follow_the_size(void **state)
     for (size_t i = 0; i < NX_COUNT(cases); i++) {
         uint32_t w = cases[i].width, h = cases[i].height;
         nx_image image = gray_picture(w, h);
-        nx_detection box = {(float)w / 4, (float)h / 4, (float)w * 3 / 4, (float)h * 3 / 4, 1, 0};
+        nx_detection box = {
+            (float)w / 4, (float)h / 4, (float)w * 3 / 4, (float)h * 3 / 4, 1, 0, 0};
         draw(&image, &box, 1);
         assert_int_equal(count_drawn(&image, w / 2, h / 2, w / 2 + 1, h), cases[i].line);
         assert_int_equal(count_drawn(&image, w / 2, h / 2, w, h / 2 + 1), cases[i].line);
@@ -109,7 +110,7 @@ static void boxes_at_the_edges_stay_whole(void **state)
 {
     (void)state;
     nx_image image = gray_picture(640, 360);
-    nx_detection all = {0, 0, 640, 360, 0.5f, 1};
+    nx_detection all = {0, 0, 640, 360, 0.5f, 1, 0};
     uint32_t color = nx_draw_class_color(1);
     draw(&image, &all, 1);
     for (uint32_t i = 0; i < 2; i++) {
@@ -123,7 +124,7 @@ static void boxes_at_the_edges_stay_whole(void **state)
     nx_image_free(&image);
 
     image = gray_picture(640, 360); /* a label that would leave at the right */
-    nx_detection corner = {630, 350, 640, 360, 0.5f, 1};
+    nx_detection corner = {630, 350, 640, 360, 0.5f, 1, 0};
     draw(&image, &corner, 1);
     assert_int_equal(color_at(&image, 639, 345), color);
     assert_true(count_drawn(&image, 570, 332, 640, 348) > 500);
@@ -134,12 +135,12 @@ static void any_box_is_survived(void **state)
 {
     (void)state;
     static const nx_detection boxes[] = {
-        {0, 0, 0, 0, 0, 0},
-        {-1e30f, -1e30f, 1e30f, 1e30f, 2, 1},
-        {NAN, NAN, NAN, NAN, NAN, 2},
-        {50, 40, 10, 5, 0.5f, -1},
-        {INFINITY, -INFINITY, -INFINITY, INFINITY, -INFINITY, INT32_MIN},
-        {63.6f, 47.6f, 64, 48, 1, INT32_MAX},
+        {0, 0, 0, 0, 0, 0, 0},
+        {-1e30f, -1e30f, 1e30f, 1e30f, 2, 1, 0},
+        {NAN, NAN, NAN, NAN, NAN, 2, 0},
+        {50, 40, 10, 5, 0.5f, -1, 0},
+        {INFINITY, -INFINITY, -INFINITY, INFINITY, -INFINITY, INT32_MIN, 0},
+        {63.6f, 47.6f, 64, 48, 1, INT32_MAX, 0},
     };
     static const uint32_t sizes[][2] = {{1, 1}, {1, 300}, {300, 1}, {2, 2}, {64, 48}, {40000, 30}};
     for (size_t i = 0; i < NX_COUNT(sizes); i++) {
@@ -154,7 +155,7 @@ static void low_pictures_get_boxes_alone(void **state)
 {
     (void)state;
     nx_image image = gray_picture(600, 8);
-    nx_detection box = {100, 0, 500, 8, 0.9f, 0};
+    nx_detection box = {100, 0, 500, 8, 0.9f, 0, 0};
     draw(&image, &box, 1);
     assert_int_equal(count_drawn(&image, 102, 2, 498, 6), 0);
     assert_int_equal(count_drawn(&image, 100, 0, 101, 8), 8);
@@ -165,7 +166,7 @@ static void earlier_boxes_are_on_top(void **state)
 {
     (void)state;
     nx_image image = gray_picture(640, 360);
-    nx_detection boxes[2] = {{100, 120, 300, 320, 0.9f, 0}, {100, 120, 300, 320, 0.4f, 1}};
+    nx_detection boxes[2] = {{100, 120, 300, 320, 0.9f, 0, 0}, {100, 120, 300, 320, 0.4f, 1, 0}};
     draw(&image, boxes, 2);
     assert_int_equal(color_at(&image, 200, 320), nx_draw_class_color(0));
     nx_image_free(&image);
@@ -186,7 +187,7 @@ static void strange_names_are_drawn(void **state)
     for (int32_t id = -1; id <= (int32_t)NX_COUNT(strange); id++) {
         nx_error err = {0};
         nx_image image = gray_picture(200, 100);
-        nx_detection box = {20, 50, 100, 90, 0.5f, id};
+        nx_detection box = {20, 50, 100, 90, 0.5f, id, 0};
         nx_assert_ok(nx_draw_detections(&image, &box, 1, strange_names, &err), err);
         assert_int_equal(color_at(&image, 20, 49), nx_draw_class_color(id));
         assert_true(count_drawn(&image, 0, 33, 200, 49) > 200);
@@ -196,7 +197,7 @@ static void strange_names_are_drawn(void **state)
 
 static void *draw_many(void *user)
 {
-    const nx_detection box = {30, 40, 150, 90, 0.5f, 1};
+    const nx_detection box = {30, 40, 150, 90, 0.5f, 1, 0};
     nx_image *image = user;
     nx_error err = {0};
     nx_status status = NX_OK;

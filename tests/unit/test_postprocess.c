@@ -496,7 +496,7 @@ static void numbers_that_are_none_drop_their_box(void **state)
 
 static nx_detection box(float x1, float y1, float x2, float y2, float confidence, int32_t class_id)
 {
-    return (nx_detection){x1, y1, x2, y2, confidence, class_id};
+    return (nx_detection){x1, y1, x2, y2, confidence, class_id, 0};
 }
 
 static void iou_of_known_pairs(void **state)
@@ -506,15 +506,15 @@ static void iou_of_known_pairs(void **state)
         nx_detection a, b;
         float iou;
     } cases[] = {
-        {{0, 0, 3, 1, 0, 0}, {1, 0, 4, 1, 0, 0}, 0.5F},     /* 2 of 4 */
-        {{0, 0, 2, 2, 0, 0}, {1, 1, 3, 3, 0, 0}, 1.0F / 7}, /* 1 of 7 */
-        {{0, 0, 2, 2, 0, 0}, {0, 0, 2, 2, 0, 0}, 1},
-        {{0, 0, 4, 4, 0, 0}, {1, 1, 3, 3, 0, 0}, 0.25F}, /* inside */
-        {{0, 0, 2, 2, 0, 0}, {2, 0, 4, 2, 0, 0}, 0},     /* side by side */
-        {{0, 0, 2, 2, 0, 0}, {2, 2, 4, 4, 0, 0}, 0},     /* at a corner */
-        {{0, 0, 2, 2, 0, 0}, {5, 5, 6, 6, 0, 0}, 0},
-        {{1, 1, 1, 1, 0, 0}, {1, 1, 1, 1, 0, 0}, 0}, /* no area: 0, not 0 / 0 */
-        {{0, 0, 2, 2, 0, 0}, {1, 1, 1, 1, 0, 0}, 0},
+        {{0, 0, 3, 1, 0, 0, 0}, {1, 0, 4, 1, 0, 0, 0}, 0.5F},     /* 2 of 4 */
+        {{0, 0, 2, 2, 0, 0, 0}, {1, 1, 3, 3, 0, 0, 0}, 1.0F / 7}, /* 1 of 7 */
+        {{0, 0, 2, 2, 0, 0, 0}, {0, 0, 2, 2, 0, 0, 0}, 1},
+        {{0, 0, 4, 4, 0, 0, 0}, {1, 1, 3, 3, 0, 0, 0}, 0.25F}, /* inside */
+        {{0, 0, 2, 2, 0, 0, 0}, {2, 0, 4, 2, 0, 0, 0}, 0},     /* side by side */
+        {{0, 0, 2, 2, 0, 0, 0}, {2, 2, 4, 4, 0, 0, 0}, 0},     /* at a corner */
+        {{0, 0, 2, 2, 0, 0, 0}, {5, 5, 6, 6, 0, 0, 0}, 0},
+        {{1, 1, 1, 1, 0, 0, 0}, {1, 1, 1, 1, 0, 0, 0}, 0}, /* no area: 0, not 0 / 0 */
+        {{0, 0, 2, 2, 0, 0, 0}, {1, 1, 1, 1, 0, 0, 0}, 0},
     };
     for (size_t i = 0; i < NX_COUNT(cases); i++) {
         assert_true(fabsf(nx_iou(&cases[i].a, &cases[i].b) - cases[i].iou) < 1e-7F);
