@@ -1,6 +1,7 @@
 /* Compiled several times with another NX_KERNELS_SYMBOL and -march; see kernels.h. */
 #include "vision/kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 extern const nx_kernels_set NX_KERNELS_SYMBOL;
@@ -86,9 +87,40 @@ static void max_over_rows(const float *restrict rows, size_t row_count, size_t s
     }
 }
 
+/* Maxima that are carried side by side: what one or two registers hold. */
+#define LANES 16
+
+static void max_of_rows(const float *restrict rows, size_t columns, float *restrict best,
+                        size_t row_count)
+{
+    for (size_t r = 0; r < row_count; r++) {
+        const float *row = rows + r * columns;
+        float lanes[LANES];
+        for (size_t i = 0; i < LANES; i++) {
+            lanes[i] = -INFINITY;
+        }
+        size_t start = 0;
+        for (; start + LANES <= columns; start += LANES) {
+            for (size_t i = 0; i < LANES; i++) {
+                lanes[i] = row[start + i] > lanes[i] ? row[start + i] : lanes[i];
+            }
+        }
+        for (size_t i = 0; start + i < columns; i++) {
+            lanes[i] = row[start + i] > lanes[i] ? row[start + i] : lanes[i];
+        }
+        for (size_t half = LANES / 2; half > 0; half /= 2) {
+            for (size_t i = 0; i < half; i++) {
+                lanes[i] = lanes[half + i] > lanes[i] ? lanes[half + i] : lanes[i];
+            }
+        }
+        best[r] = lanes[0];
+    }
+}
+
 const nx_kernels_set NX_KERNELS_SYMBOL = {
     .widen = widen,
     .filter_row = filter_row,
     .combine_rows = combine_rows,
     .max_over_rows = max_over_rows,
+    .max_of_rows = max_of_rows,
 };

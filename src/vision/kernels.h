@@ -28,6 +28,9 @@ typedef struct nx_kernels_set {
     /* best[i] and which[i]: the largest of rows[r * stride + i] over r < row_count, and its r. */
     void (*max_over_rows)(const float *rows, size_t row_count, size_t stride, float *best,
                           int32_t *which, size_t count);
+
+    /* best[r]: the largest of rows[r * columns + i] over i < columns; NaNs are passed over. */
+    void (*max_of_rows)(const float *rows, size_t columns, float *best, size_t row_count);
 } nx_kernels_set;
 
 /* Thread-safe; constant for the life of the process. */

@@ -1,5 +1,6 @@
 #include "vision/postprocess.h"
 
+#include "vision/candidates.h"
 #include "vision/kernels.h"
 
 #include <math.h>
@@ -29,15 +30,6 @@ void nx_postprocess_allow_class(nx_postprocess_options *options, int32_t class_i
     }
 }
 
-static bool class_allowed(const nx_postprocess_options *options, int32_t class_id)
-{
-    if (!options->filter_classes) {
-        return true;
-    }
-    return class_id >= 0 && class_id < NX_MAX_CLASSES &&
-           (options->class_mask[class_id / 64] >> (class_id % 64) & 1) != 0;
-}
-
 /* Forgets masks and keypoints; the boxes' memory is kept for the next picture. */
 static void clear(nx_detections *list)
 {
@@ -58,15 +50,6 @@ void nx_detections_free(nx_detections *list)
     }
 }
 
-/* What the head decoders share. Candidates are collected in original pixels, clipped. */
-typedef struct decoder {
-    const nx_head_output *head;
-    const nx_letterbox *letterbox;
-    const nx_postprocess_options *options;
-    nx_detections *out;
-    bool no_memory;
-} decoder;
-
 static bool grow(nx_detections *list)
 {
     size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
@@ -84,9 +67,8 @@ static float clip(float value, float limit)
     return value < 0 ? 0 : value > limit ? limit : value;
 }
 
-/* Adds a box given in input pixels, when anything of it lies in the picture. */
-static void add_candidate(decoder *d, float x1, float y1, float x2, float y2, float confidence,
-                          int32_t class_id, size_t anchor)
+void nx_decoder_add(nx_decoder *d, float x1, float y1, float x2, float y2, float confidence,
+                    int32_t class_id, size_t anchor)
 {
     const nx_letterbox *box = d->letterbox;
     /* an infinity or a NaN in any of the five makes the sum one */
@@ -112,7 +94,7 @@ static void add_candidate(decoder *d, float x1, float y1, float x2, float y2, fl
     d->out->items[d->out->count++] = found;
 }
 
-static void add_yolov8(decoder *d, size_t anchor, float confidence, int32_t class_id)
+static void add_yolov8(nx_decoder *d, size_t anchor, float confidence, int32_t class_id)
 {
     const float *data = d->head->data;
     size_t stride = (size_t)d->head->columns;
@@ -120,8 +102,8 @@ static void add_yolov8(decoder *d, size_t anchor, float confidence, int32_t clas
     float cy = data[stride + anchor];
     float half_w = data[2 * stride + anchor] / 2;
     float half_h = data[3 * stride + anchor] / 2;
-    add_candidate(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, class_id,
-                  anchor);
+    nx_decoder_add(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, class_id,
+                   anchor);
 }
 
 static int32_t yolov8_classes(const nx_head_output *head)
@@ -129,11 +111,11 @@ static int32_t yolov8_classes(const nx_head_output *head)
     return head->kind == NX_HEAD_YOLOV8 ? head->rows - 4 : head->classes;
 }
 
-static void decode_yolov8_all_labels(decoder *d)
+static void decode_yolov8_all_labels(nx_decoder *d)
 {
     size_t stride = (size_t)d->head->columns;
     for (int32_t c = 0; c < yolov8_classes(d->head); c++) {
-        if (!class_allowed(d->options, c)) {
+        if (!nx_class_allowed(d->options, c)) {
             continue;
         }
         const float *scores = d->head->data + (size_t)(c + 4) * stride;
@@ -145,7 +127,7 @@ static void decode_yolov8_all_labels(decoder *d)
     }
 }
 
-static void decode_yolov8_best_label(decoder *d)
+static void decode_yolov8_best_label(nx_decoder *d)
 {
     const nx_kernels_set *kernels = nx_kernels();
     float best[BLOCK];
@@ -157,14 +139,14 @@ static void decode_yolov8_best_label(decoder *d)
         kernels->max_over_rows(scores + start, (size_t)yolov8_classes(d->head), stride, best, which,
                                count);
         for (size_t i = 0; i < count; i++) {
-            if (best[i] > d->options->confidence && class_allowed(d->options, which[i])) {
+            if (best[i] > d->options->confidence && nx_class_allowed(d->options, which[i])) {
                 add_yolov8(d, start + i, best[i], which[i]);
             }
         }
     }
 }
 
-static void decode_end_to_end(decoder *d)
+static void decode_end_to_end(nx_decoder *d)
 {
     for (int32_t i = 0; i < d->head->rows; i++) {
         const float *row = d->head->data + (size_t)i * 6;
@@ -174,13 +156,13 @@ static void decode_end_to_end(decoder *d)
             continue;
         }
         int32_t class_id = (int32_t)class_value;
-        if (class_allowed(d->options, class_id)) {
-            add_candidate(d, row[0], row[1], row[2], row[3], row[4], class_id, (size_t)i);
+        if (nx_class_allowed(d->options, class_id)) {
+            nx_decoder_add(d, row[0], row[1], row[2], row[3], row[4], class_id, (size_t)i);
         }
     }
 }
 
-static void decode_yolox_anchor(decoder *d, const float *row, float grid_x, float grid_y,
+static void decode_yolox_anchor(nx_decoder *d, const float *row, float grid_x, float grid_y,
                                 float stride)
 {
     size_t anchor = (size_t)(row - d->head->data) / (size_t)d->head->columns;
@@ -197,20 +179,22 @@ static void decode_yolox_anchor(decoder *d, const float *row, float grid_x, floa
     int32_t best = 0;
     for (int32_t c = 0; c < classes; c++) {
         float confidence = objectness * row[5 + c];
-        if (options->multi_label && confidence > options->confidence && class_allowed(options, c)) {
-            add_candidate(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, c,
-                          anchor);
+        if (options->multi_label && confidence > options->confidence &&
+            nx_class_allowed(options, c)) {
+            nx_decoder_add(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, c,
+                           anchor);
         }
         best = row[5 + c] > row[5 + best] ? c : best;
     }
     float confidence = objectness * row[5 + best];
-    if (!options->multi_label && confidence > options->confidence && class_allowed(options, best)) {
-        add_candidate(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, best,
-                      anchor);
+    if (!options->multi_label && confidence > options->confidence &&
+        nx_class_allowed(options, best)) {
+        nx_decoder_add(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, best,
+                       anchor);
     }
 }
 
-static void decode_yolox(decoder *d)
+static void decode_yolox(nx_decoder *d)
 {
     const float *row = d->head->data;
     for (int32_t stride = 8; stride <= 32; stride *= 2) {
@@ -264,8 +248,15 @@ static nx_status check_shape(const nx_head_output *head, nx_error *err)
                classes_fit(head, head->keypoints * head->keypoint_values);
         break;
     case NX_HEAD_SPLIT:
-        fits = false;
+        fits = nx_split_head_fits(head);
         break;
+    }
+    if (!fits && head->kind == NX_HEAD_SPLIT) {
+        return nx_error_set(err, NX_ERR_INVALID,
+                            "%d levels from %dx%d cells on do not fit the model's head at input "
+                            "%dx%d",
+                            head->level_count, head->levels[0].width, head->levels[0].height,
+                            head->input_width, head->input_height);
     }
     if (!fits) {
         return nx_error_set(err, NX_ERR_INVALID,
@@ -283,7 +274,7 @@ nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterb
     if (status != NX_OK) {
         return status;
     }
-    decoder d = {.head = head, .letterbox = letterbox, .options = options, .out = out};
+    nx_decoder d = {.head = head, .letterbox = letterbox, .options = options, .out = out};
     switch (head->kind) {
     case NX_HEAD_YOLOV8:
     case NX_HEAD_SEGMENT:
@@ -301,6 +292,7 @@ nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterb
         decode_yolox(&d);
         break;
     case NX_HEAD_SPLIT:
+        nx_split_head_decode(&d);
         break;
     }
     if (d.no_memory) {
