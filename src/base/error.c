@@ -74,6 +74,7 @@ const char *nx_status_name(nx_status status)
         [NX_ERR_TIMEOUT] = "timeout",
         [NX_ERR_CANCELLED] = "cancelled",
         [NX_ERR_UNAVAILABLE] = "unavailable",
+        [NX_ERR_CONFLICT] = "conflict",
         [NX_ERR_INTERNAL] = "internal",
     };
     if ((unsigned)status >= sizeof names / sizeof names[0]) {

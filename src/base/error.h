@@ -20,6 +20,7 @@ typedef enum nx_status {
     NX_ERR_TIMEOUT,     /* a deadline passed */
     NX_ERR_CANCELLED,   /* whoever asked is gone */
     NX_ERR_UNAVAILABLE, /* something that is needed is missing or shutting down */
+    NX_ERR_CONFLICT,    /* allowed, but not in the present state of things */
     NX_ERR_INTERNAL,    /* a bug, or a library that failed without a reason we know */
 } nx_status;
 

@@ -192,9 +192,8 @@ static nx_status try_files(const nx_cli_args *args, const char *folder, const ch
             status = nx_model_open(runtime, path, &options, &model, err);
             nx_model_free(model);
         }
-        if (status != NX_OK) {
-            nx_model_store_rename_in(err, folder, files[args->operand_count - 1][i],
-                                     args->operands[i]);
+        if (status != NX_OK && path != NULL) {
+            nx_model_store_rename_in(err, path, args->operands[i]);
         }
         free(path);
     }

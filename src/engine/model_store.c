@@ -451,16 +451,14 @@ void nx_model_store_discard(const char *folder)
     }
 }
 
-void nx_model_store_rename_in(nx_error *err, const char *folder, const char *file, const char *name)
+void nx_model_store_rename_in(nx_error *err, const char *path, const char *name)
 {
-    char path[sizeof err->message];
     char before[sizeof err->message];
-    int length = snprintf(path, sizeof path, "%s/%s", folder, file);
     memcpy(before, err->message, sizeof before);
-    const char *at = length > 0 && (size_t)length < sizeof path ? strstr(before, path) : NULL;
+    const char *at = strstr(before, path);
     if (at != NULL) {
         snprintf(err->message, sizeof err->message, "%.*s%s%s", (int)(at - before), before, name,
-                 at + length);
+                 at + strlen(path));
     }
 }
 

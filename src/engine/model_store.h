@@ -103,9 +103,8 @@ nx_status nx_model_store_copy(const char *folder, const char *file, const char *
 nx_status nx_model_store_commit(const nx_model_store *store, const char *folder, const char *name,
                                 uint32_t *version, nx_error *err);
 
-/* Puts `name` in place of folder/file in a message: whoever gave the file never saw that path. */
-void nx_model_store_rename_in(nx_error *err, const char *folder, const char *file,
-                              const char *name);
+/* Puts `name` in place of a path in a message: whoever gave the file never saw that path. */
+void nx_model_store_rename_in(nx_error *err, const char *path, const char *name);
 
 /* Removes the folder and what is in it. NULL is fine. */
 void nx_model_store_discard(const char *folder);

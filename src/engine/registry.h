@@ -1,0 +1,165 @@
+/*
+ * The models of a running server: which are in memory, which version of a name serves, and how they
+ * change while requests go on.
+ *
+ * A handle is a reference to a model in memory. Whoever runs a model holds one; the model is freed
+ * when it has been replaced or unloaded and its last handle is released. So a swap never disturbs a
+ * request: it ends on the version that it began with.
+ *
+ * Everything that takes long (loading, the trial, removing files, freeing) is done by one loader
+ * thread, one task after the other. One lock guards the tables and the queue of tasks; it is held
+ * for look-ups and pointer changes alone, never while something is loaded, freed or called back.
+ */
+#ifndef NX_ENGINE_REGISTRY_H
+#define NX_ENGINE_REGISTRY_H
+
+#include "base/error.h"
+#include "engine/model.h"
+#include "engine/model_store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct nx_registry nx_registry;
+typedef struct nx_registry_handle nx_registry_handle;
+typedef struct nx_registry_task nx_registry_task;
+
+typedef struct nx_registry_options {
+    nx_runtime *runtime;         /* borrowed */
+    const nx_model_store *store; /* borrowed */
+    /* "NAME", "NAME:VERSION" or the path of an .onnx file, which is then known by the file's name
+     * and can't be changed through the registry. Never unloaded to make room. */
+    const char *default_model;
+    nx_model_options model; /* for every model; name is not used */
+    uint32_t max_loaded;    /* models in memory; at least 1 */
+} nx_registry_options;
+
+/* Starts the loader thread; loads nothing yet. Errors: NX_ERR_INVALID (the default's name),
+ * NX_ERR_NO_MEMORY, NX_ERR_UNAVAILABLE (no thread). */
+nx_status nx_registry_new(const nx_registry_options *options, nx_registry **out, nx_error *err);
+
+/* Cancels the tasks that wait, lets the running one finish, and frees every model: all handles must
+ * have been released. NULL is fine. */
+void nx_registry_free(nx_registry *registry);
+
+/* The default model's name, without its version. */
+const char *nx_registry_default(const nx_registry *registry);
+
+/* --- handles ------------------------------------------------------------------------------------
+ */
+
+/*
+ * A model that is in memory, at once. name NULL: the default model; version 0: the one that serves.
+ * Thread-safe; looks at the disk only when the model is not in memory.
+ * Errors: NX_ERR_UNAVAILABLE (installed, but not in memory: submit a task), NX_ERR_NOT_FOUND,
+ * NX_ERR_INVALID (no usable name), NX_ERR_NO_MEMORY.
+ */
+nx_status nx_registry_acquire(nx_registry *registry, const char *name, uint32_t version,
+                              nx_registry_handle **out, nx_error *err);
+
+/* Thread-safe, never blocks. NULL is fine. */
+void nx_registry_release(nx_registry_handle *handle);
+
+/* Another reference to the same model. */
+nx_registry_handle *nx_registry_retain(nx_registry_handle *handle);
+
+nx_model *nx_registry_model(const nx_registry_handle *handle);
+const char *nx_registry_name(const nx_registry_handle *handle);
+uint32_t nx_registry_version(const nx_registry_handle *handle);
+
+/* Counts inferences that were served with it. Thread-safe. */
+void nx_registry_count(nx_registry_handle *handle, uint64_t inferences);
+
+/* --- tasks --------------------------------------------------------------------------------------
+ */
+
+typedef enum nx_registry_op {
+    /* Loads the version unless it is in memory, and hands out a handle. What failed before fails at
+     * once, as long as its file is the same. */
+    NX_REGISTRY_ACQUIRE,
+    /* Loads the version and makes it the one that serves, restarts included; 0: the active one of
+     * the store. What served before goes when its last handle does. */
+    NX_REGISTRY_LOAD,
+    /* The same, but 0 is the version that served before, or the one below. */
+    NX_REGISTRY_ROLLBACK,
+    /* Takes the version out of memory; 0: all versions. */
+    NX_REGISTRY_UNLOAD,
+    /* Tries the files in `folder` (nx_model_store_begin), installs them as the next version and
+     * makes it the one that serves. */
+    NX_REGISTRY_ADD,
+    /* Removes the version from memory and disk; 0: all versions. When the default model's serving
+     * version is removed, another takes over first. */
+    NX_REGISTRY_REMOVE,
+} nx_registry_op;
+
+/*
+ * Embedded in the submitter's own struct and filled by it before submitting; the registry touches
+ * it from submit until done has been called, and never after. A task that fails changes nothing.
+ *
+ * Errors: NX_ERR_NOT_FOUND, NX_ERR_INVALID, NX_ERR_CONFLICT (the default model would go; there is
+ * nothing to roll back to; it is served from a path), NX_ERR_UNAVAILABLE (MAX_LOADED_MODELS leaves
+ * no room; the registry ends), NX_ERR_TIMEOUT (it waited until its deadline), NX_ERR_CANCELLED,
+ * those of nx_model_open, nx_model_store_commit and nx_model_store_remove.
+ */
+struct nx_registry_task {
+    nx_registry_op op;
+    char name[NX_MODEL_NAME_MAX + 1]; /* "": the default model */
+    uint32_t version;                 /* in: which; out: which it was */
+    const char *folder;               /* ADD: borrowed; after success it is there no more */
+    int64_t deadline_ns; /* nx_clock_now_ns() scale; 0 for none: later it is not started */
+    /* Exactly once, on the loader thread (or on the thread that cancels). */
+    void (*done)(nx_registry_task *task, nx_status status, const nx_error *err);
+    nx_registry_handle *handle; /* ACQUIRE: out; the submitter releases it */
+
+    nx_registry_task *next; /* the registry's own */
+    bool queued;
+};
+
+/* Thread-safe, never waits. Errors (done is then not called): NX_ERR_BUSY (too many tasks wait),
+ * NX_ERR_UNAVAILABLE (the registry ends). */
+nx_status nx_registry_submit(nx_registry *registry, nx_registry_task *task, nx_error *err);
+
+/* Takes a waiting task out: calls its done with NX_ERR_CANCELLED and returns true. Returns false,
+ * and does nothing, when it runs or has run. Thread-safe. */
+bool nx_registry_cancel(nx_registry *registry, nx_registry_task *task);
+
+/* Submits and waits; done is not used. Not on the loader thread. */
+nx_status nx_registry_run(nx_registry *registry, nx_registry_task *task, nx_error *err);
+
+/* --- looking ------------------------------------------------------------------------------------
+ */
+
+typedef enum nx_registry_state {
+    NX_MODEL_UNLOADED,
+    NX_MODEL_LOADING,
+    NX_MODEL_READY,
+    NX_MODEL_FAILED,
+} nx_registry_state;
+
+/* "ready", and so on. */
+const char *nx_registry_state_name(nx_registry_state state);
+
+/* One version of one model; plain data. */
+typedef struct nx_registry_entry {
+    char name[NX_MODEL_NAME_MAX + 1];
+    uint32_t version;
+    nx_stored_kind kind;
+    nx_registry_state state;
+    bool serves;           /* requests that name no version get this one; not loaded: would get */
+    bool is_default;       /* requests that name no model get this one */
+    char reason[256];      /* of NX_MODEL_FAILED; else "" */
+    uint64_t file_bytes;   /* 0: it is no more on disk */
+    uint64_t memory_bytes; /* by how much the process grew while it was loaded: an estimate */
+    int64_t added_s;       /* seconds since 1970 */
+    int64_t loaded_s;      /* 0: not in memory */
+    uint64_t inferences;   /* since it was first loaded */
+    uint32_t users;        /* handles that are out */
+} nx_registry_entry;
+
+/* All versions of all models, installed or in memory, by name and version; the caller frees *out.
+ * Thread-safe. Errors: NX_ERR_NO_MEMORY, NX_ERR_IO. */
+nx_status nx_registry_list(nx_registry *registry, nx_registry_entry **out, size_t *count,
+                           nx_error *err);
+
+#endif

@@ -1,0 +1,712 @@
+#include "engine/registry_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/session.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Where a version is to be loaded from. */
+typedef struct source {
+    char name[NX_MODEL_NAME_MAX + 1];
+    char label[NX_MODEL_NAME_MAX + 16]; /* "NAME:VERSION", for messages */
+    uint32_t version;
+    nx_stored_kind kind;
+    bool active; /* the store's active version */
+    nx_file_stamp stamp;
+    char *path;
+} source;
+
+/* --- finding ------------------------------------------------------------------------------------
+ */
+
+static nx_status find_fixed(const nx_registry *registry, uint32_t version, source *out,
+                            nx_error *err)
+{
+    struct stat info;
+    if (version > 1) {
+        return nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u",
+                            registry->default_name, version);
+    }
+    out->version = 1;
+    out->active = true;
+    out->path = strdup(registry->fixed_path);
+    if (stat(registry->fixed_path, &info) == 0) {
+        out->stamp = (nx_file_stamp){(uint64_t)info.st_size, info.st_mtim.tv_sec};
+    }
+    return out->path != NULL ? NX_OK : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
+}
+
+static nx_status find_stored(const nx_registry *registry, const char *name, uint32_t version,
+                             source *out, nx_error *err)
+{
+    nx_stored_model model = {0};
+    nx_status status = nx_model_store_find(registry->store, name, &model, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    const nx_stored_version *found = nx_stored_model_version(&model, version);
+    if (found == NULL) {
+        status = nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u", name, version);
+    } else {
+        out->version = found->version;
+        out->kind = found->kind;
+        out->active = found->version == model.active;
+        out->stamp = (nx_file_stamp){found->bytes, found->added_s};
+        status = nx_model_store_path(registry->store, name, found,
+                                     found->kind == NX_STORED_SAM ? "encoder.onnx" : "model.onnx",
+                                     &out->path, err);
+    }
+    nx_stored_model_free(&model);
+    return status;
+}
+
+/* version 0: the active one. out->path is the caller's to free, also after a failure. */
+static nx_status find_source(const nx_registry *registry, const char *name, uint32_t version,
+                             source *out, nx_error *err)
+{
+    *out = (source){0};
+    snprintf(out->name, sizeof out->name, "%s", name);
+    nx_status status = nx_registry_is_fixed(registry, name)
+                           ? find_fixed(registry, version, out, err)
+                           : find_stored(registry, name, version, out, err);
+    snprintf(out->label, sizeof out->label, "%s:%u", out->name, out->version);
+    return status;
+}
+
+/* --- loading and freeing ------------------------------------------------------------------------
+ */
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL || fscanf(file, "%*u %llu", &pages) != 1) {
+        pages = 0;
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void nx_handle_free(nx_registry_handle *handle)
+{
+    nx_model_free(handle->model);
+    free(handle);
+}
+
+/* Gives the memory of models that nobody uses any more back to the system. */
+static void free_trash(nx_registry *registry)
+{
+    pthread_mutex_lock(&registry->lock);
+    nx_registry_handle *list = registry->trash;
+    registry->trash = NULL;
+    pthread_mutex_unlock(&registry->lock);
+    bool any = list != NULL;
+    while (list != NULL) {
+        nx_registry_handle *handle = list;
+        list = handle->next;
+        nx_log_info("engine", "model %s:%u is out of memory", handle->name, handle->version);
+        nx_handle_free(handle);
+    }
+    if (any) {
+        nx_runtime_trim(registry->runtime);
+        malloc_trim(0); /* the graph's many small pieces would else stay with the process */
+    }
+}
+
+static nx_status open_model(nx_registry *registry, const char *path, const char *name,
+                            const char *label, nx_model **out, nx_error *err)
+{
+    nx_model_options options = registry->model;
+    options.name = name;
+    nx_status status = nx_model_open(registry->runtime, path, &options, out, err);
+    if (status != NX_OK) {
+        nx_model_store_rename_in(err, path, label);
+    }
+    return status;
+}
+
+/* A handle with one reference, which is the caller's. */
+static nx_status open_source(nx_registry *registry, const source *from, nx_registry_handle **out,
+                             nx_error *err)
+{
+    *out = NULL;
+    if (from->kind == NX_STORED_SAM) {
+        return nx_error_set(err, NX_ERR_UNSUPPORTED,
+                            "%s segments by points and boxes; it does not detect", from->label);
+    }
+    nx_registry_handle *handle = calloc(1, sizeof *handle);
+    if (handle == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+    }
+    *handle = (nx_registry_handle){
+        .registry = registry, .version = from->version, .stamp = from->stamp, .refs = 1};
+    memcpy(handle->name, from->name, sizeof handle->name);
+    uint64_t before = resident_bytes();
+    int64_t start = nx_clock_now_ns();
+    nx_status status =
+        open_model(registry, from->path, from->name, from->label, &handle->model, err);
+    if (status != NX_OK) {
+        free(handle);
+        return status;
+    }
+    uint64_t after = resident_bytes();
+    handle->memory_bytes = after > before ? after - before : 0;
+    handle->loaded_s = time(NULL);
+    nx_log_info("engine", "model %s is in memory (%.0f ms)", from->label,
+                nx_clock_ms(nx_clock_now_ns() - start));
+    *out = handle;
+    return NX_OK;
+}
+
+/* The lock is held. The least recently used that may go, or NULL. */
+static nx_slot *find_victim(nx_registry *registry)
+{
+    nx_slot *victim = NULL;
+    for (nx_slot *slot = registry->slots; slot != NULL; slot = slot->next) {
+        bool may_go = slot->handle != NULL && !nx_slot_is_default(registry, slot);
+        bool idle = may_go && slot->handle->refs == 1;
+        bool victim_idle = victim != NULL && victim->handle->refs == 1;
+        if (may_go && (victim == NULL || (idle && !victim_idle) ||
+                       (idle == victim_idle && slot->used_ns < victim->used_ns))) {
+            victim = slot;
+        }
+    }
+    return victim;
+}
+
+/* The lock is held. Makes sure that one more model may be in memory. */
+static nx_status make_room(nx_registry *registry, nx_error *err)
+{
+    for (;;) {
+        uint32_t loaded = 0;
+        for (const nx_slot *slot = registry->slots; slot != NULL; slot = slot->next) {
+            loaded += slot->handle != NULL;
+        }
+        if (loaded < registry->max_loaded) {
+            return NX_OK;
+        }
+        nx_slot *victim = find_victim(registry);
+        if (victim == NULL) {
+            return nx_error_set(err, NX_ERR_UNAVAILABLE,
+                                "MAX_LOADED_MODELS=%u leaves no room beside the default model %s",
+                                registry->max_loaded, registry->default_name);
+        }
+        nx_family *family = nx_family_find(registry, victim->name);
+        if (family != NULL && family->serving == victim->version) {
+            family->serving = 0;
+        }
+        nx_slot_drop(victim);
+    }
+}
+
+static bool same_stamp(nx_file_stamp a, nx_file_stamp b)
+{
+    return a.bytes == b.bytes && a.changed_s == b.changed_s;
+}
+
+/* What can be said before anything is loaded: it is there already (*out), it failed before, there
+ * is no room. */
+static nx_status begin_load(nx_registry *registry, const source *from, bool again, bool swaps,
+                            nx_registry_handle **out, nx_error *err)
+{
+    *out = NULL;
+    nx_status status = NX_OK;
+    pthread_mutex_lock(&registry->lock);
+    nx_slot *slot = nx_slot_get(registry, from->name, from->version);
+    if (slot == NULL) {
+        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+    } else if (slot->handle != NULL && same_stamp(slot->handle->stamp, from->stamp)) {
+        *out = nx_registry_take(registry, from->name, from->version);
+    } else if (slot->state == NX_MODEL_FAILED && !again && same_stamp(slot->failed, from->stamp)) {
+        *err = slot->failure;
+        status = slot->failure.status;
+    } else {
+        status = swaps || slot->handle != NULL ? NX_OK : make_room(registry, err);
+        slot->state = status == NX_OK ? NX_MODEL_LOADING : slot->state;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return status;
+}
+
+static void end_load(nx_registry *registry, const source *from, nx_status status,
+                     nx_registry_handle *handle, const nx_error *err)
+{
+    pthread_mutex_lock(&registry->lock);
+    nx_slot *slot = nx_slot_find(registry, from->name, from->version);
+    if (status == NX_OK) {
+        nx_registry_handle *old = slot->handle; /* of a file that has changed since */
+        handle->refs++;
+        slot->handle = handle;
+        slot->state = NX_MODEL_READY;
+        slot->used_ns = nx_clock_now_ns();
+        if (old != NULL) {
+            nx_handle_unref(old);
+        }
+    } else {
+        slot->state = slot->handle != NULL ? NX_MODEL_READY : NX_MODEL_FAILED;
+        slot->failed = from->stamp;
+        slot->failure = *err;
+    }
+    pthread_mutex_unlock(&registry->lock);
+}
+
+/*
+ * Has a version in memory; *out is the caller's reference. again: also when it failed before.
+ * swaps: it takes the place of another, so that there is room for it.
+ */
+static nx_status load(nx_registry *registry, const source *from, bool again, bool swaps,
+                      nx_registry_handle **out, nx_error *err)
+{
+    nx_status status = begin_load(registry, from, again, swaps, out, err);
+    if (status != NX_OK || *out != NULL) {
+        return status;
+    }
+    free_trash(registry); /* what made room is to be gone before more is taken */
+    status = open_source(registry, from, out, err);
+    if (status != NX_OK) {
+        nx_log_warn("engine", "model %s could not be loaded: %s", from->label, err->message);
+    }
+    end_load(registry, from, status, *out, err);
+    return status;
+}
+
+/* --- serving ------------------------------------------------------------------------------------
+ */
+
+/* The atomic swap: from here on requests get this version. */
+static nx_status set_serving(nx_registry *registry, const char *name, uint32_t version,
+                             nx_error *err)
+{
+    nx_status status = NX_OK;
+    pthread_mutex_lock(&registry->lock);
+    nx_family *family = nx_family_get(registry, name);
+    if (family == NULL) {
+        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+    } else if (family->serving != version) {
+        nx_slot *old = nx_slot_find(registry, name, family->serving);
+        family->serving = version;
+        if (old != NULL && !nx_slot_is_default(registry, old)) {
+            nx_slot_drop(old);
+        }
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return status;
+}
+
+static uint32_t serving(nx_registry *registry, const char *name)
+{
+    pthread_mutex_lock(&registry->lock);
+    const nx_family *family = nx_family_find(registry, name);
+    uint32_t version = family != NULL ? family->serving : 0;
+    pthread_mutex_unlock(&registry->lock);
+    return version;
+}
+
+/* Takes out of memory what only this task brought there. */
+static void unload_quietly(nx_registry *registry, const source *from)
+{
+    pthread_mutex_lock(&registry->lock);
+    nx_slot *slot = nx_slot_find(registry, from->name, from->version);
+    if (slot != NULL) {
+        nx_slot_drop(slot);
+    }
+    pthread_mutex_unlock(&registry->lock);
+}
+
+static bool is_loaded(nx_registry *registry, const source *from)
+{
+    pthread_mutex_lock(&registry->lock);
+    const nx_slot *slot = nx_slot_find(registry, from->name, from->version);
+    bool loaded = slot != NULL && slot->handle != NULL;
+    pthread_mutex_unlock(&registry->lock);
+    return loaded;
+}
+
+/* Loads a version and lets it serve. keep: after a restart too. */
+static nx_status serve(nx_registry *registry, const source *from, bool keep, nx_error *err)
+{
+    bool was_loaded = is_loaded(registry, from);
+    nx_registry_handle *handle = NULL;
+    nx_status status = load(registry, from, true, serving(registry, from->name) != 0, &handle, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    if (keep && !from->active) {
+        status = nx_model_store_activate(registry->store, from->name, from->version, err);
+    }
+    if (status == NX_OK) {
+        status = set_serving(registry, from->name, from->version, err);
+    }
+    if (status != NX_OK && !was_loaded) {
+        unload_quietly(registry, from);
+    }
+    nx_registry_release(handle);
+    return status;
+}
+
+/* --- the tasks ----------------------------------------------------------------------------------
+ */
+
+static nx_status refuse_fixed(const nx_registry *registry, nx_error *err)
+{
+    return nx_error_set(err, NX_ERR_CONFLICT,
+                        "model %s is served from a path, and can't be changed here",
+                        registry->default_name);
+}
+
+static nx_status run_acquire(nx_registry *registry, nx_registry_task *task, nx_error *err)
+{
+    source from;
+    nx_status status = find_source(registry, task->name, task->version, &from, err);
+    if (status == NX_OK) {
+        status = load(registry, &from, false, false, &task->handle, err);
+    }
+    if (status == NX_OK && from.active && serving(registry, task->name) == 0) {
+        status = set_serving(registry, task->name, from.version, err);
+    }
+    if (status != NX_OK) {
+        nx_registry_release(task->handle);
+        task->handle = NULL;
+    }
+    task->version = from.version;
+    free(from.path);
+    return status;
+}
+
+static nx_status run_load(nx_registry *registry, nx_registry_task *task, nx_error *err)
+{
+    source from;
+    nx_status status = find_source(registry, task->name, task->version, &from, err);
+    if (status == NX_OK) {
+        status = serve(registry, &from, task->version != 0, err);
+        task->version = from.version;
+    }
+    free(from.path);
+    return status;
+}
+
+static nx_status run_rollback(nx_registry *registry, nx_registry_task *task, nx_error *err)
+{
+    if (nx_registry_is_fixed(registry, task->name)) {
+        return refuse_fixed(registry, err);
+    }
+    if (task->version == 0) {
+        nx_stored_model model = {0};
+        nx_status status = nx_model_store_find(registry->store, task->name, &model, err);
+        if (status != NX_OK) {
+            return status;
+        }
+        uint32_t now = serving(registry, task->name);
+        now = now != 0 ? now : model.active;
+        for (size_t i = 0; i < model.count && model.versions[i].version < now; i++) {
+            task->version = model.versions[i].version;
+        }
+        nx_stored_model_free(&model);
+        if (task->version == 0) {
+            return nx_error_set(err, NX_ERR_CONFLICT,
+                                "model %s has no version below %u to go back to", task->name, now);
+        }
+    }
+    return run_load(registry, task, err);
+}
+
+static bool fits(const nx_slot *slot, const nx_registry_task *task)
+{
+    return strcmp(slot->name, task->name) == 0 &&
+           (task->version == 0 || slot->version == task->version);
+}
+
+/* The lock is held. */
+static void drop_slots(nx_registry *registry, const nx_registry_task *task, bool forget)
+{
+    nx_family *family = nx_family_find(registry, task->name);
+    for (nx_slot **at = &registry->slots; *at != NULL;) {
+        nx_slot *slot = *at;
+        if (!fits(slot, task)) {
+            at = &slot->next;
+            continue;
+        }
+        if (family != NULL && family->serving == slot->version) {
+            family->serving = 0;
+        }
+        nx_slot_drop(slot);
+        if (forget) {
+            *at = slot->next;
+            free(slot);
+        } else {
+            at = &slot->next;
+        }
+    }
+}
+
+static nx_status run_unload(nx_registry *registry, nx_registry_task *task, nx_error *err)
+{
+    source from;
+    nx_status status = find_source(registry, task->name, task->version, &from, err);
+    free(from.path);
+    pthread_mutex_lock(&registry->lock);
+    bool known = false;
+    bool is_default = false;
+    for (const nx_slot *slot = registry->slots; slot != NULL; slot = slot->next) {
+        known |= fits(slot, task);
+        is_default |= fits(slot, task) && nx_slot_is_default(registry, slot);
+    }
+    if (status == NX_ERR_NOT_FOUND && known) {
+        status = NX_OK; /* removed from the disk by somebody else, and in memory still */
+    }
+    if (status == NX_OK && is_default) {
+        status = nx_error_set(err, NX_ERR_CONFLICT,
+                              "%s is the default model, which stays in memory", task->name);
+    }
+    if (status == NX_OK) {
+        drop_slots(registry, task, false);
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return status;
+}
+
+/* Opens the files before they are installed, so that what is broken changes nothing. */
+static nx_status try_files(nx_registry *registry, const nx_registry_task *task, nx_error *err)
+{
+    static const char *const files[] = {"model.onnx", "encoder.onnx", "decoder.onnx"};
+    nx_status status = NX_OK;
+    int found = 0;
+    for (int i = 0; i < 3 && status == NX_OK && !(i == 1 && found == 1); i++) {
+        char *path = NULL;
+        if (asprintf(&path, "%s/%s", task->folder, files[i]) < 0) {
+            return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+        }
+        if (access(path, F_OK) == 0 && i == 0) {
+            nx_model *model = NULL;
+            status = open_model(registry, path, task->name, "the file", &model, err);
+            nx_model_free(model);
+            found = 1;
+        } else if (access(path, F_OK) == 0) {
+            nx_session *session = NULL;
+            status =
+                nx_session_open(registry->runtime, path, &(nx_session_options){0}, &session, err);
+            nx_session_free(session);
+            nx_model_store_rename_in(err, path, files[i]);
+        }
+        free(path);
+    }
+    nx_runtime_trim(registry->runtime);
+    return status;
+}
+
+static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error *err)
+{
+    if (nx_registry_is_fixed(registry, task->name)) {
+        return refuse_fixed(registry, err);
+    }
+    nx_status status = nx_model_name_check(task->name, err);
+    if (status == NX_OK) {
+        status = try_files(registry, task, err);
+    }
+    uint32_t version = 0;
+    if (status == NX_OK) {
+        status = nx_model_store_commit(registry->store, task->folder, task->name, &version, err);
+    }
+    if (status != NX_OK) {
+        return status;
+    }
+    source from;
+    status = find_source(registry, task->name, version, &from, err);
+    if (status == NX_OK && from.kind == NX_STORED_DETECTOR) {
+        status = serve(registry, &from, false, err);
+    }
+    if (status != NX_OK) {
+        nx_error ignored;
+        if (nx_model_store_remove(registry->store, task->name, version, &ignored) != NX_OK) {
+            nx_log_warn("engine", "%s", ignored.message);
+        }
+    }
+    task->version = version;
+    free(from.path);
+    return status;
+}
+
+/* Which version takes over when `version` of the default model goes; 0: none. */
+static uint32_t find_successor(const nx_stored_model *model, uint32_t version)
+{
+    if (model->active != version) {
+        return model->active;
+    }
+    uint32_t successor = 0;
+    for (size_t i = 0; i < model->count; i++) {
+        if (model->versions[i].version != version) {
+            successor = model->versions[i].version;
+        }
+    }
+    return successor;
+}
+
+/* Lets another version of the default model serve before this one goes. */
+static nx_status hand_over(nx_registry *registry, const nx_registry_task *task,
+                           const nx_stored_model *model, nx_error *err)
+{
+    uint32_t successor = find_successor(model, task->version);
+    if (task->version == 0 || successor == 0 || registry->default_version == task->version) {
+        return nx_error_set(err, NX_ERR_CONFLICT, "%s is the default model, which must stay%s",
+                            task->name,
+                            task->version != 0 ? ", and no other version of it can take over" : "");
+    }
+    if (serving(registry, task->name) != task->version) {
+        return NX_OK;
+    }
+    source from;
+    nx_status status = find_source(registry, task->name, successor, &from, err);
+    if (status == NX_OK) {
+        status = serve(registry, &from, false, err);
+    }
+    free(from.path);
+    return status;
+}
+
+static nx_status run_remove(nx_registry *registry, nx_registry_task *task, nx_error *err)
+{
+    if (nx_registry_is_fixed(registry, task->name)) {
+        return refuse_fixed(registry, err);
+    }
+    nx_stored_model model = {0};
+    nx_status status = nx_model_store_find(registry->store, task->name, &model, err);
+    if (status == NX_OK && task->version != 0 &&
+        nx_stored_model_version(&model, task->version) == NULL) {
+        status = nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u", task->name,
+                              task->version);
+    }
+    if (status == NX_OK && strcmp(task->name, registry->default_name) == 0) {
+        status = hand_over(registry, task, &model, err);
+    }
+    nx_stored_model_free(&model);
+    if (status != NX_OK) {
+        return status;
+    }
+    pthread_mutex_lock(&registry->lock);
+    drop_slots(registry, task, true);
+    pthread_mutex_unlock(&registry->lock);
+    return nx_model_store_remove(registry->store, task->name, task->version, err);
+}
+
+/* --- the loop -----------------------------------------------------------------------------------
+ */
+
+static void finish(nx_registry_task *task, nx_status status, const nx_error *err)
+{
+    nx_error none = {0};
+    task->done(task, status, status == NX_OK ? &none : err);
+}
+
+static bool is_late(const nx_registry_task *task)
+{
+    return task->deadline_ns != 0 && nx_clock_now_ns() > task->deadline_ns;
+}
+
+static void finish_late(nx_registry_task *task)
+{
+    nx_error err;
+    nx_error_set(&err, NX_ERR_TIMEOUT, "model %s was not loaded in time", task->name);
+    finish(task, NX_ERR_TIMEOUT, &err);
+}
+
+static void run_task(nx_registry *registry, nx_registry_task *task)
+{
+    static nx_status (*const runs[])(nx_registry *, nx_registry_task *, nx_error *) = {
+        [NX_REGISTRY_ACQUIRE] = run_acquire,   [NX_REGISTRY_LOAD] = run_load,
+        [NX_REGISTRY_ROLLBACK] = run_rollback, [NX_REGISTRY_UNLOAD] = run_unload,
+        [NX_REGISTRY_ADD] = run_add,           [NX_REGISTRY_REMOVE] = run_remove,
+    };
+    nx_error err = {0};
+    if (is_late(task)) {
+        finish_late(task);
+        return;
+    }
+    nx_status status = runs[task->op](registry, task, &err);
+    free_trash(registry); /* before the answer: who reads it may look at the memory */
+    finish(task, status, &err);
+}
+
+/* Serves those that wait for what is in memory by now, and those that waited too long. */
+static void sweep(nx_registry *registry)
+{
+    nx_registry_task *over = NULL;
+    pthread_mutex_lock(&registry->lock);
+    registry->last = &registry->first;
+    for (nx_registry_task **at = &registry->first; *at != NULL;) {
+        nx_registry_task *task = *at;
+        if (task->op == NX_REGISTRY_ACQUIRE) {
+            task->handle = nx_registry_take(registry, task->name, task->version);
+        }
+        if (task->handle == NULL && !is_late(task)) {
+            at = &task->next;
+            registry->last = at;
+            continue;
+        }
+        *at = task->next;
+        registry->waiting--;
+        task->queued = false;
+        task->next = over;
+        over = task;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    while (over != NULL) {
+        nx_registry_task *task = over;
+        over = task->next;
+        if (task->handle != NULL) {
+            task->version = task->handle->version;
+            finish(task, NX_OK, NULL);
+        } else {
+            finish_late(task);
+        }
+    }
+}
+
+/* The next task; NULL when there is other work to do. */
+static nx_registry_task *take_task(nx_registry *registry, bool *ending)
+{
+    pthread_mutex_lock(&registry->lock);
+    while (registry->first == NULL && registry->trash == NULL && !registry->ending) {
+        pthread_cond_wait(&registry->wake, &registry->lock);
+    }
+    *ending = registry->ending;
+    nx_registry_task *task = registry->trash == NULL || registry->ending ? registry->first : NULL;
+    if (task != NULL) {
+        registry->first = task->next;
+        registry->last = task->next == NULL ? &registry->first : registry->last;
+        registry->waiting--;
+        task->queued = false;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return task;
+}
+
+void *nx_registry_load_loop(void *user)
+{
+    nx_registry *registry = user;
+    bool ending = false;
+    for (;;) {
+        nx_registry_task *task = take_task(registry, &ending);
+        if (task == NULL && ending) {
+            return NULL;
+        }
+        if (task == NULL) {
+            free_trash(registry);
+        } else if (ending) {
+            nx_error err;
+            nx_error_set(&err, NX_ERR_CANCELLED, "the server is shutting down");
+            finish(task, NX_ERR_CANCELLED, &err);
+        } else {
+            run_task(registry, task);
+            sweep(registry);
+        }
+    }
+}
