@@ -36,7 +36,7 @@ typedef struct runner {
     const bench_case *bench;
     stage stage;
     int64_t until_ns;
-    float *tensor;
+    void *slot; /* the model's input */
     nx_detections found;
     float *samples_ms; /* MAX_SAMPLES */
     size_t sample_count;
@@ -80,7 +80,7 @@ static nx_status fill_from_picture(runner *self, nx_error *err)
         nx_image_decode(bench->picture->data, bench->picture->size, &options, &image, NULL, err);
     if (status == NX_OK) {
         status = nx_letterbox_apply(&bench->letterbox, &image,
-                                    nx_model_get_spec(bench->model)->pixels, self->tensor, err);
+                                    nx_model_get_spec(bench->model)->pixels, self->slot, err);
         nx_image_free(&image);
     }
     return status;
@@ -90,12 +90,12 @@ static nx_status run_once(runner *self, nx_error *err)
 {
     const bench_case *bench = self->bench;
     if (self->stage == STAGE_RUN) {
-        return nx_model_run(bench->model, self->tensor, bench->width, bench->height, read_nothing,
+        return nx_model_run(bench->model, self->slot, bench->width, bench->height, read_nothing,
                             NULL, err);
     }
     nx_status status = fill_from_picture(self, err);
     if (status == NX_OK) {
-        status = nx_model_run(bench->model, self->tensor, bench->width, bench->height, read_boxes,
+        status = nx_model_run(bench->model, self->slot, bench->width, bench->height, read_boxes,
                               self, err);
     }
     return status;
@@ -117,17 +117,10 @@ static void *run_until(void *argument)
     }
 }
 
-static void fill_gray(float *tensor, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        tensor[i] = NX_LETTERBOX_FILL / 255.0F;
-    }
-}
-
 static void free_runners(runner *runners, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        free(runners[i].tensor);
+        free(runners[i].slot);
         free(runners[i].samples_ms);
         nx_detections_free(&runners[i].found);
     }
@@ -136,18 +129,18 @@ static void free_runners(runner *runners, uint32_t count)
 
 static runner *new_runners(const bench_case *bench, stage what, uint32_t count)
 {
-    size_t floats = (size_t)3 * bench->width * bench->height;
+    size_t bytes = nx_model_slot_bytes(bench->model, bench->width, bench->height);
     runner *runners = calloc(count, sizeof *runners);
     for (uint32_t i = 0; runners != NULL && i < count; i++) {
         runners[i].bench = bench;
         runners[i].stage = what;
-        runners[i].tensor = malloc(floats * sizeof(float));
+        runners[i].slot = malloc(bytes);
         runners[i].samples_ms = malloc(MAX_SAMPLES * sizeof(float));
-        if (runners[i].tensor == NULL || runners[i].samples_ms == NULL) {
+        if (runners[i].slot == NULL || runners[i].samples_ms == NULL) {
             free_runners(runners, count);
             return NULL;
         }
-        fill_gray(runners[i].tensor, floats);
+        nx_model_fill_gray(bench->model, runners[i].slot, 1, bench->width, bench->height);
     }
     return runners;
 }

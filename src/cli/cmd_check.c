@@ -76,7 +76,14 @@ static void check_model(const nx_config *config, nx_runtime *runtime, report *ou
     if (status != NX_OK) {
         note(out, "model", VERDICT_FAILED, "%s", err.message);
     } else {
-        static const char *const heads[] = {"YOLOv8/11 head", "end-to-end head", "YOLOX head"};
+        static const char *const heads[] = {
+            [NX_HEAD_YOLOV8] = "YOLOv8/11 head",
+            [NX_HEAD_END_TO_END] = "end-to-end head",
+            [NX_HEAD_YOLOX] = "YOLOX head",
+            [NX_HEAD_SPLIT] = "split head",
+            [NX_HEAD_SEGMENT] = "YOLOv8/11 with masks",
+            [NX_HEAD_POSE] = "YOLOv8/11 with keypoints",
+        };
         const nx_model_spec *spec = nx_model_get_spec(model);
         note(out, "model", VERDICT_OK, "%s: %s, %ux%u%s, %zu classes%s, %.1f MB, %s", spec->name,
              heads[spec->head], spec->input_width, spec->input_height,

@@ -17,29 +17,48 @@
 
 typedef struct nx_model nx_model;
 
+typedef enum nx_model_task {
+    NX_TASK_DETECT,
+    NX_TASK_SEGMENT, /* boxes with masks */
+    NX_TASK_POSE,    /* boxes with keypoints */
+} nx_model_task;
+
 /* Immutable after opening; every pointer lives as long as the model. */
 typedef struct nx_model_spec {
     const char *name; /* nx_model_options.name, or the file's without folder and ".onnx" */
     const char *path;
+    nx_model_task task;
     nx_head_kind head;
     nx_pixel_layout pixels;
-    bool centered;     /* letterbox placement */
-    bool dynamic_size; /* height and width are free, and the graph bears it */
-    bool dynamic_batch;
+    bool centered;        /* letterbox placement */
+    bool dynamic_size;    /* height and width are free, and the graph bears it */
+    bool dynamic_batch;   /* the number of pictures is free, and the graph bears it */
+    bool quantized;       /* has integer kernels: fast where the CPU has VNNI */
     uint32_t input_width; /* fixed size, or the longer side of a dynamic one */
     uint32_t input_height;
     uint32_t stride;
+    uint32_t best_batch;      /* pictures in one Run that give the most pictures a second */
+    uint32_t alone_threads;   /* of a Run that is alone; 1: no more than any other */
+    uint32_t mask_channels;   /* of NX_TASK_SEGMENT, else 0 */
+    uint32_t keypoints;       /* of NX_TASK_POSE, else 0 */
+    uint32_t keypoint_values; /* 2: x and y; 3: and a confidence */
     nx_class_names names;
     bool names_from_file; /* false: the file has no names, "class_0" and so on stand in */
     uint64_t file_size;
     const char *description; /* metadata "description", or "" */
     const char *license;     /* metadata "license", or "" */
+    const char *optimized;   /* what `nexus models optimize` did, or "" */
+    const char *provider;    /* what runs it, in ONNX Runtime's words: "CPUExecutionProvider" */
 } nx_model_spec;
 
 typedef struct nx_model_options {
-    uint32_t intra_op_threads; /* 0 and 1: one thread for each Run, no pool */
-    uint32_t input_size;       /* longer side for a dynamic model; 0: its imgsz, or 640 */
-    const char *name;          /* copied; NULL: the file's name without folder and ".onnx" */
+    uint32_t intra_op_threads; /* of any Run; 0 and 1: it stays on its caller's thread */
+    /* Of a Run that is alone (nx_batch): more than 1 keeps a second session, unless measuring shows
+     * that it is no faster. */
+    uint32_t alone_threads;
+    uint32_t input_size; /* longer side for a dynamic model; 0: its imgsz, or 640 */
+    uint32_t max_batch;  /* most pictures in one Run; 0: 1 */
+    const char *name;    /* copied; NULL: the file's name without folder and ".onnx" */
 } nx_model_options;
 
 /*
@@ -62,15 +81,22 @@ void nx_model_input_size(const nx_model *model, uint32_t source_width, uint32_t 
 typedef nx_status (*nx_model_read)(const nx_head_output *output, void *user, nx_error *err);
 
 /*
- * Runs one picture: tensor is 1x3xHxW float32 of the size given, borrowed for the call.
- * Errors: NX_ERR_INTERNAL with ONNX Runtime's words; what `read` returns.
+ * Runs one picture, as any other Run of a batch of one: slot is what nx_backend.slot_bytes says,
+ * borrowed for the call. Errors: NX_ERR_INTERNAL with ONNX Runtime's words; what `read` returns.
  */
-nx_status nx_model_run(nx_model *model, float *tensor, uint32_t width, uint32_t height,
+nx_status nx_model_run(nx_model *model, void *slot, uint32_t width, uint32_t height,
                        nx_model_read read, void *user, nx_error *err);
 
-/* The model as the engine runs it: pictures of 3 planes of height x width floats. Lives as long as
- * the model. */
+/* The model as the engine runs it: pictures in the layout spec->pixels. Lives as long as the model.
+ */
 const nx_backend *nx_model_backend(const nx_model *model);
+
+/* Bytes of one picture's input. */
+size_t nx_model_slot_bytes(const nx_model *model, uint32_t width, uint32_t height);
+
+/* Writes an empty picture, the gray around letterboxed ones, into each of `count` slots. */
+void nx_model_fill_gray(const nx_model *model, void *slots, uint32_t count, uint32_t width,
+                        uint32_t height);
 
 /*
  * One picture's output among those that the backend gave for an input of this size; borrows their

@@ -163,9 +163,10 @@ static const nx_tensor *find_port(const ports *list, const char *name)
 /* --- opening -----------------------------------------------------------------------------------
  */
 
-static OrtStatus *set_options(const OrtApi *api, const nx_session_options *options,
+static OrtStatus *set_options(const nx_runtime *runtime, const nx_session_options *options,
                               OrtSessionOptions *out)
 {
+    const OrtApi *api = runtime->api;
     static const GraphOptimizationLevel levels[] = {
         [NX_GRAPH_ALL] = ORT_ENABLE_ALL,
         [NX_GRAPH_EXTENDED] = ORT_ENABLE_EXTENDED,
@@ -185,6 +186,14 @@ static OrtStatus *set_options(const OrtApi *api, const nx_session_options *optio
     }
     if (failure == NULL) { /* spinning threads take the cores from the other Runs */
         failure = api->AddSessionConfigEntry(out, "session.intra_op.allow_spinning", "0");
+    }
+    if (failure == NULL) {
+        failure = api->AddCustomOpDomain(out, nx_custom_ops_domain(runtime->custom_ops));
+    }
+    /* Without VNNI the fast product of unsigned and signed bytes overflows 16 bits: take the exact
+     * one. Not into a file, which may go to another machine. */
+    if (failure == NULL && options->optimized_model_path == NULL) {
+        failure = api->AddSessionConfigEntry(out, "session.x64quantprecision", "1");
     }
     if (failure == NULL && options->optimized_model_path != NULL) {
         failure = api->SetOptimizedModelFilePath(out, options->optimized_model_path);
@@ -210,10 +219,7 @@ static OrtStatus *create_session(nx_session *self, const source *from,
     OrtSessionOptions *settings = NULL;
     OrtStatus *failure = api->CreateSessionOptions(&settings);
     if (failure == NULL) {
-        failure = set_options(api, options, settings);
-    }
-    if (failure == NULL) {
-        failure = api->AddCustomOpDomain(settings, nx_custom_ops_domain(self->runtime->custom_ops));
+        failure = set_options(self->runtime, options, settings);
     }
     OrtPrepackedWeightsContainer *packed =
         options->weights != NULL ? options->weights->container : NULL;
