@@ -68,6 +68,10 @@ nx_status nx_image_decode(const void *bytes, size_t size, const nx_decode_option
 nx_status nx_image_encode_jpeg(const nx_image *image, int quality, nx_buffer *out, nx_error *err);
 nx_status nx_image_encode_png(const nx_image *image, nx_buffer *out, nx_error *err);
 
+/* The same for 8-bit gray: height rows of width bytes. */
+nx_status nx_image_encode_png_gray(const uint8_t *pixels, uint32_t width, uint32_t height,
+                                   nx_buffer *out, nx_error *err);
+
 /* "image/jpeg" and so on; never NULL. */
 const char *nx_image_format_mime(nx_image_format format);
 

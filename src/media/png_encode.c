@@ -1,4 +1,4 @@
-/* RGB to PNG with libpng. setjmp is confined as in png_decode.c. */
+/* RGB and gray to PNG with libpng. setjmp is confined as in png_decode.c. */
 #include "media/codec.h"
 
 #include <png.h>
@@ -13,11 +13,19 @@
 #define COMPRESSION_LEVEL 1
 #define FILTERS           PNG_FILTER_UP
 
+/* Rows of RGB or gray. */
+typedef struct raster {
+    const uint8_t *pixels;
+    uint32_t width, height;
+    size_t stride;
+    int color_type;
+} raster;
+
 typedef struct png_writer {
     png_structp png;
     png_infop info;
     jmp_buf jump;
-    const nx_image *image;
+    const raster *image;
     nx_buffer *out;
     char reason[128];
 } png_writer;
@@ -51,7 +59,7 @@ static void on_flush(png_structp png)
 
 static void write_picture(png_writer *writer)
 {
-    const nx_image *image = writer->image;
+    const raster *image = writer->image;
     writer->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, writer, on_error, on_warning);
     writer->info = writer->png != NULL ? png_create_info_struct(writer->png) : NULL;
     if (writer->info == NULL) {
@@ -64,7 +72,7 @@ static void write_picture(png_writer *writer)
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_set_compression_level(png, COMPRESSION_LEVEL);
     png_set_filter(png, PNG_FILTER_TYPE_BASE, FILTERS);
-    png_set_IHDR(png, writer->info, image->width, image->height, 8, PNG_COLOR_TYPE_RGB,
+    png_set_IHDR(png, writer->info, image->width, image->height, 8, image->color_type,
                  PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_BASE, PNG_FILTER_TYPE_BASE);
     png_write_info(png, writer->info);
     for (uint32_t y = 0; y < image->height; y++) {
@@ -82,7 +90,7 @@ static bool run(png_writer *writer)
     return true;
 }
 
-nx_status nx_image_encode_png(const nx_image *image, nx_buffer *out, nx_error *err)
+static nx_status encode(const raster *image, nx_buffer *out, nx_error *err)
 {
     if (image->width > PNG_UINT_31_MAX || image->height > PNG_UINT_31_MAX) {
         return nx_error_set(err, NX_ERR_INVALID,
@@ -101,4 +109,18 @@ nx_status nx_image_encode_png(const nx_image *image, nx_buffer *out, nx_error *e
     out->size = size_before;
     return nx_error_set(err, out->failed ? NX_ERR_NO_MEMORY : NX_ERR_INTERNAL,
                         "the PNG could not be written: %s", writer.reason);
+}
+
+nx_status nx_image_encode_png(const nx_image *image, nx_buffer *out, nx_error *err)
+{
+    const raster rgb = {image->pixels, image->width, image->height, image->stride,
+                        PNG_COLOR_TYPE_RGB};
+    return encode(&rgb, out, err);
+}
+
+nx_status nx_image_encode_png_gray(const uint8_t *pixels, uint32_t width, uint32_t height,
+                                   nx_buffer *out, nx_error *err)
+{
+    const raster gray = {pixels, width, height, width, PNG_COLOR_TYPE_GRAY};
+    return encode(&gray, out, err);
 }

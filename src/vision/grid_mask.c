@@ -23,10 +23,17 @@ static place place_of(uint32_t pixel, double offset, double step, uint32_t cells
     return (place){cell, (float)(at - cell)};
 }
 
+/* Pixel rows of `within` that lie between the same two cells. */
+typedef struct segment {
+    uint32_t from, to;
+} segment;
+
 typedef struct work {
     const nx_grid *grid;
     nx_mask_box within;
     place *rows; /* of each pixel row of `within` */
+    segment *segments;
+    size_t segment_count;
     float *column;
     nx_rle *out;
 } work;
@@ -45,7 +52,6 @@ static void fill_column(const work *w, uint32_t x)
     w->column[g->height] = w->column[g->height - 1]; /* what lies behind the last cell */
 }
 
-/* The pixels of one column that lie between the same two cells. */
 static bool append_segment(const work *w, uint32_t from, uint32_t to)
 {
     const place *rows = w->rows;
@@ -63,17 +69,24 @@ static bool append_segment(const work *w, uint32_t from, uint32_t to)
 
 static bool append_column(const work *w)
 {
-    uint32_t count = w->within.bottom - w->within.top;
     bool ok = nx_rle_append(w->out, false, w->within.top);
-    for (uint32_t from = 0; from < count && ok;) {
-        uint32_t to = from + 1;
-        while (to < count && w->rows[to].cell == w->rows[from].cell) {
-            to++;
-        }
-        ok = append_segment(w, from, to);
-        from = to;
+    for (size_t i = 0; i < w->segment_count && ok; i++) {
+        ok = append_segment(w, w->segments[i].from, w->segments[i].to);
     }
     return ok && nx_rle_append(w->out, false, w->out->height - w->within.bottom);
+}
+
+static void find_rows(work *w)
+{
+    uint32_t count = w->within.bottom - w->within.top;
+    for (uint32_t y = 0; y < count; y++) {
+        w->rows[y] =
+            place_of(w->within.top + y, w->grid->y_offset, w->grid->y_step, w->grid->height);
+        if (y == 0 || w->rows[y].cell != w->rows[y - 1].cell) {
+            w->segments[w->segment_count++].from = y;
+        }
+        w->segments[w->segment_count - 1].to = y + 1;
+    }
 }
 
 static bool append_empty_columns(nx_rle *out, uint32_t count)
@@ -83,10 +96,7 @@ static bool append_empty_columns(nx_rle *out, uint32_t count)
 
 static bool fill_runs(work *w)
 {
-    for (uint32_t y = w->within.top; y < w->within.bottom; y++) {
-        w->rows[y - w->within.top] =
-            place_of(y, w->grid->y_offset, w->grid->y_step, w->grid->height);
-    }
+    find_rows(w);
     bool ok = append_empty_columns(w->out, w->within.left);
     for (uint32_t x = w->within.left; x < w->within.right && ok; x++) {
         fill_column(w, x);
@@ -112,9 +122,11 @@ nx_status nx_rle_from_grid(const nx_grid *grid, uint32_t width, uint32_t height,
     } else {
         work w = {.grid = grid, .within = within, .out = out};
         w.rows = calloc(within.bottom - within.top, sizeof *w.rows);
+        w.segments = calloc(within.bottom - within.top, sizeof *w.segments);
         w.column = calloc((size_t)grid->height + 1, sizeof *w.column);
-        ok = w.rows != NULL && w.column != NULL && fill_runs(&w);
+        ok = w.rows != NULL && w.segments != NULL && w.column != NULL && fill_runs(&w);
         free(w.rows);
+        free(w.segments);
         free(w.column);
     }
     if (!ok) {
