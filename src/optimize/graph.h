@@ -115,7 +115,8 @@ void nx_node_set_ints(nx_graph *graph, Onnx__NodeProto *node, const char *name,
 void nx_graph_add_initializer(nx_graph *graph, const char *name, int32_t type, const int64_t *dims,
                               size_t rank, const void *data, size_t size);
 
-/* Appends an output (or input) of the graph. dims are texts: a number, or a symbol's name. */
+/* Appends an output (or input) of the graph. dims are texts: a number, or a symbol's name; NULL
+ * leaves the shape open. */
 void nx_graph_add_output(nx_graph *graph, const char *name, int32_t type, const char *const *dims,
                          size_t rank);
 void nx_graph_set_input(nx_graph *graph, const char *name, int32_t type, const char *const *dims,

@@ -216,6 +216,7 @@ static Onnx__ValueInfoProto *make_value(nx_graph *graph, const char *name, int32
     Onnx__TypeProto__Tensor *tensor = nx_graph_alloc(graph, 1, sizeof *tensor);
     Onnx__TensorShapeProto *shape = nx_graph_alloc(graph, 1, sizeof *shape);
     Onnx__TensorShapeProto__Dimension *all = nx_graph_alloc(graph, rank, sizeof *all);
+    rank = dims != NULL ? rank : 0;
     if (value == NULL || whole == NULL || tensor == NULL || shape == NULL || all == NULL) {
         return NULL;
     }
@@ -232,7 +233,7 @@ static Onnx__ValueInfoProto *make_value(nx_graph *graph, const char *name, int32
     }
     tensor->has_elem_type = true;
     tensor->elem_type = type;
-    tensor->shape = shape;
+    tensor->shape = dims != NULL ? shape : NULL;
     whole->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
     whole->tensor_type = tensor;
     value->type = whole;
