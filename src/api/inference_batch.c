@@ -335,7 +335,8 @@ static bool read_request(batch *self, nx_problem *problem)
 static void start(batch *self)
 {
     nx_engine_stats stats = nx_engine_get_stats(self->api->deps.engine);
-    self->window = 2 * (size_t)stats.workers;
+    self->window =
+        nx_engine_window(self->api->deps.engine, nx_model_backend(self->api->deps.model));
     if (stats.queued >= stats.queue_size) { /* not one picture would get in */
         nx_error err;
         nx_error_set(&err, NX_ERR_BUSY, "the queue is full (%u pictures wait)", stats.queued);

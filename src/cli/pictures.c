@@ -94,7 +94,7 @@ nx_status nx_pictures_run(nx_engine *engine, nx_model *model, char *const *paths
                           nx_picture_visit visit, void *user, nx_error *err)
 {
     nx_engine_stats stats = nx_engine_get_stats(engine);
-    size_t window = (size_t)stats.workers * 2 + 2;
+    size_t window = (size_t)nx_engine_window(engine, nx_model_backend(model)) + 2;
     window = window < stats.queue_size ? window : stats.queue_size;
     window = window < count ? window : count;
     shared common = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};

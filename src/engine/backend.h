@@ -31,6 +31,8 @@ typedef struct nx_backend {
     void *self;
     /* Pictures that one Run takes; 1 for a model of fixed batch 1. */
     uint32_t max_batch;
+    /* Pictures in one Run that give the most a second, as measured; 0: 1. */
+    uint32_t best_batch;
     /* Bytes of one picture's input at this size. */
     size_t (*slot_bytes)(void *self, uint32_t width, uint32_t height);
     /* Any number of calls at once. Errors: NX_ERR_INTERNAL in the model's words; what read says. */

@@ -1,10 +1,23 @@
 /*
- * The engine: a bounded queue in front of worker threads that run models. One engine a process;
- * requests, jobs and the command line all submit tasks to it.
+ * The engine: a bounded queue, and threads that make batches of what waits and run models on them.
+ * One engine a process; requests, jobs and the command line all submit tasks to it.
  *
- * A worker takes the oldest task, lets it fill the input tensor (prepare), runs the model, lets it
- * read the output in place (consume) and reports (done). Parallel single-threaded Runs are the
- * fastest way to use a CPU (docs/performance.md), so `workers` defaults to the number of cores.
+ * A picture's task writes its input straight into its slot of a batch (prepare), the batch is run,
+ * the task reads its part of the output in place (consume) and hears of it (done). A batch holds
+ * tasks of one backend and one input size.
+ *
+ * `workers` batches run at once. Parallel single-threaded Runs are the fastest way to use a CPU
+ * (docs/performance.md), so that is the number of cores there, and tasks are spread over idle
+ * workers before they share a batch. Up to `prefetch` more batches are prepared while those run,
+ * which is for a GPU. The engine never waits for a batch to fill unless it is given a delay: a
+ * batch that may run takes what waits when it is begun, one that has to wait takes what comes until
+ * it is full or its turn.
+ *
+ * Threads: max(workers + prefetch, preparers), all alike. Each takes what is most urgent: reading
+ * a picture of a batch that has run, running a batch that is ready, preparing a picture for a
+ * batch. One lock guards the queue and the batches' bookkeeping and is held for none of these. So
+ * with one picture in each batch and no prefetch a thread does all of a picture on its own core;
+ * with larger batches several threads fill and read one.
  */
 #ifndef NX_ENGINE_ENGINE_H
 #define NX_ENGINE_ENGINE_H
@@ -22,9 +35,9 @@ typedef struct nx_engine_task nx_engine_task;
 
 /* Nanoseconds. */
 typedef struct nx_engine_timings {
-    int64_t queue;
+    int64_t queue; /* before prepare, and until its batch ran */
     int64_t prepare;
-    int64_t run;
+    int64_t run; /* of the whole batch */
     int64_t consume;
 } nx_engine_timings;
 
@@ -33,6 +46,7 @@ typedef enum nx_priority {
     NX_PRIORITY_INTERACTIVE, /* somebody waits for the answer */
     NX_PRIORITY_STREAM,      /* frames of a live camera */
     NX_PRIORITY_BATCH,       /* files and folders */
+    NX_PRIORITY_COUNT,
 } nx_priority;
 
 /*
@@ -65,19 +79,27 @@ struct nx_engine_task {
     /* the engine's own */
     nx_engine_task *next, *previous;
     int64_t submitted_ns;
+    uint64_t sequence;
     bool queued;
 };
 
+/* Most pictures in one batch. */
+#define NX_ENGINE_MAX_BATCH 256
+
 typedef struct nx_engine_options {
-    uint32_t workers;    /* 0: number of cores */
-    uint32_t queue_size; /* 0: 256 */
-    nx_runtime *runtime; /* borrowed; its unused memory is given back when idle; may be NULL */
+    uint32_t workers;       /* batches that run at once; 0: number of cores */
+    uint32_t prefetch;      /* batches prepared beyond those */
+    uint32_t preparers;     /* least threads, for many preparing one batch */
+    uint32_t batch_size;    /* most pictures in a batch; 0: as many as the backend does best */
+    uint32_t queue_size;    /* 0: 256 */
+    int64_t batch_delay_ns; /* so long a batch that may run waits until it is full; 0: not at all */
+    nx_runtime *runtime;    /* borrowed; its unused memory is given back when idle; may be NULL */
     /* Called after each Run with its duration and batch size; may be NULL. */
     void (*on_run)(int64_t run_ns, uint32_t batch, void *user);
     void *user;
 } nx_engine_options;
 
-/* Starts the workers. Errors: NX_ERR_NO_MEMORY, NX_ERR_UNAVAILABLE (no thread could be started). */
+/* Starts the threads. Errors: NX_ERR_NO_MEMORY, NX_ERR_UNAVAILABLE (no thread could be started). */
 nx_status nx_engine_new(const nx_engine_options *options, nx_engine **out, nx_error *err);
 
 /* Thread-safe, never blocks. Errors (done is then not called): NX_ERR_BUSY (queue full),
@@ -92,16 +114,20 @@ typedef struct nx_engine_stats {
     uint32_t workers;
     uint32_t queue_size;
     uint32_t queued;        /* waiting now */
-    uint32_t running;       /* on a worker now */
-    int64_t run_ns_average; /* moving average of prepare + run + consume; 0 before the first */
+    uint32_t running;       /* tasks taken out of the queue and not done yet */
+    int64_t run_ns_average; /* moving average of what a task costs: prepare, its share of the run,
+                               consume; 0 before the first */
 } nx_engine_stats;
 nx_engine_stats nx_engine_get_stats(nx_engine *engine);
+
+/* How many tasks of this backend one submitter keeps in the engine so that it never runs dry. */
+uint32_t nx_engine_window(const nx_engine *engine, const nx_backend *backend);
 
 /* Refuses new tasks and waits until the accepted ones are done, at most until deadline_ns (0: as
  * long as it takes). Returns whether all were done. */
 bool nx_engine_drain(nx_engine *engine, int64_t deadline_ns);
 
-/* Cancels what still waits, lets running tasks finish, joins the workers. NULL is fine. */
+/* Cancels what still waits, lets running tasks finish, joins the threads. NULL is fine. */
 void nx_engine_free(nx_engine *engine);
 
 #endif
