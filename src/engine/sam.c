@@ -323,6 +323,7 @@ static nx_status run_decoder(nx_sam *sam, nx_session *session, const nx_embeddin
 nx_status nx_sam_decode(nx_sam *sam, const nx_embedding *embedding, const nx_sam_prompt *prompt,
                         size_t thing, bool alone, nx_sam_masks *out, nx_error *err)
 {
+    int64_t start = nx_clock_now_ns();
     nx_session *session = NULL;
     nx_status status = session_of(sam, &sam->decoder, alone, &session, err);
     if (status != NX_OK) {
@@ -336,7 +337,6 @@ nx_status nx_sam_decode(nx_sam *sam, const nx_embedding *embedding, const nx_sam
         .multimask = prompt->multimask,
         .out = out,
     };
-    int64_t start = nx_clock_now_ns();
     status = run_decoder(sam, session, embedding, prompt, &d, err);
     out->run_ns += d.ended_ns > start ? d.ended_ns - start : 0;
     return status;

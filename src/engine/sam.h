@@ -58,7 +58,7 @@ typedef struct nx_sam_mask_item {
 typedef struct nx_sam_masks {
     nx_sam_mask_item items[3 * NX_SAM_MAX_BOXES];
     size_t count;
-    int64_t run_ns; /* in the decoder */
+    int64_t run_ns; /* in the decoder; with its opening, the first time */
 } nx_sam_masks;
 
 void nx_sam_masks_free(nx_sam_masks *masks);

@@ -94,10 +94,18 @@ static nx_status annotate_picture(nx_image_job *job, nx_error *err)
     if (status != NX_OK) {
         return status;
     }
+    for (size_t i = job->found.mask_count; i-- > 0;) { /* the boxes go over the masks */
+        nx_draw_mask(&job->image, &job->found.masks[i],
+                     nx_draw_class_color(job->found.items[i].class_id));
+    }
     status = nx_draw_detections(&job->image, job->found.items, job->found.count,
                                 nx_model_get_spec(job->model)->names, err);
     if (status != NX_OK) {
         return status;
+    }
+    if (job->found.keypoints != NULL) {
+        nx_draw_keypoints(&job->image, job->found.items, job->found.count, job->found.keypoints,
+                          job->found.keypoint_count);
     }
     return job->options.annotate == NX_ANNOTATE_PNG
                ? nx_image_encode_png(&job->image, &job->picture, err)
@@ -205,6 +213,9 @@ nx_result nx_image_job_result(const nx_image_job *job)
         .detections = job->found.items,
         .count = job->found.count,
         .names = spec->names,
+        .masks = job->found.masks,
+        .keypoints = job->found.keypoints,
+        .keypoint_count = job->found.keypoint_count,
         .timings =
             {
                 .queue = nx_clock_ms(timings->queue),

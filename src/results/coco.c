@@ -24,6 +24,18 @@ static bool category_of(const nx_result *result, const nx_detection *d, const in
     return *out >= 0;
 }
 
+static void write_keypoints(nx_json *json, const nx_keypoint *keypoints, size_t count)
+{
+    nx_json_key(json, "keypoints");
+    nx_json_array_begin(json);
+    for (size_t i = 0; i < count; i++) {
+        nx_json_number(json, (double)keypoints[i].x, 2);
+        nx_json_number(json, (double)keypoints[i].y, 2);
+        nx_json_number(json, (double)keypoints[i].confidence, 4);
+    }
+    nx_json_array_end(json);
+}
+
 void nx_result_coco(const nx_result *result, int64_t image_id, const char *image_name,
                     const int64_t *category_ids, nx_json *json)
 {
@@ -45,6 +57,14 @@ void nx_result_coco(const nx_result *result, int64_t image_id, const char *image
         nx_json_array_end(json);
         /* Average precision is a matter of rank: four digits would tie most of the weak ones. */
         nx_json_key_number(json, "score", (double)d->confidence, 6);
+        if (result->masks != NULL) {
+            nx_json_key(json, "segmentation");
+            nx_result_json_rle(&result->masks[i], json);
+        }
+        if (result->keypoints != NULL) {
+            write_keypoints(json, result->keypoints + i * result->keypoint_count,
+                            result->keypoint_count);
+        }
         nx_json_object_end(json);
     }
 }

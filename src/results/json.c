@@ -1,7 +1,40 @@
 #include "results/results.h"
 
-static void write_detection(nx_json *json, const nx_detection *d, nx_class_names names)
+void nx_result_json_rle(const nx_rle *rle, nx_json *json)
 {
+    nx_buffer counts = NX_BUFFER_INIT;
+    nx_rle_write(rle, &counts);
+    nx_json_object_begin(json);
+    nx_json_key(json, "size");
+    nx_json_array_begin(json);
+    nx_json_int(json, rle->height);
+    nx_json_int(json, rle->width);
+    nx_json_array_end(json);
+    nx_json_key(json, "counts");
+    nx_json_string_n(json, counts.size > 0 ? counts.data : "", counts.size);
+    nx_json_object_end(json);
+    json->out->failed = json->out->failed || counts.failed;
+    nx_buffer_free(&counts);
+}
+
+static void write_keypoints(nx_json *json, const nx_keypoint *keypoints, size_t count)
+{
+    nx_json_key(json, "keypoints");
+    nx_json_array_begin(json);
+    for (size_t i = 0; i < count; i++) {
+        nx_json_object_begin(json);
+        nx_json_key_number(json, "x", (double)keypoints[i].x, 2);
+        nx_json_key_number(json, "y", (double)keypoints[i].y, 2);
+        nx_json_key_number(json, "confidence", (double)keypoints[i].confidence, 4);
+        nx_json_object_end(json);
+    }
+    nx_json_array_end(json);
+}
+
+static void write_detection(nx_json *json, const nx_result *result, size_t index)
+{
+    const nx_detection *d = &result->detections[index];
+    const nx_class_names names = result->names;
     nx_json_object_begin(json);
     nx_json_key_int(json, "class_id", d->class_id);
     nx_json_key_string(json, "class_name", nx_class_name(names, d->class_id));
@@ -13,6 +46,14 @@ static void write_detection(nx_json *json, const nx_detection *d, nx_class_names
     nx_json_key_number(json, "x2", (double)d->x2, 2);
     nx_json_key_number(json, "y2", (double)d->y2, 2);
     nx_json_object_end(json);
+    if (result->masks != NULL) {
+        nx_json_key(json, "mask");
+        nx_result_json_rle(&result->masks[index], json);
+    }
+    if (result->keypoints != NULL) {
+        write_keypoints(json, result->keypoints + index * result->keypoint_count,
+                        result->keypoint_count);
+    }
     nx_json_object_end(json);
 }
 
@@ -39,7 +80,7 @@ void nx_result_json_members(const nx_result *result, nx_json *json)
     nx_json_key(json, "detections");
     nx_json_array_begin(json);
     for (size_t i = 0; i < result->count; i++) {
-        write_detection(json, &result->detections[i], result->names);
+        write_detection(json, result, i);
     }
     nx_json_array_end(json);
     nx_json_key(json, "timings_ms");

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/json_writer.h"
 #include "vision/detection.h"
+#include "vision/mask.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -35,12 +36,19 @@ typedef struct nx_result {
     size_t count;
     nx_class_names names;
     nx_timings timings;
+    const nx_rle *masks;          /* of each detection; NULL when the model has none */
+    const nx_keypoint *keypoints; /* keypoint_count of each detection; NULL: none */
+    size_t keypoint_count;
 } nx_result;
 
 /* The members of one result, inside an object that the caller has opened:
  * "image":{"width","height"}, "model", "detections":[{"class_id","class_name","confidence",
- * "box":{"x1","y1","x2","y2"}}], "timings_ms":{...}. */
+ * "box":{"x1","y1","x2","y2"},"mask":{"size":[h,w],"counts"},"keypoints":[{"x","y",
+ * "confidence"}]}], "timings_ms":{...}; mask and keypoints where the model has them. */
 void nx_result_json_members(const nx_result *result, nx_json *json);
+
+/* A mask as pycocotools has it: {"size":[h,w],"counts":"..."} (see nx_rle_write). */
+void nx_result_json_rle(const nx_rle *rle, nx_json *json);
 
 /* A line for people: `bus.jpg  810x1080  4 person, 1 bus  (97 ms)`, then one indented line each. */
 void nx_result_text(const nx_result *result, nx_buffer *out);
@@ -55,9 +63,10 @@ void nx_result_yolo(const nx_result *result, nx_buffer *out);
 
 /*
  * COCO results-format objects into an array that the caller has opened:
- * {"image_id","category_id","bbox":[x,y,w,h],"score"}. category_ids maps class_id to the COCO
- * category (count entries, a negative one skips the detection); NULL uses class_id itself.
- * image_name replaces a numeric id when it is not NULL.
+ * {"image_id","category_id","bbox":[x,y,w,h],"score"}, with "segmentation" (run lengths) and
+ * "keypoints" ([x,y,confidence,...] in a row) where the model has them. category_ids maps class_id
+ * to the COCO category (count entries, a negative one skips the detection); NULL uses class_id
+ * itself. image_name replaces a numeric id when it is not NULL.
  */
 void nx_result_coco(const nx_result *result, int64_t image_id, const char *image_name,
                     const int64_t *category_ids, nx_json *json);
