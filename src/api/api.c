@@ -1,6 +1,7 @@
 #include "api/api.h"
 
 #include "api/internal.h"
+#include "api/kserve.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "web/assets.h"
@@ -67,16 +68,24 @@ static bool has_route(const nx_api *api, const char *path)
 static bool make_routes(nx_api *api)
 {
     size_t asset_count = 0;
+    size_t kserve_count = 0;
     const nx_asset *assets = nx_assets(&asset_count);
-    api->routes = calloc(FIXED_COUNT + asset_count, sizeof *api->routes);
+    const nx_http_route *kserve = nx_kserve_routes(&kserve_count);
+    api->routes = calloc(FIXED_COUNT + kserve_count + asset_count, sizeof *api->routes);
     if (api->routes == NULL) {
         return false;
     }
     memcpy(api->routes, fixed_routes, sizeof fixed_routes);
-    api->route_count = FIXED_COUNT;
+    memcpy(api->routes + FIXED_COUNT, kserve, kserve_count * sizeof *kserve);
+    api->route_count = FIXED_COUNT + kserve_count;
     const nx_config *config = api->deps.config;
     api->routes[0].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BODY_BYTES);
     api->routes[1].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BATCH_BODY_BYTES);
+    for (size_t i = FIXED_COUNT; i < api->route_count; i++) {
+        if (api->routes[i].handle == nx_kserve_infer) { /* tensors are as large as batches */
+            api->routes[i].max_body = api->routes[1].max_body;
+        }
+    }
     for (size_t i = 0; i < asset_count; i++) {
         if (!has_route(api, assets[i].path)) {
             api->routes[api->route_count++] =
@@ -125,6 +134,7 @@ static nx_status start_server(nx_api *api, nx_error *err)
         .limit_concurrency = (uint32_t)nx_config_int(config, NX_CONFIG_LIMIT_CONCURRENCY),
         .limit_per_client = (uint32_t)nx_config_int(config, NX_CONFIG_LIMIT_CONCURRENCY_PER_CLIENT),
         .max_inflight_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_INFLIGHT_BODY_BYTES),
+        .plain_errors = NX_KSERVE_PREFIX,
         .routes = api->routes,
         .route_count = api->route_count,
         .on_access = nx_api_on_access,
@@ -149,6 +159,7 @@ static void free_api(nx_api *api)
 {
     pthread_cond_destroy(&api->quiet);
     pthread_mutex_destroy(&api->lock);
+    nx_kserve_stats_free(api->kserve_stats);
     free(api->routes);
     free(api);
 }
@@ -168,7 +179,8 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     pthread_mutex_init(&api->lock, NULL);
     pthread_cond_init(&api->quiet, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    if (!make_routes(api)) {
+    api->kserve_stats = nx_kserve_stats_new();
+    if (api->kserve_stats == NULL || !make_routes(api)) {
         free_api(api);
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
     }

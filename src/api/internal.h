@@ -28,6 +28,7 @@ struct nx_api {
     uint64_t max_pixels;
     nx_option_rules image_rules;
     nx_option_rules batch_rules;
+    struct nx_kserve_stats *kserve_stats;
     nx_metric *requests_total;
     nx_metric *request_duration;
     char url[300];

@@ -362,6 +362,11 @@ const nx_model_spec *nx_model_get_spec(const nx_model *model)
     return &model->spec;
 }
 
+nx_session *nx_model_session(const nx_model *model)
+{
+    return model->session;
+}
+
 void nx_model_input_size(const nx_model *model, uint32_t source_width, uint32_t source_height,
                          uint32_t *out_width, uint32_t *out_height)
 {

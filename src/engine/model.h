@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 typedef struct nx_model nx_model;
+typedef struct nx_session nx_session;
 
 typedef enum nx_model_task {
     NX_TASK_DETECT,
@@ -72,6 +73,9 @@ nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_op
                         nx_model **out, nx_error *err);
 void nx_model_free(nx_model *model);
 const nx_model_spec *nx_model_get_spec(const nx_model *model);
+
+/* The model's graph, for whoever has tensors of his own to run. Lives as long as the model. */
+nx_session *nx_model_session(const nx_model *model);
 
 /* Input size for a source picture: the fixed one, or the stride-rounded one of a dynamic model. */
 void nx_model_input_size(const nx_model *model, uint32_t source_width, uint32_t source_height,

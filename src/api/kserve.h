@@ -1,0 +1,98 @@
+/*
+ * The Open Inference Protocol v2 (github.com/kserve/open-inference-protocol) below /v2, with
+ * Triton's extensions for binary data, model configuration, statistics and the model repository, so
+ * that their clients and load generators work unchanged. What the kserve_*.c files share.
+ *
+ * Every detector has two faces: NAME takes and gives the tensors of its graph, NAME.image takes
+ * encoded pictures and gives detections. A NAME that is given pictures gives detections too.
+ */
+#ifndef NX_API_KSERVE_H
+#define NX_API_KSERVE_H
+
+#include "api/internal.h"
+#include "api/kserve_request.h"
+#include "api/kserve_stats.h"
+#include "engine/session.h"
+
+#include <stdbool.h>
+
+#define NX_KSERVE_PREFIX    "/v2"
+#define NX_KSERVE_MAX_BATCH 64 /* dimension 0 of a graph that takes batches */
+
+/* A model in use, from nx_kserve_acquire to nx_kserve_release. */
+typedef struct nx_kserve_model {
+    char name[128]; /* with ".image" when pictures */
+    char version[16];
+    nx_model *model;
+    nx_session *session; /* the model's graph */
+    bool pictures;       /* it goes by NAME.image */
+} nx_kserve_model;
+
+/* The model of a request's path, or of these names; version "" is the one that serves. out is to be
+ * released after success. Errors: NX_ERR_NOT_FOUND, NX_ERR_UNAVAILABLE (not in memory). */
+nx_status nx_kserve_acquire(nx_api *api, const char *name, const char *version,
+                            nx_kserve_model *out, nx_error *err);
+nx_status nx_kserve_acquire_path(nx_api *api, const nx_http_request *request, nx_kserve_model *out,
+                                 nx_error *err);
+void nx_kserve_release(nx_kserve_model *model);
+
+/* What goes in and comes out, as the protocol sees it. NX_TYPE_OTHER is BYTES. */
+const nx_tensor *nx_kserve_inputs(const nx_kserve_model *model, size_t *count);
+const nx_tensor *nx_kserve_outputs(const nx_kserve_model *model, size_t *count);
+/* Most of dimension 0 when that is a batch; 0: the model has no such dimension. */
+uint32_t nx_kserve_max_batch(const nx_kserve_model *model);
+
+/* Answers with {"error": ...} and the status that fits. */
+void nx_kserve_fail(nx_api *api, nx_http_request *request, nx_status status, const nx_error *err);
+
+/* --- one inference ------------------------------------------------------------------------------
+ */
+
+/* An inference from its handler until the request is put away. */
+typedef struct nx_kserve_call {
+    nx_api *api;
+    nx_http_request *request;
+    nx_kserve_model model;
+    nx_kserve_request parsed; /* borrows the request's body */
+    int64_t deadline_ns;
+    nx_buffer answer;
+    size_t answer_header; /* bytes of JSON in front of binary data; 0: there is no such data */
+    void *work;           /* of kserve_graph.c or kserve_pictures.c */
+    void (*free_work)(void *work);
+} nx_kserve_call;
+
+/* Builds the answer from tensors in the order of call->parsed.outputs, or of all outputs. Errors:
+ * NX_ERR_INVALID (a type that must be asked for as binary data), NX_ERR_NO_MEMORY. */
+nx_status nx_kserve_write_answer(nx_kserve_call *call, const nx_tensor *outputs, size_t count,
+                                 nx_error *err);
+
+/* Sends the answer, or the error, and counts it. The call may be freed before it returns. */
+void nx_kserve_finish(nx_kserve_call *call, nx_status status, const nx_error *err,
+                      const nx_kserve_sample *sample);
+
+/* Starts the call on the model's graph, or on pictures; it is answered in any case, perhaps before
+ * they return. */
+void nx_kserve_start_graph(nx_kserve_call *call);
+void nx_kserve_start_pictures(nx_kserve_call *call);
+
+/* --- handlers; user is the nx_api ---------------------------------------------------------------
+ */
+
+void nx_kserve_server(nx_http_request *request, void *user);
+void nx_kserve_live(nx_http_request *request, void *user);
+void nx_kserve_ready(nx_http_request *request, void *user);
+void nx_kserve_metadata(nx_http_request *request, void *user);
+void nx_kserve_model_ready(nx_http_request *request, void *user);
+void nx_kserve_config(nx_http_request *request, void *user);
+void nx_kserve_model_stats(nx_http_request *request, void *user);
+void nx_kserve_all_stats(nx_http_request *request, void *user);
+void nx_kserve_infer(nx_http_request *request, void *user);
+void nx_kserve_admit_infer(nx_http_request *request, void *user);
+void nx_kserve_index(nx_http_request *request, void *user);
+void nx_kserve_load(nx_http_request *request, void *user);
+void nx_kserve_unload(nx_http_request *request, void *user);
+
+/* The routes; those of inferences have max_body 0 and get the operator's limit. */
+const nx_http_route *nx_kserve_routes(size_t *count);
+
+#endif

@@ -1,0 +1,232 @@
+/* An inference on a model's own tensors: read, run and written on an engine thread. */
+#include "api/kserve.h"
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 64 /* of tensors: what ONNX Runtime's kernels like best */
+
+typedef struct graph_work {
+    nx_engine_task task; /* first, so that the engine's pointer is ours */
+    nx_kserve_call *call;
+    nx_tensor inputs[NX_KSERVE_MAX_TENSORS]; /* data is owned */
+    const char *outputs[NX_KSERVE_MAX_TENSORS];
+    int64_t input_ns, infer_ns, output_ns;
+    int64_t run_started_ns;
+    uint32_t batch;
+} graph_work;
+
+static void free_inputs(graph_work *work)
+{
+    for (size_t i = 0; i < work->call->parsed.input_count; i++) {
+        free(work->inputs[i].data);
+        work->inputs[i].data = NULL;
+    }
+}
+
+static void free_work(void *context)
+{
+    graph_work *work = context;
+    free_inputs(work);
+    free(work);
+}
+
+/* --- what the request must have -----------------------------------------------------------------
+ */
+
+static nx_status mismatch(const nx_kserve_input *input, const nx_tensor *port, nx_error *err)
+{
+    nx_buffer wanted = NX_BUFFER_INIT;
+    nx_buffer given = NX_BUFFER_INIT;
+    nx_tensor tensor = {.type = input->datatype->type, .rank = input->rank};
+    memcpy(tensor.dims, input->dims, sizeof tensor.dims);
+    nx_tensor_describe(port, &wanted);
+    nx_tensor_describe(&tensor, &given);
+    nx_status status =
+        nx_error_set(err, NX_ERR_INVALID, "the input '%.100s' is %.150s; the model takes %.150s",
+                     input->name, nx_buffer_cstr(&given), nx_buffer_cstr(&wanted));
+    nx_buffer_free(&wanted);
+    nx_buffer_free(&given);
+    return status;
+}
+
+static nx_status check_input(const graph_work *work, const nx_kserve_input *input, nx_error *err)
+{
+    const nx_kserve_model *model = &work->call->model;
+    const nx_tensor *port = nx_session_find_input(model->session, input->name);
+    if (port == NULL) {
+        size_t count = 0;
+        const nx_tensor *ports = nx_session_inputs(model->session, &count);
+        return nx_error_set(err, NX_ERR_INVALID,
+                            "the model '%s' has no input '%.100s'; %s '%.100s'", model->name,
+                            input->name, count > 1 ? "one of its inputs is" : "its input is",
+                            count > 0 ? ports[0].name : "");
+    }
+    bool fits = input->datatype->type == port->type && port->type != NX_TYPE_OTHER &&
+                input->rank == port->rank;
+    for (uint32_t i = 0; fits && i < port->rank; i++) {
+        fits = port->dims[i] < 0 || port->dims[i] == input->dims[i];
+    }
+    if (!fits) {
+        return mismatch(input, port, err);
+    }
+    size_t bytes = 0;
+    if (__builtin_mul_overflow(input->elements, nx_type_size(port->type), &bytes)) {
+        return nx_error_set(err, NX_ERR_INVALID, "the input '%.100s' is too large", input->name);
+    }
+    if (input->binary && bytes != input->data.size) {
+        return nx_error_set(err, NX_ERR_INVALID,
+                            "the input '%.100s' has %zu bytes of binary data; its shape has %zu",
+                            input->name, input->data.size, bytes);
+    }
+    uint32_t most = nx_kserve_max_batch(model);
+    if (most > 0 && (input->dims[0] < 1 || input->dims[0] > most)) {
+        return nx_error_set(err, NX_ERR_INVALID,
+                            "the input '%.100s' is a batch of %lld; 1 to %u are taken", input->name,
+                            (long long)input->dims[0], most);
+    }
+    return NX_OK;
+}
+
+static nx_status check_request(graph_work *work, nx_error *err)
+{
+    const nx_kserve_request *parsed = &work->call->parsed;
+    const nx_kserve_model *model = &work->call->model;
+    size_t wanted = 0;
+    nx_session_inputs(model->session, &wanted);
+    for (size_t i = 0; i < parsed->input_count; i++) {
+        nx_status status = check_input(work, &parsed->inputs[i], err);
+        if (status != NX_OK) {
+            return status;
+        }
+    }
+    if (parsed->input_count != wanted) { /* all are known and none comes twice */
+        return nx_error_set(err, NX_ERR_INVALID, "the model '%s' takes %zu inputs; %zu were given",
+                            model->name, wanted, parsed->input_count);
+    }
+    for (size_t i = 0; i < parsed->output_count; i++) {
+        if (nx_session_find_output(model->session, parsed->outputs[i].name) == NULL) {
+            return nx_error_set(err, NX_ERR_INVALID, "the model '%s' has no output '%.100s'",
+                                model->name, parsed->outputs[i].name);
+        }
+        work->outputs[i] = parsed->outputs[i].name;
+    }
+    work->batch = nx_kserve_max_batch(model) > 0 ? (uint32_t)parsed->inputs[0].dims[0] : 1;
+    return NX_OK;
+}
+
+/* --- on an engine thread ------------------------------------------------------------------------
+ */
+
+/* A bool that is neither 0 nor 1 is none to the kernels that get it. */
+static nx_status check_bools(const nx_tensor *tensor, nx_error *err)
+{
+    const uint8_t *bytes = tensor->data;
+    for (size_t i = 0; tensor->type == NX_TYPE_BOOL && i < tensor->bytes; i++) {
+        if (bytes[i] > 1) {
+            return nx_error_set(err, NX_ERR_INVALID,
+                                "the input '%.100s' has a BOOL that is neither 0 nor 1",
+                                tensor->name);
+        }
+    }
+    return NX_OK;
+}
+
+static nx_status read_input(const nx_kserve_input *input, nx_tensor *out, nx_error *err)
+{
+    *out = (nx_tensor){.name = input->name, .type = input->datatype->type, .rank = input->rank};
+    memcpy(out->dims, input->dims, sizeof out->dims);
+    out->bytes = input->elements * nx_type_size(out->type); /* checked before */
+    size_t room = (out->bytes / ALIGNMENT + 1) * ALIGNMENT;
+    out->data = room > out->bytes ? aligned_alloc(ALIGNMENT, room) : NULL;
+    if (out->data == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the input '%.100s'", input->name);
+    }
+    if (!input->binary) {
+        return nx_kserve_read_json(input->data, out, out->data, err);
+    }
+    memcpy(out->data, input->data.text, out->bytes);
+    return check_bools(out, err);
+}
+
+static nx_status write_outputs(const nx_tensor *outputs, size_t count, void *user, nx_error *err)
+{
+    graph_work *work = user;
+    int64_t start = nx_clock_now_ns();
+    work->infer_ns = start - work->run_started_ns;
+    nx_status status = nx_kserve_write_answer(work->call, outputs, count, err);
+    work->output_ns = nx_clock_now_ns() - start;
+    return status;
+}
+
+static nx_status execute(nx_engine_task *task, nx_error *err)
+{
+    graph_work *work = (graph_work *)task;
+    nx_kserve_call *call = work->call;
+    const nx_kserve_request *parsed = &call->parsed;
+    int64_t start = nx_clock_now_ns();
+    nx_status status = NX_OK;
+    for (size_t i = 0; i < parsed->input_count && status == NX_OK; i++) {
+        status = read_input(&parsed->inputs[i], &work->inputs[i], err);
+    }
+    work->run_started_ns = nx_clock_now_ns();
+    work->input_ns = work->run_started_ns - start;
+    if (status == NX_OK) {
+        status = nx_session_run(call->model.session, work->inputs, parsed->input_count,
+                                parsed->output_count > 0 ? work->outputs : NULL,
+                                parsed->output_count, write_outputs, work, err);
+    }
+    free_inputs(work);
+    return status;
+}
+
+static void done(nx_engine_task *task, nx_status status, const nx_error *err)
+{
+    graph_work *work = (graph_work *)task;
+    const nx_kserve_sample sample = {
+        .batch = work->batch,
+        .executions = 1,
+        .queue_ns = task->timings.queue,
+        .input_ns = work->input_ns,
+        .infer_ns = work->infer_ns,
+        .output_ns = work->output_ns,
+    };
+    nx_kserve_finish(work->call, status, err, &sample);
+}
+
+/* --- starting -----------------------------------------------------------------------------------
+ */
+
+static void cancel(nx_http_request *request, void *user)
+{
+    (void)request;
+    graph_work *work = user;
+    nx_engine_cancel(work->call->api->deps.engine, &work->task);
+}
+
+void nx_kserve_start_graph(nx_kserve_call *call)
+{
+    nx_error err = {0};
+    nx_status status = NX_OK;
+    graph_work *work = calloc(1, sizeof *work);
+    if (work == NULL) {
+        status = nx_error_set(&err, NX_ERR_NO_MEMORY, "no memory for the request");
+    } else {
+        work->call = call;
+        call->work = work;
+        call->free_work = free_work;
+        status = check_request(work, &err);
+    }
+    if (status == NX_OK) {
+        work->task.priority = NX_PRIORITY_INTERACTIVE;
+        work->task.deadline_ns = call->deadline_ns;
+        work->task.execute = execute;
+        work->task.done = done;
+        nx_http_on_gone(call->request, cancel, work);
+        status = nx_engine_submit(call->api->deps.engine, &work->task, &err);
+    }
+    if (status != NX_OK) {
+        nx_kserve_finish(call, status, &err, &(nx_kserve_sample){0});
+    }
+}
