@@ -17,8 +17,8 @@
 #define LONG_BASE 256
 
 const nx_cli_command *const nx_cli_commands[] = {
-    &nx_cmd_detect, &nx_cmd_serve, &nx_cmd_models, &nx_cmd_eval,
-    &nx_cmd_bench,  &nx_cmd_check, &nx_cmd_help,   &nx_cmd_completion,
+    &nx_cmd_detect, &nx_cmd_segment, &nx_cmd_serve, &nx_cmd_models,     &nx_cmd_eval,
+    &nx_cmd_bench,  &nx_cmd_check,   &nx_cmd_help,  &nx_cmd_completion,
 };
 const size_t nx_cli_command_count = sizeof nx_cli_commands / sizeof nx_cli_commands[0];
 
@@ -43,6 +43,7 @@ typedef struct option_set {
     struct option longs[MAX_OPTIONS + 2];
     char letters[2 * MAX_OPTIONS + 4];
     const char *values[MAX_OPTIONS];
+    char *joined[MAX_OPTIONS]; /* the values of options that repeat; owned */
 } option_set;
 
 static void build_option_set(const nx_cli_command *command, option_set *set)
@@ -148,6 +149,26 @@ static int bad_option(const nx_cli_command *command, const option_set *set, char
     return usage_error(command, message);
 }
 
+static bool repeats(const nx_cli_option *option)
+{
+    size_t length = option->argument != NULL ? strlen(option->argument) : 0;
+    return length > 3 && strcmp(option->argument + length - 3, "...") == 0;
+}
+
+/* Puts another value of an option behind those that were given. False: no memory. */
+static bool join_value(option_set *set, size_t index, const char *value)
+{
+    char *all = NULL;
+    if (asprintf(&all, "%s%s%s", set->joined[index] != NULL ? set->joined[index] : "",
+                 set->joined[index] != NULL ? "\n" : "", value) < 0) {
+        return false;
+    }
+    free(set->joined[index]);
+    set->joined[index] = all;
+    set->values[index] = all;
+    return true;
+}
+
 static bool choice_known(const char *choices, const char *value)
 {
     size_t length = strlen(value);
@@ -183,6 +204,9 @@ static int parse_options(const nx_cli_command *command, option_set *set, int arg
         }
         const nx_cli_option *option = set->all[index];
         set->values[index] = optarg != NULL ? optarg : "";
+        if (repeats(option) && !join_value(set, index, optarg)) {
+            return usage_error(command, "no memory for the options");
+        }
         /* the configuration checks what becomes a setting, by the same rules as for its file */
         if (option->key == NX_CLI_NO_KEY && !choice_known(option->choices, set->values[index])) {
             snprintf(message, sizeof message, "--%s is '%.60s'; use one of %s", option->name,
@@ -231,17 +255,15 @@ static void configure_log(const nx_config *config)
     }
 }
 
-static int run_command(const nx_cli_command *command, int argc, char **argv)
+static int run_parsed(const nx_cli_command *command, option_set *set, int argc, char **argv)
 {
-    option_set set;
-    build_option_set(command, &set);
-    int code = parse_options(command, &set, argc, argv);
+    int code = parse_options(command, set, argc, argv);
     if (code >= 0) {
         return code;
     }
     nx_cli_args args = {
         .command = command,
-        .values = set.values,
+        .values = set->values,
         .operands = argv + optind,
         .operand_count = argc - optind,
     };
@@ -258,7 +280,7 @@ static int run_command(const nx_cli_command *command, int argc, char **argv)
     }
     if (command->uses_config) {
         nx_error err = {0};
-        if (load_config(&set, &args.config, &err) != NX_OK) {
+        if (load_config(set, &args.config, &err) != NX_OK) {
             nx_config_free(args.config);
             return nx_cli_fail(&args, NX_EXIT_USAGE, &err);
         }
@@ -298,6 +320,17 @@ void nx_cli_each(void (*visit)(const nx_cli_command *command, nx_buffer *out), n
             visit(command, out);
         }
     }
+}
+
+static int run_command(const nx_cli_command *command, int argc, char **argv)
+{
+    option_set set;
+    build_option_set(command, &set);
+    int code = run_parsed(command, &set, argc, argv);
+    for (size_t i = 0; i < set.count; i++) {
+        free(set.joined[i]);
+    }
+    return code;
 }
 
 int nx_cli_unknown_command(const nx_cli_command *group, const char *word)

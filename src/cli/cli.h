@@ -26,9 +26,11 @@ enum {
 #define NX_CLI_NO_KEY (-1)
 
 typedef struct nx_cli_option {
-    const char *name;     /* long name, without "--" */
-    char letter;          /* short name, or 0 */
-    const char *argument; /* name of its argument for --help; NULL for a flag */
+    const char *name; /* long name, without "--" */
+    char letter;      /* short name, or 0 */
+    /* Name of its argument for --help; NULL for a flag. With "..." at its end the option may be
+     * given several times, and its value is all of them, one a line. */
+    const char *argument;
     const char *help;
     int key;             /* nx_config_key that it overrides, or NX_CLI_NO_KEY */
     const char *choices; /* "a|b|c" for checking and completion, or NULL */
@@ -66,6 +68,7 @@ struct nx_cli_args {
 };
 
 extern const nx_cli_command nx_cmd_detect;
+extern const nx_cli_command nx_cmd_segment;
 extern const nx_cli_command nx_cmd_serve;
 extern const nx_cli_command nx_cmd_eval;
 extern const nx_cli_command nx_cmd_bench;

@@ -147,6 +147,24 @@ void nx_setup_close(nx_setup *setup)
     *setup = (nx_setup){0};
 }
 
+nx_status nx_setup_sam(const nx_config *config, nx_runtime *runtime, nx_sam_source **out,
+                       nx_error *err)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    const nx_sam_options options = {
+        .alone_threads = cores > 1 ? (uint32_t)cores : 1,
+        .cache_bytes = (size_t)nx_config_int(config, NX_CONFIG_SAM_CACHE_BYTES),
+    };
+    char *data_dir = nx_setup_data_dir(config);
+    nx_status status =
+        data_dir != NULL
+            ? nx_sam_source_new(runtime, data_dir, nx_config_string(config, NX_CONFIG_SAM_MODEL),
+                                &options, out, err)
+            : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
+    free(data_dir);
+    return status;
+}
+
 nx_postprocess_options nx_setup_postprocess(const nx_config *config)
 {
     nx_postprocess_options options = nx_postprocess_defaults();

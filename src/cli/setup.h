@@ -5,6 +5,7 @@
 #include "base/config.h"
 #include "engine/engine.h"
 #include "engine/model.h"
+#include "engine/sam_source.h"
 #include "vision/postprocess.h"
 
 /* Everything that inference needs; plain owner, freed by nx_setup_close. */
@@ -36,6 +37,11 @@ nx_status nx_setup_open(const nx_config *config, nx_setup *out, nx_error *err);
 nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,
                                 nx_setup *setup, nx_error *err);
 void nx_setup_close(nx_setup *setup);
+
+/* The segmentation model by the configuration; nothing is opened yet. Freed by
+ * nx_sam_source_free, after the engine. */
+nx_status nx_setup_sam(const nx_config *config, nx_runtime *runtime, nx_sam_source **out,
+                       nx_error *err);
 
 /* Thresholds by the configuration. */
 nx_postprocess_options nx_setup_postprocess(const nx_config *config);

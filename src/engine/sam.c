@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MASK_COUNT ((size_t)NX_SAM_MASK_SIDE * NX_SAM_MASK_SIDE)
 
@@ -130,8 +129,8 @@ static nx_status open_session(nx_sam *sam, network *net, bool alone, nx_error *e
         return status;
     }
     net->sessions[alone] = session;
-    nx_log_info("sam", "opened %s for %u threads in %.0f ms", net->path, options.intra_op_threads,
-                nx_clock_ms(nx_clock_now_ns() - start));
+    nx_log_debug("sam", "opened %s for %u threads in %.0f ms", net->path, options.intra_op_threads,
+                 nx_clock_ms(nx_clock_now_ns() - start));
     return NX_OK;
 }
 
@@ -404,17 +403,6 @@ void nx_sam_free(nx_sam *sam)
     nx_weights_free(sam->weights);
     nx_embedding_cache_free(sam->cache);
     free(sam);
-}
-
-nx_status nx_sam_check(const nx_sam *sam, nx_error *err)
-{
-    const char *const paths[] = {sam->encoder.path, sam->decoder.path};
-    for (size_t i = 0; i < 2; i++) {
-        if (access(paths[i], R_OK) != 0) {
-            return nx_error_set(err, NX_ERR_NOT_FOUND, "%.400s is not there", paths[i]);
-        }
-    }
-    return NX_OK;
 }
 
 nx_embedding_cache *nx_sam_cache(nx_sam *sam)

@@ -35,9 +35,6 @@ nx_status nx_sam_new(nx_runtime *runtime, const char *encoder_path, const char *
 /* No Run may be under way, no claim on the cache open. NULL is fine. */
 void nx_sam_free(nx_sam *sam);
 
-/* Whether both files are there. Thread-safe, cheap. Errors: NX_ERR_NOT_FOUND. */
-nx_status nx_sam_check(const nx_sam *sam, nx_error *err);
-
 /* Batch of 1, NX_SAM_SIDE squared, as nx_sam_preprocess writes it. The output is one embedding of
  * NX_SAM_EMBEDDING_COUNT floats. Lives as long as sam. */
 const nx_backend *nx_sam_encoder(nx_sam *sam);
