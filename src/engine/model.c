@@ -200,17 +200,80 @@ static char *name_of(const char *path)
     return strndup(file, length);
 }
 
-static nx_status open_sessions(nx_model *model, const nx_model_options *options, nx_error *err)
+/* The sizes and batches that may come, for the one input's free dimensions. */
+static nx_input_range range_of(const nx_model *model, const nx_tensor *input, uint32_t max_batch)
 {
-    nx_session_options session = {.intra_op_threads = options->intra_op_threads};
+    nx_input_range range = {.name = input->name, .rank = input->rank};
+    int64_t stride = model->metadata.stride;
+    size_t height = height_dimension(input);
+    for (size_t i = 0; i < input->rank; i++) {
+        bool batch = i == 0;
+        bool side = height > 0 && (i == height || i == height + 1);
+        bool open = input->dims[i] < 0;
+        int64_t fixed = open ? 1 : input->dims[i];
+        int64_t size = i == height ? model->spec.input_height : model->spec.input_width;
+        range.min[i] = open && side ? stride : fixed;
+        range.usual[i] = open && side ? size : open && batch ? max_batch : fixed;
+        range.max[i] = range.usual[i];
+    }
+    if (height > 0 && input->dims[height] < 0 && input->dims[height + 1] < 0) {
+        uint32_t wide = 0;
+        uint32_t high = 0; /* most pictures are wide */
+        nx_letterbox_dynamic_size(16, 9, model->spec.input_width, model->metadata.stride, &wide,
+                                  &high);
+        range.usual[height] = high;
+    }
+    return range;
+}
+
+/*
+ * TensorRT must hear of the shapes to come before it builds, so the graph is read once without
+ * being rewritten.
+ */
+static nx_status plan_ranges(nx_model *model, const nx_model_options *options,
+                             nx_input_range *range, size_t *count, nx_error *err)
+{
+    nx_session *plain = NULL;
+    const nx_session_options as_is = {.optimization = NX_GRAPH_AS_IS};
+    nx_status status = nx_session_open(model->runtime, model->path, &as_is, &plain, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    model->session = plain;
+    status = accept_input(model, options, err);
+    if (status == NX_OK) {
+        size_t inputs = 0;
+        *range = range_of(model, nx_session_inputs(plain, &inputs),
+                          options->max_batch > 1 ? options->max_batch : 1);
+        bool open = model->spec.dynamic_batch || model->spec.dynamic_size;
+        range->name = open ? strdup(range->name) : NULL; /* the session's goes with it */
+        *count = range->name != NULL ? 1 : 0;
+    }
+    model->session = NULL;
+    nx_session_free(plain);
+    return status;
+}
+
+static nx_status open_session(nx_model *model, const nx_model_options *options, nx_error *err)
+{
+    nx_input_range range = {0};
+    nx_session_options session = {
+        .intra_op_threads = options->intra_op_threads,
+        .device = &options->device,
+        .ranges = &range,
+    };
     nx_status status = NX_OK;
     if (options->alone_threads > 1) {
         status = nx_weights_new(model->runtime, &model->weights, err);
         session.weights = model->weights;
     }
+    if (status == NX_OK && options->device.tensorrt) {
+        status = plan_ranges(model, options, &range, &session.range_count, err);
+    }
     if (status == NX_OK) {
         status = nx_session_open(model->runtime, model->path, &session, &model->session, err);
     }
+    free((char *)range.name);
     return status;
 }
 
@@ -223,7 +286,8 @@ static void open_alone(nx_model *model, const nx_model_options *options)
         .intra_op_threads = options->alone_threads,
         .weights = model->weights,
     };
-    if (options->alone_threads > 1 &&
+    bool on_cpu = strcmp(nx_session_device(model->session), "cpu") == 0;
+    if (on_cpu && options->alone_threads > 1 &&
         nx_session_open(model->runtime, model->path, &session, &model->alone, &err) != NX_OK) {
         nx_log_warn("engine", "%s: no second session for requests that are alone: %s", model->name,
                     err.message);
@@ -282,6 +346,7 @@ static void describe(nx_model *model)
     spec->license = metadata->license;
     spec->optimized = metadata->optimized;
     spec->provider = nx_session_provider(model->session);
+    spec->device = nx_session_device(model->session);
     model->backend = (nx_backend){
         .self = model,
         .max_batch = spec->best_batch,
@@ -303,7 +368,7 @@ nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_op
     if (status != NX_OK) {
         goto fail;
     }
-    status = open_sessions(model, options, err);
+    status = open_session(model, options, err);
     if (status != NX_OK) {
         goto fail;
     }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "engine/backend.h"
+#include "engine/device.h"
 #include "engine/runtime.h"
 #include "vision/detection.h"
 #include "vision/letterbox.h"
@@ -50,6 +51,7 @@ typedef struct nx_model_spec {
     const char *license;     /* metadata "license", or "" */
     const char *optimized;   /* what `nexus models optimize` did, or "" */
     const char *provider;    /* what runs it, in ONNX Runtime's words: "CPUExecutionProvider" */
+    const char *device;      /* the same for people: "cpu", "cuda" or "tensorrt" */
 } nx_model_spec;
 
 typedef struct nx_model_options {
@@ -59,6 +61,7 @@ typedef struct nx_model_options {
     uint32_t alone_threads;
     uint32_t input_size; /* longer side for a dynamic model; 0: its imgsz, or 640 */
     uint32_t max_batch;  /* most pictures in one Run; 0: 1 */
+    nx_device device;    /* zeros: the CPU */
     const char *name;    /* copied; NULL: the file's name without folder and ".onnx" */
 } nx_model_options;
 
@@ -67,7 +70,7 @@ typedef struct nx_model_options {
  * thread-safe: any number of nx_model_run calls at once.
  * Errors: NX_ERR_NOT_FOUND, NX_ERR_CORRUPT (empty, not ONNX, cut short), NX_ERR_UNSUPPORTED (not a
  * detector that Nexus knows: what was found and what is supported), NX_ERR_INVALID (declared shape
- * contradicts the graph).
+ * contradicts the graph), NX_ERR_UNAVAILABLE (the device is not there).
  */
 nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_options *options,
                         nx_model **out, nx_error *err);

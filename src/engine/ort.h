@@ -7,6 +7,8 @@
 #include "engine/runtime.h"
 
 #include <onnxruntime_c_api.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 struct nx_runtime {
     void *library;
@@ -17,6 +19,7 @@ struct nx_runtime {
     nx_custom_ops *custom_ops;
     char *path;
     char *version;
+    atomic_bool told_fallback; /* that there is no GPU */
 };
 
 /* Turns an OrtStatus into an nx_error, with the message cut to its meaning, and releases it.

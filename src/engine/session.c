@@ -1,28 +1,14 @@
 #include "engine/session.h"
 
-#include "engine/ort.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "engine/session_internal.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* One side of a session. */
-typedef struct ports {
-    nx_tensor *items; /* names are owned */
-    size_t count;
-} ports;
-
-struct nx_session {
-    nx_runtime *runtime; /* borrowed */
-    OrtSession *session;
-    char *name; /* the path, for messages */
-    ports inputs;
-    ports outputs;
-    const char **output_names; /* of `outputs`, as Run takes them */
-};
 
 struct nx_weights {
     nx_runtime *runtime; /* borrowed */
@@ -48,7 +34,7 @@ static const struct {
     {NX_TYPE_BOOL, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL},
 };
 
-static nx_type type_from(ONNXTensorElementDataType theirs)
+nx_type nx_type_from_ort(ONNXTensorElementDataType theirs)
 {
     for (size_t i = 0; i < sizeof type_pairs / sizeof type_pairs[0]; i++) {
         if (type_pairs[i].theirs == theirs) {
@@ -58,7 +44,7 @@ static nx_type type_from(ONNXTensorElementDataType theirs)
     return NX_TYPE_OTHER;
 }
 
-static ONNXTensorElementDataType type_to(nx_type ours)
+ONNXTensorElementDataType nx_type_to_ort(nx_type ours)
 {
     for (size_t i = 0; i < sizeof type_pairs / sizeof type_pairs[0]; i++) {
         if (type_pairs[i].ours == ours) {
@@ -68,8 +54,8 @@ static ONNXTensorElementDataType type_to(nx_type ours)
     return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
 }
 
-static OrtStatus *read_shape(const OrtApi *api, const OrtTensorTypeAndShapeInfo *info,
-                             nx_tensor *out)
+OrtStatus *nx_tensor_read_shape(const OrtApi *api, const OrtTensorTypeAndShapeInfo *info,
+                                nx_tensor *out)
 {
     ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
     size_t rank = 0;
@@ -80,7 +66,7 @@ static OrtStatus *read_shape(const OrtApi *api, const OrtTensorTypeAndShapeInfo 
     if (failure != NULL || rank > NX_TENSOR_MAX_RANK) {
         return failure; /* stays NX_TYPE_OTHER */
     }
-    out->type = type_from(type);
+    out->type = nx_type_from_ort(type);
     out->rank = (uint32_t)rank;
     return api->GetDimensions(info, out->dims, rank);
 }
@@ -112,7 +98,7 @@ static OrtStatus *read_port(const OrtApi *api, const OrtSession *session, bool i
         failure = api->CastTypeInfoToTensorInfo(type, &tensor);
     }
     if (failure == NULL && tensor != NULL) { /* NULL: a sequence or a map */
-        failure = read_shape(api, tensor, out);
+        failure = nx_tensor_read_shape(api, tensor, out);
     }
     if (type != NULL) {
         api->ReleaseTypeInfo(type);
@@ -120,7 +106,7 @@ static OrtStatus *read_port(const OrtApi *api, const OrtSession *session, bool i
     return failure;
 }
 
-static nx_status read_ports(nx_session *self, bool input, ports *out, nx_error *err)
+static nx_status read_ports(nx_session *self, bool input, nx_ports *out, nx_error *err)
 {
     const OrtApi *api = self->runtime->api;
     size_t count = 0;
@@ -142,7 +128,7 @@ static nx_status read_ports(nx_session *self, bool input, ports *out, nx_error *
     return nx_runtime_check(self->runtime, failure, NX_ERR_CORRUPT, self->name, err);
 }
 
-static void free_ports(ports *list)
+static void free_ports(nx_ports *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         free((char *)list->items[i].name);
@@ -150,7 +136,7 @@ static void free_ports(ports *list)
     free(list->items);
 }
 
-static const nx_tensor *find_port(const ports *list, const char *name)
+static const nx_tensor *find_port(const nx_ports *list, const char *name)
 {
     for (size_t i = 0; i < list->count; i++) {
         if (strcmp(list->items[i].name, name) == 0) {
@@ -212,34 +198,107 @@ typedef struct source {
 } source;
 
 static OrtStatus *create_session(nx_session *self, const source *from,
-                                 const nx_session_options *options)
+                                 const nx_session_options *options, OrtSessionOptions *settings)
 {
     const OrtApi *api = self->runtime->api;
     const OrtEnv *env = self->runtime->env;
+    OrtPrepackedWeightsContainer *packed =
+        options->weights != NULL ? options->weights->container : NULL;
+    if (from->bytes != NULL) {
+        return packed == NULL ? api->CreateSessionFromArray(env, from->bytes, from->size, settings,
+                                                            &self->session)
+                              : api->CreateSessionFromArrayWithPrepackedWeightsContainer(
+                                    env, from->bytes, from->size, settings, packed, &self->session);
+    }
+    return packed == NULL ? api->CreateSession(env, from->path, settings, &self->session)
+                          : api->CreateSessionWithPrepackedWeightsContainer(
+                                env, from->path, settings, packed, &self->session);
+}
+
+/* TensorRT's cache is of the file's bytes. */
+static nx_status append_provider(const nx_session *self, const source *from,
+                                 const nx_session_options *options, OrtSessionOptions *settings,
+                                 nx_error *err)
+{
+    nx_provider_request request = {
+        .device = options->device,
+        .ranges = options->ranges,
+        .range_count = options->range_count,
+        .bytes = from->bytes,
+        .size = from->size,
+    };
+    nx_file_map map = {0};
+    nx_status status = NX_OK;
+    if (self->provider == NX_PROVIDER_TENSORRT && from->bytes == NULL) {
+        status = nx_file_map_open(from->path, &map, err);
+        request.bytes = map.data;
+        request.size = map.size;
+    }
+    if (status == NX_OK) {
+        status = nx_provider_append(self->runtime, self->provider, &request, settings, err);
+    }
+    nx_file_unmap(&map);
+    return status;
+}
+
+static nx_status build_on(nx_session *self, nx_provider provider, const source *from,
+                          const nx_session_options *options, nx_error *err)
+{
+    const OrtApi *api = self->runtime->api;
     OrtSessionOptions *settings = NULL;
+    char prefix[300];
+    snprintf(prefix, sizeof prefix, "ONNX Runtime cannot build %.250s", self->name);
+    self->provider = provider;
     OrtStatus *failure = api->CreateSessionOptions(&settings);
     if (failure == NULL) {
         failure = set_options(self->runtime, options, settings);
     }
-    OrtPrepackedWeightsContainer *packed =
-        options->weights != NULL ? options->weights->container : NULL;
-    if (failure != NULL) {
-        /* nothing to create */
-    } else if (from->bytes != NULL) {
-        failure = packed == NULL
-                      ? api->CreateSessionFromArray(env, from->bytes, from->size, settings,
-                                                    &self->session)
-                      : api->CreateSessionFromArrayWithPrepackedWeightsContainer(
-                            env, from->bytes, from->size, settings, packed, &self->session);
-    } else {
-        failure = packed == NULL ? api->CreateSession(env, from->path, settings, &self->session)
-                                 : api->CreateSessionWithPrepackedWeightsContainer(
-                                       env, from->path, settings, packed, &self->session);
+    nx_status status = nx_runtime_check(self->runtime, failure, NX_ERR_INTERNAL, prefix, err);
+    if (status == NX_OK) {
+        status = append_provider(self, from, options, settings, err);
+    }
+    if (status == NX_OK) {
+        status = nx_runtime_check(self->runtime, create_session(self, from, options, settings),
+                                  NX_ERR_CORRUPT, prefix, err);
+    }
+    if (status == NX_OK && provider != NX_PROVIDER_CPU) {
+        status = nx_pinned_new(self->runtime, self->session, &self->pinned, err);
     }
     if (settings != NULL) {
         api->ReleaseSessionOptions(settings);
     }
-    return failure;
+    return status;
+}
+
+static void drop_session(nx_session *self)
+{
+    nx_pinned_release(self->pinned);
+    self->pinned = NULL;
+    if (self->session != NULL) {
+        self->runtime->api->ReleaseSession(self->session);
+        self->session = NULL;
+    }
+}
+
+/* On the best provider that works, when the device leaves a choice. */
+static nx_status build(nx_session *self, const source *from, const nx_session_options *options,
+                       nx_error *err)
+{
+    nx_provider candidates[NX_MAX_PROVIDERS];
+    size_t count = nx_provider_candidates(options->device, candidates, err);
+    nx_status status = count > 0 ? NX_OK : NX_ERR_INVALID;
+    for (size_t i = 0; i < count; i++) {
+        status = build_on(self, candidates[i], from, options, err);
+        if (status == NX_OK || i + 1 == count) {
+            break;
+        }
+        drop_session(self);
+        /* once is enough: it is the same for every model */
+        bool told = atomic_exchange(&self->runtime->told_fallback, true);
+        nx_log(told ? NX_LOG_DEBUG : NX_LOG_INFO, "engine", "%s runs on %s: %s", self->name,
+               nx_provider_name(candidates[i + 1]), err != NULL ? err->message : "");
+    }
+    return status;
 }
 
 static nx_status name_outputs(nx_session *self, nx_error *err)
@@ -270,10 +329,7 @@ static nx_status open_source(nx_runtime *runtime, const source *from, const char
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a model");
         goto fail;
     }
-    char prefix[300];
-    snprintf(prefix, sizeof prefix, "ONNX Runtime cannot build %.250s", name);
-    status =
-        nx_runtime_check(runtime, create_session(self, from, options), NX_ERR_CORRUPT, prefix, err);
+    status = build(self, from, options, err);
     if (status != NX_OK) {
         goto fail;
     }
@@ -319,9 +375,7 @@ void nx_session_free(nx_session *session)
     if (session == NULL) {
         return;
     }
-    if (session->session != NULL) {
-        session->runtime->api->ReleaseSession(session->session);
-    }
+    drop_session(session);
     free_ports(&session->inputs);
     free_ports(&session->outputs);
     free(session->output_names);
@@ -353,219 +407,12 @@ const nx_tensor *nx_session_find_output(const nx_session *session, const char *n
 
 const char *nx_session_provider(const nx_session *session)
 {
-    (void)session;
-    return "CPUExecutionProvider";
+    return nx_provider_name(session->provider);
 }
 
-/* --- running -----------------------------------------------------------------------------------
- */
-
-/* What one Run needs beside the session, in one allocation. */
-typedef struct run {
-    const char **input_names;
-    OrtValue **inputs;
-    size_t input_count;
-    const char *const *output_names;
-    OrtValue **outputs;
-    nx_tensor *views;
-    size_t output_count;
-} run;
-
-static nx_status run_new(const nx_session *session, size_t inputs, const char *const *outputs,
-                         size_t output_count, run **out, nx_error *err)
+const char *nx_session_device(const nx_session *session)
 {
-    if (outputs == NULL) {
-        outputs = session->output_names;
-        output_count = session->outputs.count;
-    }
-    run *self = NULL;
-    char *memory = calloc(1, sizeof *self + output_count * sizeof *self->views +
-                                 inputs * (sizeof *self->inputs + sizeof *self->input_names) +
-                                 output_count * sizeof *self->outputs);
-    if (memory == NULL) {
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to run %s", session->name);
-    }
-    self = (run *)(void *)memory;
-    self->views = (nx_tensor *)(void *)(self + 1);
-    self->inputs = (OrtValue **)(void *)(self->views + output_count);
-    self->input_names = (const char **)(self->inputs + inputs);
-    self->outputs = (OrtValue **)(void *)(self->input_names + inputs);
-    self->input_count = inputs;
-    self->output_names = outputs;
-    self->output_count = output_count;
-    *out = self;
-    return NX_OK;
-}
-
-static void run_free(const OrtApi *api, run *self)
-{
-    for (size_t i = 0; i < self->input_count; i++) {
-        if (self->inputs[i] != NULL) {
-            api->ReleaseValue(self->inputs[i]);
-        }
-    }
-    for (size_t i = 0; i < self->output_count; i++) {
-        if (self->outputs[i] != NULL) {
-            api->ReleaseValue(self->outputs[i]);
-        }
-    }
-    free(self);
-}
-
-/* Whether the memory is as large as type and shape say, which ONNX Runtime never learns. */
-static nx_status check_bytes(const nx_tensor *input, nx_error *err)
-{
-    size_t bytes = nx_type_size(input->type);
-    bool fits = bytes > 0 && input->rank <= NX_TENSOR_MAX_RANK;
-    for (uint32_t i = 0; fits && i < input->rank; i++) {
-        fits =
-            input->dims[i] >= 0 && !__builtin_mul_overflow(bytes, (size_t)input->dims[i], &bytes);
-    }
-    if (!fits) {
-        return nx_error_set(err, NX_ERR_INVALID, "the input '%.60s' has no usable type and shape",
-                            input->name);
-    }
-    if (bytes != input->bytes) {
-        return nx_error_set(err, NX_ERR_INVALID,
-                            "the input '%.60s' has %zu bytes; its shape has %zu", input->name,
-                            input->bytes, bytes);
-    }
-    return NX_OK;
-}
-
-static bool fits_port(const nx_tensor *input, const nx_tensor *port)
-{
-    bool fits = port->type == input->type && port->rank == input->rank;
-    for (uint32_t i = 0; fits && i < port->rank; i++) {
-        fits = port->dims[i] < 0 || port->dims[i] == input->dims[i];
-    }
-    return fits;
-}
-
-static nx_status check_input(const nx_session *session, const nx_tensor *input, nx_error *err)
-{
-    const nx_tensor *port = nx_session_find_input(session, input->name);
-    if (port == NULL) {
-        return nx_error_set(err, NX_ERR_INVALID, "%s has no input '%.60s'", session->name,
-                            input->name);
-    }
-    nx_status status = check_bytes(input, err);
-    if (status == NX_OK && port->type != NX_TYPE_OTHER && !fits_port(input, port)) {
-        nx_buffer text = NX_BUFFER_INIT;
-        nx_tensor_describe(input, &text);
-        nx_buffer_append_str(&text, "; it takes ");
-        nx_tensor_describe(port, &text);
-        status = nx_error_set(err, NX_ERR_INVALID, "the input '%.60s' of %.200s is given as %.200s",
-                              input->name, session->name, nx_buffer_cstr(&text));
-        nx_buffer_free(&text);
-    }
-    return status;
-}
-
-/* Each input of the graph is there, once, and fits: better words than ONNX Runtime's, and told
- * apart from what goes wrong inside. */
-static nx_status check_inputs(const nx_session *session, const nx_tensor *inputs, size_t count,
-                              nx_error *err)
-{
-    for (size_t i = 0; i < session->inputs.count; i++) {
-        size_t given = 0;
-        for (size_t j = 0; j < count; j++) {
-            given += strcmp(inputs[j].name, session->inputs.items[i].name) == 0;
-        }
-        if (given != 1) {
-            return nx_error_set(err, NX_ERR_INVALID, "the input '%.60s' of %s is %s",
-                                session->inputs.items[i].name, session->name,
-                                given == 0 ? "missing" : "given twice");
-        }
-    }
-    nx_status status = NX_OK;
-    for (size_t i = 0; i < count && status == NX_OK; i++) {
-        status = check_input(session, &inputs[i], err);
-    }
-    return status;
-}
-
-static nx_status wrap_inputs(const nx_session *session, const nx_tensor *inputs, run *self,
-                             nx_error *err)
-{
-    const OrtApi *api = session->runtime->api;
-    for (size_t i = 0; i < self->input_count; i++) {
-        self->input_names[i] = inputs[i].name;
-        nx_status status = nx_runtime_check(
-            session->runtime,
-            api->CreateTensorWithDataAsOrtValue(session->runtime->memory, inputs[i].data,
-                                                inputs[i].bytes, inputs[i].dims, inputs[i].rank,
-                                                type_to(inputs[i].type), &self->inputs[i]),
-            NX_ERR_INVALID, inputs[i].name, err);
-        if (status != NX_OK) {
-            return status;
-        }
-    }
-    return NX_OK;
-}
-
-static OrtStatus *view_output(const OrtApi *api, OrtValue *value, nx_tensor *out)
-{
-    OrtTensorTypeAndShapeInfo *info = NULL;
-    int is_tensor = 0;
-    OrtStatus *failure = api->IsTensor(value, &is_tensor);
-    if (failure != NULL || !is_tensor) {
-        return failure;
-    }
-    failure = api->GetTensorTypeAndShape(value, &info);
-    if (failure == NULL) {
-        failure = read_shape(api, info, out);
-        api->ReleaseTensorTypeAndShapeInfo(info);
-    }
-    if (failure == NULL && out->type != NX_TYPE_OTHER) {
-        failure = api->GetTensorMutableData(value, &out->data);
-        out->bytes = nx_type_size(out->type);
-        for (uint32_t i = 0; i < out->rank; i++) {
-            out->bytes *= (size_t)out->dims[i]; /* it is in memory, so it fits */
-        }
-    }
-    return failure;
-}
-
-/* What the caller gave wrongly, and what went wrong inside. */
-static nx_status check_run(const nx_session *session, OrtStatus *failure, nx_error *err)
-{
-    nx_status code =
-        failure != NULL && session->runtime->api->GetErrorCode(failure) == ORT_INVALID_ARGUMENT
-            ? NX_ERR_INVALID
-            : NX_ERR_INTERNAL;
-    return nx_runtime_check(session->runtime, failure, code, session->name, err);
-}
-
-nx_status nx_session_run(nx_session *session, const nx_tensor *inputs, size_t count,
-                         const char *const *outputs, size_t output_count, nx_session_read read,
-                         void *user, nx_error *err)
-{
-    const OrtApi *api = session->runtime->api;
-    run *self = NULL;
-    nx_status status = check_inputs(session, inputs, count, err);
-    if (status == NX_OK) {
-        status = run_new(session, count, outputs, output_count, &self, err);
-    }
-    if (status != NX_OK) {
-        return status;
-    }
-    status = wrap_inputs(session, inputs, self, err);
-    if (status == NX_OK) {
-        OrtStatus *failure = api->Run(session->session, NULL, self->input_names,
-                                      (const OrtValue *const *)self->inputs, self->input_count,
-                                      self->output_names, self->output_count, self->outputs);
-        for (size_t i = 0; i < self->output_count && failure == NULL; i++) {
-            self->views[i].name = self->output_names[i];
-            failure = view_output(api, self->outputs[i], &self->views[i]);
-        }
-        status = check_run(session, failure, err);
-    }
-    if (status == NX_OK) {
-        status = read(self->views, self->output_count, user, err);
-    }
-    run_free(api, self);
-    return status;
+    return nx_provider_label(session->provider);
 }
 
 /* --- shared weights ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #define NX_ENGINE_SESSION_H
 
 #include "base/error.h"
+#include "engine/device.h"
 #include "engine/runtime.h"
 #include "engine/tensor.h"
 
@@ -34,12 +35,18 @@ typedef struct nx_session_options {
     /* Each Run is recorded into "<prefix>_<date>.json", which is complete once the session is
      * freed; or NULL. */
     const char *profile_prefix;
-    nx_weights *weights; /* borrowed: outlives the session; or NULL */
+    nx_weights *weights;     /* borrowed: outlives the session; or NULL */
+    const nx_device *device; /* NULL: the CPU */
+    /* On TensorRT: the shapes to come, of each input with free dimensions. */
+    const nx_input_range *ranges;
+    size_t range_count;
 } nx_session_options;
 
 /*
  * Opens a graph; runtime is borrowed and must outlive it. Thread-safe: any number of Runs at once.
- * Errors: NX_ERR_NOT_FOUND, NX_ERR_CORRUPT with ONNX Runtime's words, NX_ERR_NO_MEMORY.
+ * Errors: NX_ERR_NOT_FOUND, NX_ERR_CORRUPT with ONNX Runtime's words, NX_ERR_UNAVAILABLE (the
+ * device is not there: what was found and what to do), NX_ERR_INVALID (a device that contradicts
+ * itself), NX_ERR_NO_MEMORY.
  */
 nx_status nx_session_open(nx_runtime *runtime, const char *path, const nx_session_options *options,
                           nx_session **out, nx_error *err);
@@ -66,6 +73,9 @@ const nx_tensor *nx_session_find_output(const nx_session *session, const char *n
 /* The execution provider that runs it: "CPUExecutionProvider". */
 const char *nx_session_provider(const nx_session *session);
 
+/* The same for people: "cpu", "cuda" or "tensorrt". */
+const char *nx_session_device(const nx_session *session);
+
 /* Reads the outputs in place; the view ends when it returns. */
 typedef nx_status (*nx_session_read)(const nx_tensor *outputs, size_t count, void *user,
                                      nx_error *err);
@@ -81,6 +91,13 @@ typedef nx_status (*nx_session_read)(const nx_tensor *outputs, size_t count, voi
 nx_status nx_session_run(nx_session *session, const nx_tensor *inputs, size_t count,
                          const char *const *outputs, size_t output_count, nx_session_read read,
                          void *user, nx_error *err);
+
+/*
+ * Memory for inputs that the session's device reads fastest, 64-byte aligned; any other memory
+ * works too. It may outlive the session, not the runtime. NULL without memory. Any thread.
+ */
+void *nx_session_allocate(nx_session *session, size_t bytes);
+void nx_session_release(void *memory); /* NULL is fine */
 
 /* Thread-safe. Errors: NX_ERR_NO_MEMORY. Free it after the sessions that were opened with it. */
 nx_status nx_weights_new(nx_runtime *runtime, nx_weights **out, nx_error *err);
