@@ -38,6 +38,12 @@ typedef struct nx_backend {
     /* Any number of calls at once. Errors: NX_ERR_INTERNAL in the model's words; what read says. */
     nx_status (*run)(void *self, const nx_batch *batch, nx_batch_read read, void *user,
                      nx_error *err);
+    /* Memory for batches that this backend reads fastest, 64-byte aligned, which may outlive it;
+     * any other works too. allocate gives NULL without memory. Both NULL: ordinary memory. Any
+     * thread.
+     */
+    void *(*allocate)(void *self, size_t bytes);
+    void (*release)(void *memory);
 } nx_backend;
 
 #endif

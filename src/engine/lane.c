@@ -9,31 +9,46 @@ bool nx_lane_init(nx_lane *lane, uint32_t limit)
     return lane->slots != NULL;
 }
 
+static void free_memory(nx_lane *lane)
+{
+    if (lane->data != NULL) {
+        lane->release(lane->data);
+    }
+    lane->data = NULL;
+    lane->bytes = 0;
+}
+
 void nx_lane_free(nx_lane *lane)
 {
     free(lane->slots);
-    free(lane->data);
+    free_memory(lane);
     *lane = (nx_lane){0};
 }
 
 /* Makes the memory large enough for every slot; false: there is not so much. */
 static bool get_memory(nx_lane *lane)
 {
+    const nx_backend *backend = lane->backend;
+    void (*release)(void *) = backend->release != NULL ? backend->release : free;
     size_t needed = 0;
     void *memory = NULL;
     if (__builtin_mul_overflow(lane->slot_bytes, (size_t)lane->capacity, &needed)) {
         return false;
     }
-    if (lane->data != NULL && lane->bytes >= needed) {
+    if (lane->data != NULL && lane->bytes >= needed && lane->release == release) {
         return true;
     }
-    free(lane->data);
-    lane->data = NULL;
-    lane->bytes = 0;
-    if (posix_memalign(&memory, 64, needed > 0 ? needed : 1) != 0) {
+    free_memory(lane);
+    if (backend->allocate != NULL) {
+        memory = backend->allocate(backend->self, needed);
+        if (memory == NULL) {
+            return false;
+        }
+    } else if (posix_memalign(&memory, 64, needed > 0 ? needed : 1) != 0) {
         return false;
     }
     lane->data = memory;
+    lane->release = release;
     lane->bytes = needed;
     return true;
 }
@@ -50,6 +65,7 @@ void nx_lane_open(nx_lane *lane, const nx_engine_task *task, uint32_t most)
         .slots = lane->slots,
         .limit = lane->limit,
         .data = lane->data,
+        .release = lane->release,
         .bytes = lane->bytes,
     };
     if (backend != NULL) {

@@ -43,7 +43,8 @@ typedef struct nx_lane {
 
     nx_slot *slots; /* owned; room for `limit` */
     uint32_t limit;
-    unsigned char *data; /* owned, 64-byte aligned */
+    unsigned char *data;           /* owned, 64-byte aligned */
+    void (*release)(void *memory); /* how `data` is freed */
     size_t bytes;
     size_t slot_bytes;
 } nx_lane;

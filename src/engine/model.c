@@ -152,6 +152,11 @@ nx_status nx_model_run(nx_model *model, void *slot, uint32_t width, uint32_t hei
     return nx_model_run_on(model, model->session, slot, 1, width, height, read_head, &reading, err);
 }
 
+static bool on_cpu(const nx_model *model)
+{
+    return strcmp(nx_session_device(model->session), "cpu") == 0;
+}
+
 /* --- the engine's view --------------------------------------------------------------------------
  */
 
@@ -167,6 +172,12 @@ static nx_status run_batch(void *self, const nx_batch *batch, nx_batch_read read
     nx_session *session = batch->alone && model->alone != NULL ? model->alone : model->session;
     return nx_model_run_on(model, session, batch->data, batch->count, batch->width, batch->height,
                            read, user, err);
+}
+
+static void *allocate(void *self, size_t bytes)
+{
+    nx_model *model = self;
+    return nx_session_allocate(model->session, bytes);
 }
 
 const nx_backend *nx_model_backend(const nx_model *model)
@@ -244,7 +255,7 @@ static nx_status plan_ranges(nx_model *model, const nx_model_options *options,
     if (status == NX_OK) {
         size_t inputs = 0;
         *range = range_of(model, nx_session_inputs(plain, &inputs),
-                          options->max_batch > 1 ? options->max_batch : 1);
+                          options->max_batch > 0 ? options->max_batch : NX_MODEL_MAX_BATCH);
         bool open = model->spec.dynamic_batch || model->spec.dynamic_size;
         range->name = open ? strdup(range->name) : NULL; /* the session's goes with it */
         *count = range->name != NULL ? 1 : 0;
@@ -286,8 +297,7 @@ static void open_alone(nx_model *model, const nx_model_options *options)
         .intra_op_threads = options->alone_threads,
         .weights = model->weights,
     };
-    bool on_cpu = strcmp(nx_session_device(model->session), "cpu") == 0;
-    if (on_cpu && options->alone_threads > 1 &&
+    if (on_cpu(model) && options->alone_threads > 1 &&
         nx_session_open(model->runtime, model->path, &session, &model->alone, &err) != NX_OK) {
         nx_log_warn("engine", "%s: no second session for requests that are alone: %s", model->name,
                     err.message);
@@ -349,9 +359,12 @@ static void describe(nx_model *model)
     spec->device = nx_session_device(model->session);
     model->backend = (nx_backend){
         .self = model,
-        .max_batch = spec->best_batch,
+        .max_batch = model->max_batch,
+        .best_batch = spec->best_batch,
         .slot_bytes = slot_bytes,
         .run = run_batch,
+        .allocate = on_cpu(model) ? NULL : allocate,
+        .release = on_cpu(model) ? NULL : nx_session_release,
     };
 }
 

@@ -60,7 +60,7 @@ typedef struct nx_model_options {
      * that it is no faster. */
     uint32_t alone_threads;
     uint32_t input_size; /* longer side for a dynamic model; 0: its imgsz, or 640 */
-    uint32_t max_batch;  /* most pictures in one Run; 0: 1 */
+    uint32_t max_batch;  /* most pictures in one Run; 0: as many as measuring shows to pay */
     nx_device device;    /* zeros: the CPU */
     const char *name;    /* copied; NULL: the file's name without folder and ".onnx" */
 } nx_model_options;

@@ -7,6 +7,9 @@
 #include "engine/model.h"
 #include "engine/session.h"
 
+/* Pictures in one Run, where nobody says how many. */
+#define NX_MODEL_MAX_BATCH 16
+
 struct nx_model {
     nx_runtime *runtime; /* borrowed */
     nx_weights *weights; /* that both sessions share */
@@ -15,6 +18,7 @@ struct nx_model {
     const char *input_name; /* borrowed from the session */
     nx_type input_type;
     nx_head head;
+    uint32_t max_batch; /* pictures in one Run */
     nx_metadata metadata;
     nx_model_spec spec;
     nx_backend backend;

@@ -8,9 +8,13 @@
 
 /* What measuring batches may cost at start; a model too slow for it gains nothing on a CPU anyway.
  */
-#define MEASURE_NS (400 * NX_NS_PER_MS)
+#define MEASURE_NS     (400 * NX_NS_PER_MS)
+#define MEASURE_GPU_NS (10 * NX_NS_PER_SEC) /* the first Run of a batch size takes longest there   \
+                                             */
 /* Less gain than this is noise. */
 #define WORTH_IT 1.05
+/* More loss than this is none. */
+#define CLEARLY 1.10
 
 /* 114 / 255 in IEEE 754 binary16 */
 #define GRAY_F16 0x3727
@@ -25,6 +29,11 @@ typedef struct trial {
     bool fits;  /* the head, once that is known, in every slot */
     int64_t ns; /* of the fastest Run */
 } trial;
+
+static bool on_cpu(const nx_model *model)
+{
+    return strcmp(nx_session_device(model->session), "cpu") == 0;
+}
 
 static nx_status keep_shapes(const nx_tensor *outputs, size_t count, void *user, nx_error *err)
 {
@@ -141,16 +150,16 @@ static void check_free_batch(nx_model *model)
  * Pictures a second of one thread by batch size. Workers run side by side, one thread each, so what
  * pays for one of them pays for all. Doubles the batch until it stops paying.
  */
-static void measure_batches(nx_model *model, uint32_t max_batch)
+static void measure_batches(nx_model *model)
 {
     nx_error err = {0};
     trial one = usual_trial(model, 1);
-    int64_t until = nx_clock_now_ns() + MEASURE_NS;
-    if (max_batch < 2 || !model->spec.dynamic_batch || run_gray(model, &one, 2, &err) != NX_OK) {
+    int64_t until = nx_clock_now_ns() + (on_cpu(model) ? MEASURE_NS : MEASURE_GPU_NS);
+    if (model->max_batch < 2 || run_gray(model, &one, 2, &err) != NX_OK) {
         return;
     }
     double best = 1 / (double)one.ns;
-    for (uint32_t batch = 2; batch <= max_batch; batch *= 2) {
+    for (uint32_t batch = 2; batch <= model->max_batch; batch *= 2) {
         if (nx_clock_now_ns() + 2 * one.ns * batch > until) {
             break;
         }
@@ -165,7 +174,8 @@ static void measure_batches(nx_model *model, uint32_t max_batch)
                  nx_clock_ms(one.ns), 1 / best / (double)NX_NS_PER_MS, model->spec.best_batch);
 }
 
-/* Keeps the session with threads only where they make a Run that is alone faster. */
+/* Keeps the session with threads unless it is clearly slower, as it is for the smallest graphs. On
+ * a busy machine both are slow, which says nothing. */
 static void measure_alone(nx_model *model, const nx_model_options *options)
 {
     if (model->alone == NULL) {
@@ -176,7 +186,7 @@ static void measure_alone(nx_model *model, const nx_model_options *options)
     trial alone = usual_trial(model, 1);
     alone.session = model->alone;
     if (run_gray(model, &one, 2, &err) == NX_OK && run_gray(model, &alone, 3, &err) == NX_OK &&
-        (double)one.ns > (double)alone.ns * WORTH_IT) {
+        (double)alone.ns < (double)one.ns * CLEARLY) {
         model->spec.alone_threads = options->alone_threads;
         nx_log_debug("engine", "%s: %.1f ms on one thread, %.1f on %u", model->name,
                      nx_clock_ms(one.ns), nx_clock_ms(alone.ns), options->alone_threads);
@@ -192,18 +202,33 @@ static void measure_alone(nx_model *model, const nx_model_options *options)
 /* --- warming ------------------------------------------------------------------------------------
  */
 
-/* Every batch size that may come, at the shapes that most pictures have. */
-static nx_status warm(nx_model *model, nx_error *err)
+/* One batch size at the shapes that most pictures have. */
+static nx_status warm_batch(nx_model *model, uint32_t batch, nx_error *err)
 {
     static const uint32_t shapes[][2] = {{16, 9}, {9, 16}, {4, 3}, {3, 4}, {1, 1}};
     size_t count = model->spec.dynamic_size ? sizeof shapes / sizeof shapes[0] : 1;
     nx_status status = NX_OK;
-    for (uint32_t batch = model->spec.best_batch; batch > 1 && status == NX_OK; batch /= 2) {
-        for (size_t i = 0; i < count && status == NX_OK; i++) {
-            trial one = {.session = model->session, .batch = batch};
-            nx_model_input_size(model, shapes[i][0], shapes[i][1], &one.width, &one.height);
-            status = run_gray(model, &one, 1, err);
-        }
+    for (size_t i = 0; i < count && status == NX_OK; i++) {
+        trial one = {.session = model->session, .batch = batch};
+        nx_model_input_size(model, shapes[i][0], shapes[i][1], &one.width, &one.height);
+        status = run_gray(model, &one, 1, err);
+    }
+    return status;
+}
+
+/*
+ * Every batch size that may come: 2, 4 and so on up to the largest. A single picture needs no more
+ * than the Runs above on a CPU, where a new shape costs nothing; on a GPU it may cost seconds.
+ */
+static nx_status warm(nx_model *model, const nx_model_options *options, nx_error *err)
+{
+    uint32_t largest = options->max_batch > 0 ? model->max_batch : model->spec.best_batch;
+    nx_status status = on_cpu(model) ? NX_OK : warm_batch(model, 1, err);
+    for (uint32_t batch = 2; batch < largest && status == NX_OK; batch *= 2) {
+        status = warm_batch(model, batch, err);
+    }
+    if (largest > 1 && status == NX_OK) {
+        status = warm_batch(model, largest, err);
     }
     return status;
 }
@@ -244,7 +269,11 @@ nx_status nx_model_try(nx_model *model, const nx_model_options *options, nx_erro
     if (model->spec.dynamic_batch) {
         check_free_batch(model);
     }
+    model->max_batch = options->max_batch > 0 ? options->max_batch : NX_MODEL_MAX_BATCH;
+    if (!model->spec.dynamic_batch) {
+        model->max_batch = 1;
+    }
     measure_alone(model, options);
-    measure_batches(model, options->max_batch);
-    return warm(model, err);
+    measure_batches(model);
+    return warm(model, options, err);
 }
