@@ -223,9 +223,7 @@ static void bytes_have_lengths(void **state)
     assert_memory_equal(out.text, "z", 1);
     assert_ptr_equal(at, end);
     assert_false(nx_kserve_next_bytes(&at, end, &out));
-    static const char *const cut[] = {"\4\0\0\0abc", "\4\0\0",
-                                      "\xff\xff\xff\xff"
-                                      "abcdefgh"};
+    static const char *const cut[] = {"\4\0\0\0abc", "\4\0\0", "\377\377\377\377abcdefgh"};
     static const size_t sizes[] = {7, 3, 12};
     for (size_t i = 0; i < NX_COUNT(cut); i++) {
         at = cut[i];
