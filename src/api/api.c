@@ -44,6 +44,16 @@ static const nx_http_route fixed_routes[] = {
      .too_many_files_status = 413,
      .too_many_files_advice = "Send them as several batches of at most 100.",
      .per_client = true},
+    {.method = "POST",
+     .pattern = "/api/v1/inference/segment",
+     .handle = nx_api_infer_segment,
+     .admit = nx_api_admit_inference,
+     .types = picture_types,
+     .types_text = picture_types_text,
+     .max_files = 1,
+     .too_many_files_status = 400,
+     .too_many_files_advice = "Send one picture at a time.",
+     .per_client = true},
     {.method = "GET", .pattern = "/health", .handle = nx_api_health, .always = true},
     {.method = "GET", .pattern = "/health/ready", .handle = nx_api_ready, .always = true},
     {.method = "GET", .pattern = "/metrics", .handle = nx_api_metrics, .always = true},
@@ -80,6 +90,7 @@ static bool make_routes(nx_api *api)
     api->route_count = FIXED_COUNT + kserve_count;
     const nx_config *config = api->deps.config;
     api->routes[0].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BODY_BYTES);
+    api->routes[2].max_body = api->routes[0].max_body;
     api->routes[1].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BATCH_BODY_BYTES);
     for (size_t i = FIXED_COUNT; i < api->route_count; i++) {
         if (api->routes[i].handle == nx_kserve_infer) { /* tensors are as large as batches */

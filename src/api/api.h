@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "engine/model.h"
+#include "engine/sam_source.h"
 #include "ops/service_metrics.h"
 
 #include <stdint.h>
@@ -27,6 +28,7 @@ typedef struct nx_api_deps {
     nx_runtime *runtime;
     nx_model *model;
     nx_engine *engine;
+    nx_sam_source *sam;
     nx_service_metrics *metrics;
 } nx_api_deps;
 

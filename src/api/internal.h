@@ -31,6 +31,7 @@ struct nx_api {
     struct nx_kserve_stats *kserve_stats;
     nx_metric *requests_total;
     nx_metric *request_duration;
+    nx_metric *cache_requests;
     char url[300];
     _Atomic nx_api_state state;
 
@@ -46,12 +47,15 @@ void nx_api_metrics(nx_http_request *request, void *user);
 void nx_api_asset(nx_http_request *request, void *user);
 void nx_api_infer_image(nx_http_request *request, void *user);
 void nx_api_infer_batch(nx_http_request *request, void *user);
+void nx_api_infer_segment(nx_http_request *request, void *user);
 
 /* Refuses an inference before its body comes while the server does not take any. */
 void nx_api_admit_inference(nx_http_request *request, void *user);
 
 /* http_metrics.c */
 void nx_api_http_metrics_register(nx_api *api);
+/* Counts a look for a picture's embedding. */
+void nx_api_count_cache(nx_api *api, bool hit);
 void nx_api_on_access(const nx_http_access *access, void *user);
 
 #endif

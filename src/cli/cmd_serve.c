@@ -66,6 +66,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .runtime = setup->runtime,
         .model = setup->model,
         .engine = setup->engine,
+        .sam = setup->sam,
         .metrics = metrics,
     };
     nx_api *api = NULL;
@@ -105,6 +106,9 @@ static int run(const nx_cli_args *args)
     if (status == NX_OK) {
         const nx_engine_options hooks = {.on_run = nx_service_metrics_on_run, .user = metrics};
         status = nx_setup_start_engine(args->config, &hooks, &setup, &err);
+    }
+    if (status == NX_OK) {
+        status = nx_setup_sam(args->config, setup.runtime, &setup.sam, &err);
     }
     if (status == NX_OK) {
         status = serve(args, &setup, metrics, &signals, &err);

@@ -142,6 +142,7 @@ nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options
 void nx_setup_close(nx_setup *setup)
 {
     nx_engine_free(setup->engine);
+    nx_sam_source_free(setup->sam);
     nx_model_free(setup->model);
     nx_runtime_free(setup->runtime);
     *setup = (nx_setup){0};

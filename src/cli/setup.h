@@ -13,6 +13,7 @@ typedef struct nx_setup {
     nx_runtime *runtime;
     nx_model *model;
     nx_engine *engine;
+    nx_sam_source *sam; /* set by `serve` alone */
 } nx_setup;
 
 /* The data folder by the configuration, XDG_DATA_HOME or HOME; the caller frees it. */
