@@ -10,7 +10,7 @@ static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DE
 /* 499: the client went away before the answer */
 static const char *const statuses[] = {"200", "201", "202", "204", "304", "400",  "404",
                                        "405", "406", "408", "409", "413", "415",  "422",
-                                       "429", "431", "499", "500", "503", "other"};
+                                       "429", "431", "499", "500", "503", "507", "other"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -27,9 +27,9 @@ void nx_api_http_metrics_register(nx_api *api)
         patterns[i] = api->routes[i].pattern;
     }
     patterns[api->route_count] = "other";
-    const nx_label labels[] = {{"method", methods, COUNT(methods)},
-                               {"route", patterns, api->route_count + 1},
-                               {"status", statuses, COUNT(statuses)}};
+    const nx_label labels[] = {{"method", methods, COUNT(methods), 0},
+                               {"route", patterns, api->route_count + 1, 0},
+                               {"status", statuses, COUNT(statuses), 0}};
     api->requests_total =
         nx_metrics_counter(registry, "http_requests_total", "Requests answered.", labels, 3);
     api->request_duration =

@@ -21,6 +21,7 @@
 #define ENDING         ".onnx"
 #define INCOMING       ".incoming."
 #define REMOVED        ".removed."
+#define UPLOAD         ".upload." /* files that the HTTP server writes here */
 #define STALE_S        (24 * 3600)
 #define COPY_BYTES     ((size_t)1 << 20)
 #define COMMIT_TRIES   100
@@ -474,9 +475,15 @@ static void remove_stale(const nx_model_store *store)
     for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL;
          entry = readdir(dir)) {
         struct stat info;
-        if ((has_prefix(entry->d_name, INCOMING) || has_prefix(entry->d_name, REMOVED)) &&
-            fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISDIR(info.st_mode) && time(NULL) - info.st_mtim.tv_sec > STALE_S) {
+        bool folder = has_prefix(entry->d_name, INCOMING) || has_prefix(entry->d_name, REMOVED);
+        if ((!folder && !has_prefix(entry->d_name, UPLOAD)) ||
+            fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+            time(NULL) - info.st_mtim.tv_sec < STALE_S) {
+            continue;
+        }
+        if (!folder) {
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+        } else if (S_ISDIR(info.st_mode)) {
             char *path = join("%s/%s", store->folder, entry->d_name);
             nx_model_store_discard(path);
             free(path);

@@ -3,6 +3,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* REQUEST_TIMEOUT begins again with each piece of this size that a route with a spool_dir got. */
+#define SPOOL_STEP (UINT64_C(8) << 20)
+
 static bool type_is_listed(const nx_http_request *request, const char *const *types)
 {
     const char *value = nx_http_header(request, "Content-Type");
@@ -63,11 +66,23 @@ bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
                        nx_problem *problem)
 {
     nx_http_server *server = request->server;
-    if (request->received + size > request->route->max_body) {
+    const nx_http_route *route = request->route;
+    if (request->received + size > route->max_body) {
         *problem = too_large(request);
         return false;
     }
+    /* a large upload may take its time, as long as it comes on */
+    if (route->spool_dir != NULL &&
+        request->received / SPOOL_STEP != (request->received + size) / SPOOL_STEP) {
+        nx_watch_receiving(request->conn, request);
+    }
     request->received += size;
+    if (route->spool_dir != NULL) {
+        return request->form != NULL
+                   ? nx_http_form_feed(request->form, bytes, size, problem)
+                   : nx_http_spool_write(&request->spool, route->spool_dir, bytes, size, problem);
+    }
+    request->counted += size;
     uint64_t before = atomic_fetch_add(&server->in_flight_body, size);
     if (before + size > server->options.max_inflight_body) {
         *problem = nx_problem_make(503, "Try again in a moment.",
@@ -88,13 +103,16 @@ bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
 
 bool nx_http_body_finish(nx_http_request *request, nx_problem *problem)
 {
-    return request->form == NULL || nx_http_form_finish(request->form, problem);
+    return request->form != NULL ? nx_http_form_finish(request->form, problem)
+                                 : nx_http_spool_finish(&request->spool, problem);
 }
 
 void nx_http_body_free(nx_http_request *request)
 {
-    atomic_fetch_sub(&request->server->in_flight_body, request->received);
+    atomic_fetch_sub(&request->server->in_flight_body, request->counted);
     request->received = 0;
+    request->counted = 0;
+    nx_http_spool_free(&request->spool);
     nx_buffer_free(&request->body);
     nx_http_form_free(request->form);
     request->form = NULL;

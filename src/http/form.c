@@ -1,5 +1,7 @@
 #include "http/form.h"
 
+#include "http/spool.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +14,7 @@ typedef struct part {
     char *name;
     char *filename;
     nx_buffer data;
+    nx_http_spool spool; /* the file, on a route with a spool_dir */
 } part;
 
 struct nx_http_form {
@@ -99,10 +102,16 @@ static enum MHD_Result take(void *user, enum MHD_ValueKind kind, const char *nam
         *(char *)name = NAME_MARK;
     } else {
         current = &form->parts[form->count - 1];
-        if (offset != current->data.size) {
+        if (offset != current->data.size + current->spool.size) {
             return refuse(form, nx_problem_make(400, "Send every file as a part of its own.",
                                                 "the form has a multipart part inside a part"));
         }
+    }
+    if (current->filename != NULL && form->route->spool_dir != NULL) {
+        nx_problem problem;
+        return nx_http_spool_write(&current->spool, form->route->spool_dir, bytes, size, &problem)
+                   ? MHD_YES
+                   : refuse(form, problem);
     }
     nx_buffer_append(&current->data, bytes, size);
     if (current->data.failed) {
@@ -149,6 +158,7 @@ void nx_http_form_free(nx_http_form *form)
         free(form->parts[i].name);
         free(form->parts[i].filename);
         nx_buffer_free(&form->parts[i].data);
+        nx_http_spool_free(&form->parts[i].spool);
     }
     free(form->parts);
     free(form->views);
@@ -188,10 +198,15 @@ bool nx_http_form_finish(nx_http_form *form, nx_problem *problem)
         form->views[i] = (nx_http_part){
             .name = from->name,
             .filename = from->filename,
-            .size = from->data.size,
-            .data = nx_buffer_cstr(&from->data), /* adds the NUL */
+            .size = from->data.size + from->spool.size,
+            .path = from->spool.path,
         };
-        if (from->data.failed) {
+        if (from->spool.path == NULL) {
+            form->views[i].data = nx_buffer_cstr(&from->data); /* adds the NUL */
+        }
+        if (!nx_http_spool_finish(&from->spool, &form->problem)) {
+            form->refused = true;
+        } else if (from->data.failed) {
             refuse_memory(form);
         }
     }

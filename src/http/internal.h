@@ -6,6 +6,7 @@
 #include "http/framing.h"
 #include "http/request.h"
 #include "http/server.h"
+#include "http/spool.h"
 #include "http/watch.h"
 
 #include <microhttpd.h>
@@ -61,8 +62,10 @@ struct nx_http_request {
     nx_framing framing;
 
     nx_buffer body;
+    nx_http_spool spool; /* the body, on a route with a spool_dir */
     nx_http_form *form;
-    uint64_t received; /* bytes of the body, counted in the server's in_flight_body */
+    uint64_t received; /* bytes of the body */
+    uint64_t counted;  /* of these in the server's in_flight_body */
 
     bool in_limits;  /* counts towards limit_concurrency */
     bool in_clients; /* is in the server's list of per_client requests */

@@ -39,6 +39,7 @@ const char *nx_http_status_title(int status)
         {499, "Client Closed Request"},
         {500, "Internal Server Error"},
         {503, "Service Unavailable"},
+        {507, "Insufficient Storage"},
     };
     for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++) {
         if (titles[i].status == status) {

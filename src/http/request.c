@@ -170,6 +170,12 @@ const void *nx_http_body(const nx_http_request *request, size_t *size)
     return request->body.data;
 }
 
+const char *nx_http_body_file(const nx_http_request *request, uint64_t *size)
+{
+    *size = request->spool.size;
+    return request->spool.path;
+}
+
 void nx_http_drop_body(nx_http_request *request)
 {
     nx_buffer_free(&request->body);

@@ -44,6 +44,9 @@ bool nx_http_each_query(const nx_http_request *request, nx_http_each each, void 
 
 /* The raw body; NULL and 0 when there is none or when it was a form. */
 const void *nx_http_body(const nx_http_request *request, size_t *size);
+/* The file that holds the raw body on a route with a spool_dir, and its size; NULL when there is
+ * none or when it was a form. The file is removed when the request ends: rename it to keep it. */
+const char *nx_http_body_file(const nx_http_request *request, uint64_t *size);
 /* Frees the raw body before the request ends, for who has taken what is needed out of it. */
 void nx_http_drop_body(nx_http_request *request);
 
@@ -51,8 +54,9 @@ void nx_http_drop_body(nx_http_request *request);
 typedef struct nx_http_part {
     const char *name;     /* "" when it had none */
     const char *filename; /* NULL: an ordinary field */
-    const char *data;
+    const char *data;     /* NULL when it lies in a file */
     size_t size;
+    const char *path; /* of a file, on a route with a spool_dir; else NULL. As nx_http_body_file. */
 } nx_http_part;
 /* The parts in their order; NULL and 0 when the body was not a form. */
 const nx_http_part *nx_http_parts(const nx_http_request *request, size_t *count);

@@ -31,6 +31,9 @@ typedef struct nx_http_route {
     const char *const *types; /* media types of the body, "image/" standing for all of them; ends
                                  with NULL. NULL: any. Others are 415. */
     const char *types_text;   /* the same for people, in the 415's advice */
+    /* Bodies (of forms: their files) go into files of this folder instead of memory, and do not
+     * count towards max_inflight_body. NULL: memory. */
+    const char *spool_dir;
     uint32_t max_files;       /* of a form; what one more is answered with stands below */
     int too_many_files_status;
     const char *too_many_files_advice;

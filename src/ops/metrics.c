@@ -1,5 +1,6 @@
 #include "ops/metrics.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,8 +15,8 @@ typedef enum metric_kind {
 
 typedef struct label {
     char *name;
-    char **values;
-    size_t count;
+    char **values; /* NULL where none was named yet */
+    size_t count;  /* all, the spare ones before the last */
 } label;
 
 struct nx_metric {
@@ -33,6 +34,7 @@ struct nx_metric {
     _Atomic double *values; /* gauge: the value; histogram: the sum */
     double (*read)(void *user);
     void *user;
+    pthread_mutex_t lock; /* guards the spare values of labels */
 };
 
 struct nx_metrics {
@@ -67,6 +69,7 @@ static void free_metric(nx_metric *metric)
     free(metric->bounds);
     free(metric->counts);
     free(metric->values);
+    pthread_mutex_destroy(&metric->lock);
     free(metric);
 }
 
@@ -89,16 +92,19 @@ void nx_metrics_free(nx_metrics *metrics)
 static bool copy_label(label *to, const nx_label *from)
 {
     to->name = strdup(from->name);
-    to->values = calloc(from->count, sizeof *to->values);
-    to->count = from->count;
+    to->count = from->count + from->spare;
+    to->values = calloc(to->count, sizeof *to->values);
     if (to->name == NULL || to->values == NULL) {
         return false;
     }
+    /* with spare values the last registered one stays the last: it stands for what finds no place */
+    size_t known = from->spare > 0 ? from->count - 1 : from->count;
     for (size_t i = 0; i < from->count; i++) {
-        to->values[i] = strdup(from->values[i]);
-        if (to->values[i] == NULL) {
+        char *copy = strdup(from->values[i]);
+        if (copy == NULL) {
             return false;
         }
+        to->values[i < known ? i : to->count - 1] = copy;
     }
     return true;
 }
@@ -110,6 +116,7 @@ static nx_metric *new_metric(metric_kind kind, const char *name, const char *hel
     if (metric == NULL) {
         return NULL;
     }
+    pthread_mutex_init(&metric->lock, NULL);
     metric->kind = kind;
     metric->name = strdup(name);
     metric->help = strdup(help);
@@ -117,7 +124,7 @@ static nx_metric *new_metric(metric_kind kind, const char *name, const char *hel
     bool copied = metric->name != NULL && metric->help != NULL;
     for (size_t i = 0; copied && i < label_count && i < NX_METRIC_MAX_LABELS; i++) {
         metric->label_count++;
-        metric->series_count *= labels[i].count;
+        metric->series_count *= labels[i].count + labels[i].spare;
         copied = copy_label(&metric->labels[i], &labels[i]);
     }
     if (!copied) {
@@ -204,6 +211,26 @@ size_t nx_metric_series(const nx_metric *metric, size_t first, size_t second, si
     return series;
 }
 
+size_t nx_metric_value(nx_metric *metric, size_t index, const char *value)
+{
+    if (metric == NULL || index >= metric->label_count) {
+        return 0;
+    }
+    label *values = &metric->labels[index];
+    pthread_mutex_lock(&metric->lock);
+    size_t i = 0;
+    while (i < values->count - 1 && values->values[i] != NULL &&
+           strcmp(values->values[i], value) != 0) {
+        i++;
+    }
+    if (values->values[i] == NULL) {
+        values->values[i] = strdup(value);
+        i = values->values[i] != NULL ? i : values->count - 1;
+    }
+    pthread_mutex_unlock(&metric->lock);
+    return i;
+}
+
 void nx_metric_add(nx_metric *metric, size_t series, uint64_t amount)
 {
     if (metric != NULL) {
@@ -268,7 +295,8 @@ static void append_labels(const nx_metric *metric, size_t series, const char *le
     for (size_t i = 0; i < metric->label_count; i++) {
         stride /= metric->labels[i].count;
         nx_buffer_printf(out, "%c%s=\"", before, metric->labels[i].name);
-        append_escaped(out, metric->labels[i].values[series / stride % metric->labels[i].count]);
+        const char *value = metric->labels[i].values[series / stride % metric->labels[i].count];
+        append_escaped(out, value != NULL ? value : "");
         nx_buffer_append_char(out, '"');
         before = ',';
     }
@@ -332,6 +360,19 @@ static void render_histogram(const nx_metric *metric, size_t series, nx_buffer *
     nx_buffer_printf(out, " %llu\n", (unsigned long long)total);
 }
 
+/* Is each of the series' values named? */
+static bool is_named(const nx_metric *metric, size_t series)
+{
+    size_t stride = metric->series_count;
+    for (size_t i = 0; i < metric->label_count; i++) {
+        stride /= metric->labels[i].count;
+        if (metric->labels[i].values[series / stride % metric->labels[i].count] == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void nx_metrics_render(const nx_metrics *metrics, nx_buffer *out)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
@@ -340,9 +381,13 @@ void nx_metrics_render(const nx_metrics *metrics, nx_buffer *out)
     for (const nx_metric *metric = metrics->first; metric != NULL; metric = metric->next) {
         nx_buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help,
                          metric->name, kinds[metric->kind]);
+        pthread_mutex_lock((pthread_mutex_t *)&metric->lock);
         for (size_t series = 0; series < metric->series_count; series++) {
-            renderers[metric->kind](metric, series, out);
+            if (is_named(metric, series)) {
+                renderers[metric->kind](metric, series, out);
+            }
         }
+        pthread_mutex_unlock((pthread_mutex_t *)&metric->lock);
     }
     if (metrics->failed) {
         out->failed = true;

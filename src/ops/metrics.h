@@ -2,8 +2,9 @@
  * Counters, gauges and histograms in Prometheus' text format 0.0.4
  * (prometheus.io/docs/instrumenting/exposition_formats).
  *
- * Families and every value of their labels are registered before threads start; afterwards
- * updates are lock-free, allocate nothing and may come from any thread.
+ * Families are registered before threads start, and so are the values of their labels but for those
+ * that are only known later; afterwards updates are lock-free, allocate nothing and may come from
+ * any thread.
  */
 #ifndef NX_OPS_METRICS_H
 #define NX_OPS_METRICS_H
@@ -17,11 +18,12 @@
 typedef struct nx_metrics nx_metrics;
 typedef struct nx_metric nx_metric;
 
-/* A label and all values that it can have. Strings are copied. */
+/* A label and the values that it can have. Strings are copied. */
 typedef struct nx_label {
     const char *name;
     const char *const *values;
     size_t count;
+    size_t spare; /* so many more values can be named later, by nx_metric_value */
 } nx_label;
 
 #define NX_METRIC_MAX_LABELS 3
@@ -51,6 +53,10 @@ void nx_metrics_gauge_read(nx_metrics *metrics, const char *name, const char *he
 /* The series of these value indexes, one for each label in their order; unused ones are 0. Indexes
  * out of range take the last value, which by convention is "other". */
 size_t nx_metric_series(const nx_metric *metric, size_t first, size_t second, size_t third);
+
+/* The index of a label's value. One that is not known takes a spare place, or, when there is none
+ * left, the last value's. Thread-safe behind the family's lock. */
+size_t nx_metric_value(nx_metric *metric, size_t label, const char *value);
 
 void nx_metric_add(nx_metric *metric, size_t series, uint64_t amount);  /* a counter */
 void nx_metric_set(nx_metric *metric, size_t series, double value);     /* a gauge */

@@ -40,13 +40,13 @@ static void register_inference(nx_service_metrics *metrics, const char *model)
     static const double sizes[] = {1, 2, 4, 8, 16, 32};
     static const double stage_seconds[] = {0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                            0.1,    0.25,   0.5,   1,      2.5,   5,    10,    30};
-    const nx_label models = {"model", &model, 1};
-    const nx_label stage = {"stage", stages, NX_STAGE_COUNT};
+    const nx_label models = {"model", &model, 1, 0};
+    const nx_label stage = {"stage", stages, NX_STAGE_COUNT, 0};
     const char *reasons[STATUS_COUNT];
     for (int i = 0; i < STATUS_COUNT; i++) {
         reasons[i] = nx_status_name((nx_status)i);
     }
-    const nx_label reason = {"reason", reasons, STATUS_COUNT};
+    const nx_label reason = {"reason", reasons, STATUS_COUNT, 0};
     nx_metrics *registry = metrics->registry;
     metrics->run_duration = nx_metrics_histogram(registry, "model_inference_duration_seconds",
                                                  "Time of one run of the model.", seconds,
@@ -76,7 +76,7 @@ nx_status nx_service_metrics_new(const char *model, const char *provider,
     metrics->registry = registry;
     nx_cpu_meter_init(&metrics->cpu);
     register_inference(metrics, model);
-    const nx_label info[] = {{"provider", &provider, 1}, {"runtime_version", &runtime_version, 1}};
+    const nx_label info[] = {{"provider", &provider, 1, 0}, {"runtime_version", &runtime_version, 1, 0}};
     nx_metric *provider_info = nx_metrics_gauge(registry, "execution_provider_info",
                                                 "What runs the models; always 1.", info, 2);
     nx_metric_set(provider_info, 0, 1);

@@ -8,7 +8,7 @@
 
 static const char *const methods[] = {"GET", "POST", "other"};
 static const char *const statuses[] = {"200", "404", "other"};
-static const nx_label labels[] = {{"method", methods, 3}, {"status", statuses, 3}};
+static const nx_label labels[] = {{"method", methods, 3, 0}, {"status", statuses, 3, 0}};
 
 static void counters_show_what_they_counted(void **state)
 {
@@ -41,7 +41,7 @@ static void histograms_are_cumulative(void **state)
     (void)state;
     static const double bounds[] = {0.1, 0.5, 1};
     static const char *const names[] = {"a\"b\\c\nd"};
-    const nx_label label = {"model", names, 1};
+    const nx_label label = {"model", names, 1, 0};
     nx_metrics *metrics = nx_metrics_new();
     nx_metric *time = nx_metrics_histogram(metrics, "t_seconds", "Time.", bounds, 3, &label, 1);
     nx_metric_observe(time, 0, 0.05);
