@@ -460,10 +460,11 @@ static void note_done(nx_registry_task *task, nx_status status, const nx_error *
 {
     (void)err;
     waiting *self = (waiting *)task;
+    sem_t *hold = self->hold;
     self->status = status;
-    sem_post(&self->finished);
-    if (self->hold != NULL) {
-        sem_wait(self->hold);
+    sem_post(&self->finished); /* self may be gone from here on */
+    if (hold != NULL) {
+        sem_wait(hold);
     }
 }
 
