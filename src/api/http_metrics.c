@@ -8,8 +8,8 @@
 
 static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"};
 /* 499: the client went away before the answer */
-static const char *const statuses[] = {"200", "201", "202", "204", "304", "400",  "404",
-                                       "405", "406", "408", "409", "413", "415",  "422",
+static const char *const statuses[] = {"200", "201", "202", "204", "304", "400", "404",
+                                       "405", "406", "408", "409", "413", "415", "422",
                                        "429", "431", "499", "500", "503", "507", "other"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -34,7 +34,7 @@ typedef struct nx_http_route {
     /* Bodies (of forms: their files) go into files of this folder instead of memory, and do not
      * count towards max_inflight_body. NULL: memory. */
     const char *spool_dir;
-    uint32_t max_files;       /* of a form; what one more is answered with stands below */
+    uint32_t max_files; /* of a form; what one more is answered with stands below */
     int too_many_files_status;
     const char *too_many_files_advice;
     bool always;     /* answered even above limit_concurrency: health, metrics */

@@ -97,7 +97,8 @@ static bool copy_label(label *to, const nx_label *from)
     if (to->name == NULL || to->values == NULL) {
         return false;
     }
-    /* with spare values the last registered one stays the last: it stands for what finds no place */
+    /* with spare values the last registered one stays the last: it stands for what finds no place
+     */
     size_t known = from->spare > 0 ? from->count - 1 : from->count;
     for (size_t i = 0; i < from->count; i++) {
         char *copy = strdup(from->values[i]);

@@ -76,7 +76,8 @@ nx_status nx_service_metrics_new(const char *model, const char *provider,
     metrics->registry = registry;
     nx_cpu_meter_init(&metrics->cpu);
     register_inference(metrics, model);
-    const nx_label info[] = {{"provider", &provider, 1, 0}, {"runtime_version", &runtime_version, 1, 0}};
+    const nx_label info[] = {{"provider", &provider, 1, 0},
+                             {"runtime_version", &runtime_version, 1, 0}};
     nx_metric *provider_info = nx_metrics_gauge(registry, "execution_provider_info",
                                                 "What runs the models; always 1.", info, 2);
     nx_metric_set(provider_info, 0, 1);
