@@ -39,8 +39,8 @@ void nx_api_http_metrics_register(nx_api *api)
     free(patterns);
     static const char *const caches[] = {"sam_embeddings"};
     static const char *const results[] = {"hit", "miss"};
-    const nx_label cache_labels[] = {{"cache", caches, COUNT(caches)},
-                                     {"result", results, COUNT(results)}};
+    const nx_label cache_labels[] = {{"cache", caches, COUNT(caches), 0},
+                                     {"result", results, COUNT(results), 0}};
     api->cache_requests =
         nx_metrics_counter(registry, "cache_requests_total",
                            "Looks into a cache, by what they found.", cache_labels, 2);

@@ -8,9 +8,10 @@
 
 /* What measuring batches may cost at start; a model too slow for it gains nothing on a CPU anyway.
  */
-#define MEASURE_NS     (400 * NX_NS_PER_MS)
-#define MEASURE_GPU_NS (10 * NX_NS_PER_SEC) /* the first Run of a batch size takes longest there   \
-                                             */
+#define MEASURE_NS (400 * NX_NS_PER_MS)
+#define MEASURE_GPU_NS                                                                             \
+    (10 * NX_NS_PER_SEC) /* the first Run of a batch size takes longest there                      \
+                          */
 /* Less gain than this is noise. */
 #define WORTH_IT 1.05
 /* More loss than this is none. */
