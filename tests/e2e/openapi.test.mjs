@@ -5,11 +5,13 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { dataFolder } from './lib/sam.mjs';
 import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
 const image = '/api/v1/inference/image';
 const batch = '/api/v1/inference/batch';
+const segment = '/api/v1/inference/segment';
 const file = (name) => readFileSync(sharedPath(`images/${name}`));
 const json = (value) => ({
   method: 'POST',
@@ -31,16 +33,21 @@ function form(...names) {
 
 describe('openapi.json', { skip }, () => {
   let server;
+  let data;
   let document;
   let ajv;
 
   before(async () => {
-    server = await startServer();
+    data = dataFolder();
+    server = await startServer({ args: ['--data-dir', data.path] });
     document = await (await fetch(`${server.url}/openapi.json`)).json();
     ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
     ajv.addSchema(document, 'openapi');
   });
-  after(() => server?.stop());
+  after(async () => {
+    await server?.stop();
+    data?.remove();
+  });
 
   /** Follows a $ref at pointer, if there is one. Returns [pointer, object]. */
   function resolve(pointer) {
@@ -118,6 +125,22 @@ describe('openapi.json', { skip }, () => {
     await ask(batch, json({ images: [] }), 400);
     await ask(batch, json({ images: Array(101).fill({ image: pixel }) }), 413);
     await ask(batch, raw('bus.jpg'), 415);
+  });
+
+  it('describes the answers about masks', async () => {
+    const first = await ask(`${segment}?point=400,300`, raw('bus.jpg'), 200);
+    const { image_id } = first.value;
+    for (const mask_format of ['rle', 'polygon', 'png']) {
+      await ask(segment, json({ image_id, points: [[150, 650]], mask_format }), 200);
+    }
+    const boxes = [[54, 397, 235, 902]];
+    await ask(segment, json({ image_id, boxes, multimask: true }), 200);
+    const mask = await ask(`${segment}?box=54,397,235,902`, raw('bus.jpg', { Accept: 'image/png' }), 200);
+    assert.equal(mask.response.headers.get('x-nexus-image-id'), image_id);
+    await ask(`${segment}?box=54,397,235,902`, raw('bus.jpg', { Accept: 'image/jpeg' }), 200);
+    await ask(segment, json({ points: [[1, 1]] }), 400);
+    await ask(segment, json({ image_id: 'f'.repeat(64), points: [[1, 1]] }), 404);
+    await ask(segment, json({ image_id, points: [[9999, 1]] }), 422);
   });
 
   it('describes the refusals', async () => {
