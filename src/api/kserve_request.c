@@ -297,6 +297,17 @@ static bool read_outputs(parse *self)
 /* --- the whole ---------------------------------------------------------------------------------
  */
 
+/* NULL when memory is short. */
+static char *copy_text(nx_json_span text)
+{
+    char *copy = malloc(text.size + 1);
+    if (copy != NULL) {
+        memcpy(copy, text.text, text.size);
+        copy[text.size] = '\0';
+    }
+    return copy;
+}
+
 /* Keeps a parameter as text for whoever serves the model. */
 static bool read_own_parameter(parse *self, nx_json_span key)
 {
@@ -317,9 +328,9 @@ static bool read_own_parameter(parse *self, nx_json_span key)
         if (value.size > MAX_NAME) {
             return nx_json_refuse(&self->reader, "a parameter that is too long, before here");
         }
-        parameter->value = strndup(value.text, value.size);
+        parameter->value = copy_text(value);
     }
-    parameter->name = strndup(key.text, key.size);
+    parameter->name = copy_text(key);
     out->parameter_count++;
     return (parameter->value != NULL && parameter->name != NULL) || no_memory(self);
 }
