@@ -77,11 +77,13 @@ void nx_api_admit_inference(nx_http_request *request, void *user)
 }
 
 nx_status nx_api_new_job(nx_api *api, const nx_api_options *options, nx_annotate annotate,
-                         const void *bytes, size_t size, nx_image_job **out, nx_error *err)
+                         nx_priority priority, const void *bytes, size_t size, nx_image_job **out,
+                         nx_error *err)
 {
     const nx_image_job_options job = {
         .postprocess = options->postprocess,
         .annotate = annotate,
+        .priority = priority,
         .max_pixels = api->max_pixels,
         .deadline_ns = nx_clock_now_ns() + api->timeout_ns,
     };

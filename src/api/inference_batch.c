@@ -154,8 +154,8 @@ static bool start_item(batch_item *item)
     nx_error err = {0};
     nx_status status = NX_OK;
     if (item->job == NULL) {
-        status = nx_api_new_job(self->api, &self->options, NX_ANNOTATE_NONE, item->bytes,
-                                item->size, &item->job, &err);
+        status = nx_api_new_job(self->api, &self->options, NX_ANNOTATE_NONE, NX_PRIORITY_BATCH,
+                                item->bytes, item->size, &item->job, &err);
     }
     if (status == NX_OK) {
         status = nx_image_job_submit(item->job, self->api->deps.engine, finished, item, &err);

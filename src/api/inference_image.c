@@ -240,8 +240,8 @@ void nx_api_infer_image(nx_http_request *request, void *user)
         return;
     }
     nx_error err = {0};
-    nx_status status = nx_api_new_job(api, &self->options, self->annotate, picture.bytes,
-                                      picture.size, &self->job, &err);
+    nx_status status = nx_api_new_job(api, &self->options, self->annotate, NX_PRIORITY_INTERACTIVE,
+                                      picture.bytes, picture.size, &self->job, &err);
     if (status == NX_OK) {
         nx_http_on_gone(request, cancel, self);
         status = nx_image_job_submit(self->job, api->deps.engine, finished, self, &err);

@@ -71,7 +71,7 @@ static void check_model(const nx_config *config, nx_runtime *runtime, report *ou
     nx_error err = {0};
     nx_status status = nx_setup_model_path(config, &path, &err);
     if (status == NX_OK) {
-        status = nx_setup_open_model(runtime, path, 0, &model, &err);
+        status = nx_setup_open_model(runtime, path, &(nx_model_options){0}, &model, &err);
     }
     if (status != NX_OK) {
         note(out, "model", VERDICT_FAILED, "%s", err.message);

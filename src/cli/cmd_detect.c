@@ -378,7 +378,7 @@ static nx_status run_detect(detect_run *state, nx_setup *setup, nx_inputs *input
                                         nx_cli_value(args, "recursive") != NULL, inputs, err);
     if (status == NX_OK) {
         catch_signals(inputs);
-        status = nx_setup_open(args->config, setup, err);
+        status = nx_setup_open(args->config, NX_SETUP_COMMAND, setup, err);
     }
     if (status == NX_OK) {
         status = nx_setup_start_engine(args->config, NULL, setup, err);

@@ -235,7 +235,7 @@ static nx_status results_by_model(eval_run *run, nx_error *err)
     nx_setup setup = {0};
     nx_status status = list_pictures(run, nx_cli_value(run->args, "images"), err);
     if (status == NX_OK) {
-        status = nx_setup_open(run->args->config, &setup, err);
+        status = nx_setup_open(run->args->config, NX_SETUP_COMMAND, &setup, err);
     }
     if (status == NX_OK) {
         const nx_model_spec *spec = nx_model_get_spec(setup.model);

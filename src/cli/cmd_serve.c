@@ -97,7 +97,7 @@ static int run(const nx_cli_args *args)
     /* blocked before any thread starts, so that only sigwait above takes them */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_file_limit();
-    nx_status status = nx_setup_open(args->config, &setup, &err);
+    nx_status status = nx_setup_open(args->config, NX_SETUP_SERVER, &setup, &err);
     if (status == NX_OK) {
         status =
             nx_service_metrics_new(nx_model_get_spec(setup.model)->name, "CPUExecutionProvider",

@@ -88,26 +88,38 @@ nx_status nx_setup_runtime(const nx_config *config, nx_runtime **out, nx_error *
     return status;
 }
 
+static uint32_t cores(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (uint32_t)count : 1;
+}
+
 uint32_t nx_setup_workers(const nx_config *config)
 {
     int64_t workers = nx_config_int(config, NX_CONFIG_INFERENCE_WORKERS);
-    if (workers == 0) {
-        long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        int64_t threads = nx_config_int(config, NX_CONFIG_INFERENCE_NUM_THREADS);
-        workers = cores > threads ? cores / threads : 1;
-    }
-    return (uint32_t)workers;
+    return workers > 0 ? (uint32_t)workers : cores();
 }
 
-nx_status nx_setup_open_model(nx_runtime *runtime, const char *path, uint32_t intra_op_threads,
-                              nx_model **out, nx_error *err)
+nx_model_options nx_setup_model_options(const nx_config *config, nx_setup_use use)
 {
-    const nx_model_options options = {.intra_op_threads = intra_op_threads};
-    nx_status status = nx_model_open(runtime, path, &options, out, err);
+    int64_t threads = nx_config_int(config, NX_CONFIG_INFERENCE_NUM_THREADS);
+    nx_model_options options = {
+        .max_batch = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_BATCH_SIZE),
+    };
+    if (use == NX_SETUP_SERVER) {
+        options.alone_threads = threads > 0 ? (uint32_t)threads : cores();
+    }
+    return options;
+}
+
+nx_status nx_setup_open_model(nx_runtime *runtime, const char *path,
+                              const nx_model_options *options, nx_model **out, nx_error *err)
+{
+    nx_status status = nx_model_open(runtime, path, options, out, err);
     return status == NX_ERR_INVALID ? NX_ERR_UNSUPPORTED : status;
 }
 
-nx_status nx_setup_open(const nx_config *config, nx_setup *out, nx_error *err)
+nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out, nx_error *err)
 {
     *out = (nx_setup){0};
     char *path = NULL;
@@ -116,8 +128,8 @@ nx_status nx_setup_open(const nx_config *config, nx_setup *out, nx_error *err)
         status = nx_setup_runtime(config, &out->runtime, err);
     }
     if (status == NX_OK) {
-        uint32_t threads = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_NUM_THREADS);
-        status = nx_setup_open_model(out->runtime, path, threads, &out->model, err);
+        const nx_model_options options = nx_setup_model_options(config, use);
+        status = nx_setup_open_model(out->runtime, path, &options, &out->model, err);
     }
     free(path);
     if (status != NX_OK) {
@@ -131,6 +143,9 @@ nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options
 {
     const nx_engine_options options = {
         .workers = nx_setup_workers(config),
+        .prefetch = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_PREFETCH),
+        .batch_size = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_BATCH_SIZE),
+        .batch_delay_ns = 1000 * nx_config_int(config, NX_CONFIG_INFERENCE_BATCH_DELAY),
         .queue_size = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_QUEUE_SIZE),
         .runtime = setup->runtime,
         .on_run = hooks != NULL ? hooks->on_run : NULL,

@@ -26,13 +26,20 @@ nx_status nx_setup_model_path(const nx_config *config, char **out, nx_error *err
 /* Loads ONNX Runtime by the configuration. */
 nx_status nx_setup_runtime(const nx_config *config, nx_runtime **out, nx_error *err);
 
+/* What a model is opened for. Only a server's requests come one at a time with pauses between them,
+ * so only there a second session that spreads one run over all cores is worth its start. */
+typedef enum nx_setup_use { NX_SETUP_COMMAND, NX_SETUP_SERVER } nx_setup_use;
+
+/* What the configuration says about every model. */
+nx_model_options nx_setup_model_options(const nx_config *config, nx_setup_use use);
+
 /* Opens a model for a command. Whatever is wrong with the file, the command line is not: never
  * NX_ERR_INVALID, so that the exit code is NX_EXIT_UNAVAILABLE. */
-nx_status nx_setup_open_model(nx_runtime *runtime, const char *path, uint32_t intra_op_threads,
-                              nx_model **out, nx_error *err);
+nx_status nx_setup_open_model(nx_runtime *runtime, const char *path,
+                              const nx_model_options *options, nx_model **out, nx_error *err);
 
 /* Runtime and model. On failure everything is closed again. */
-nx_status nx_setup_open(const nx_config *config, nx_setup *out, nx_error *err);
+nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out, nx_error *err);
 
 /* Then the engine. hooks (may be NULL) supplies on_run and its user pointer. */
 nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,
