@@ -492,13 +492,14 @@ static void trim(nx_engine *engine)
     for (uint32_t i = 0; i < engine->lane_count; i++) {
         nx_lane *lane = &engine->lanes[i];
         void *data = lane->data;
+        void (*release)(void *) = lane->release;
         if (lane->state != NX_LANE_FREE || data == NULL) {
             continue; /* somebody came while the lock was free */
         }
         lane->data = NULL;
         lane->bytes = 0;
         pthread_mutex_unlock(&engine->lock);
-        free(data);
+        release(data);
         pthread_mutex_lock(&engine->lock);
     }
     if (engine->options.runtime != NULL) {

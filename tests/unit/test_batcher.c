@@ -468,6 +468,54 @@ static void what_does_not_fit_into_memory_fails(void **state)
     fake_free(fake);
 }
 
+/* --- memory -------------------------------------------------------------------------------------
+ */
+
+static atomic_int given;
+static sem_t taken_back;
+
+static void *give(void *self, size_t bytes)
+{
+    void *memory = NULL;
+    (void)self;
+    assert_int_equal(posix_memalign(&memory, 64, bytes), 0);
+    atomic_fetch_add(&given, 1);
+    return memory;
+}
+
+static void take_back(void *memory)
+{
+    free(memory);
+    sem_post(&taken_back);
+}
+
+static void the_backend_gives_memory_that_idleness_gives_back(void **state)
+{
+    (void)state;
+    fake_backend *own = fake_new(32);
+    fake_backend *ordinary = fake_new(32);
+    probe probes[4];
+    own->backend.allocate = give;
+    own->backend.release = take_back;
+    atomic_store(&given, 0);
+    sem_init(&taken_back, 0, 0);
+    nx_engine *engine = engine_of(&(nx_engine_options){.workers = 1, .batch_size = 4});
+    for (int i = 0; i < 3; i++) {
+        submit_many(engine, i == 2 ? ordinary : own, &probes[i], i, 1);
+        assert_done(&probes[i], NX_OK);
+    }
+    assert_int_equal(given, 1); /* used again */
+    wait_for(&taken_back);      /* for the other backend's */
+    submit_many(engine, own, &probes[3], 3, 1);
+    assert_done(&probes[3], NX_OK);
+    assert_int_equal(given, 2);
+    wait_for(&taken_back); /* after a while without work */
+    nx_engine_free(engine);
+    assert_int_equal(sem_trywait(&taken_back), -1);
+    fake_free(own);
+    fake_free(ordinary);
+}
+
 /* --- ahead of the run ---------------------------------------------------------------------------
  */
 
@@ -741,6 +789,7 @@ int main(void)
         cmocka_unit_test(a_failed_run_fails_its_batch_alone),
         cmocka_unit_test(a_failed_reading_fails_its_picture_alone),
         cmocka_unit_test(what_does_not_fit_into_memory_fails),
+        cmocka_unit_test(the_backend_gives_memory_that_idleness_gives_back),
         cmocka_unit_test(prefetch_prepares_while_others_run),
         cmocka_unit_test(a_batch_that_must_wait_takes_what_comes),
         cmocka_unit_test(a_batch_whose_turn_it_is_takes_no_more),
