@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """NVIDIA's HTTP client, unchanged, against a running Nexus: every call that the server supports.
 
-Usage: bench/kserve/run [URL [MODEL [IMAGE]]]
+bench/kserve/run installs it and calls this.
 """
 
 import argparse

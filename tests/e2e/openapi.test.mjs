@@ -61,11 +61,11 @@ describe('openapi.json', { skip }, () => {
   }
 
   /** Asks, and checks the answer against what the document says about path, method and status. */
-  async function ask(path, init, status) {
+  async function ask(path, init, status, documented = path) {
     const response = await fetch(server.url + path, init);
     const body = Buffer.from(await response.arrayBuffer());
     assert.equal(response.status, status, body.toString().slice(0, 500));
-    const template = path.split('?')[0].replaceAll('/', '~1');
+    const template = documented.split('?')[0].replaceAll('/', '~1');
     const method = (init?.method ?? 'GET').toLowerCase();
     const [pointer, promise] = resolve(`/paths/${template}/${method}/responses/${status}`);
     assert.ok(promise, `${method} ${path} documents no ${status}`);
@@ -113,6 +113,33 @@ describe('openapi.json', { skip }, () => {
       const picture = await ask(image, raw('bus.jpg', { Accept: type }), 200);
       assert.equal(picture.response.headers.get('content-type'), type);
       assert.equal(picture.response.headers.get('x-nexus-detections'), '5');
+    }
+  });
+
+  it('describes the KServe protocol', async () => {
+    const post = (value) => ({ method: 'POST', body: JSON.stringify(value) });
+    const pixel = file('odd/1x1.png').toString('base64');
+    const good = { inputs: [{ name: 'image', shape: [1], datatype: 'BYTES', data: [pixel] }] };
+    for (const path of ['/v2', '/v2/health/live', '/v2/health/ready', '/v2/models/stats']) {
+      await ask(path, undefined, 200);
+    }
+    for (const [of, model] of [['{name}', 'yolov8n'], ['{name}/versions/{version}', 'yolov8n/versions/1']]) {
+      for (const part of ['', '/ready', '/config', '/stats']) {
+        await ask(`/v2/models/${model}${part}`, undefined, 200, `/v2/models/${of}${part}`);
+        await ask(`/v2/models/no${model}${part}`, undefined, 404, `/v2/models/${of}${part}`);
+      }
+      const { value } = await ask(`/v2/models/${model}/infer`, post(good), 200, `/v2/models/${of}/infer`);
+      assert.equal(value.model_name, 'yolov8n');
+      await ask(`/v2/models/no${model}/infer`, post(good), 404, `/v2/models/${of}/infer`);
+      await ask(`/v2/models/${model}/infer`, post({}), 400, `/v2/models/${of}/infer`);
+      const packed = { ...post(good), headers: { 'Content-Encoding': 'gzip' } };
+      await ask(`/v2/models/${model}/infer`, packed, 415, `/v2/models/${of}/infer`);
+    }
+    await ask('/v2/repository/index', post({ ready: true }), 200);
+    await ask('/v2/repository/index', post([]), 400);
+    for (const verb of ['load', 'unload']) {
+      const template = `/v2/repository/models/{name}/${verb}`;
+      await ask(`/v2/repository/models/none/${verb}`, post({}), 404, template);
     }
   });
 
