@@ -1,70 +1,157 @@
 /* Compiled several times with another NX_KERNELS_SYMBOL and -march; see kernels.h. */
 #include "vision/kernels.h"
 
-#include <math.h>
 #include <string.h>
 
 extern const nx_kernels_set NX_KERNELS_SYMBOL;
 
-/* Four floats in one register: the three channels of a pixel and one that is not used. */
-typedef float pixel __attribute__((vector_size(16)));
-typedef int32_t whole_pixel __attribute__((vector_size(16)));
+/* From weights times levels to levels, rounded half up. */
+#define HALF (1 << (NX_WEIGHT_BITS - 1))
 
-/* Rounds to the nearest whole number, halves up; for 0 <= value < 2^31. */
-static inline float round_up_half(float value)
-{
-    return (float)(int32_t)(value + 0.5F);
-}
-
-static void widen(const uint8_t *restrict bytes, float *restrict out, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        out[i] = (float)bytes[i];
-    }
-}
-
-static void filter_row(const float *restrict row, const int32_t *restrict first,
-                       const float *restrict weights, int32_t taps, float *const planes[3],
-                       size_t count)
-{
-    float *restrict plane0 = planes[0];
-    float *restrict plane1 = planes[1];
-    float *restrict plane2 = planes[2];
-    for (size_t x = 0; x < count; x++) {
-        const float *from = row + (size_t)first[x] * 3;
-        pixel sum = {0, 0, 0, 0};
-        for (int32_t t = 0; t < taps; t++) {
-            pixel value;
-            memcpy(&value, from + (size_t)t * 3, sizeof value);
-            sum += value * weights[x * (size_t)taps + (size_t)t];
-        }
-        /* as round_up_half, for the whole register */
-        whole_pixel rounded = __builtin_convertvector(sum + 0.5F, whole_pixel);
-        sum = __builtin_convertvector(rounded, pixel);
-        plane0[x] = sum[0];
-        plane1[x] = sum[1];
-        plane2[x] = sum[2];
-    }
-}
-
+#if defined(__AVX2__)
+#include "vision/kernels_avx2.h"
+#else
 /* Columns that are summed before the next: their sums stay in registers or the L1 cache. */
 #define COLUMNS 64
 
-static void combine_rows(const float *const *rows, const float *weights, int32_t taps, float scale,
-                         float *restrict out, size_t count)
+static void blend_rows(const uint8_t *const *rows, const int16_t *weights, size_t taps,
+                       uint8_t *restrict out, size_t count)
 {
     for (size_t start = 0; start < count; start += COLUMNS) {
-        float sums[COLUMNS] = {0};
+        int32_t sums[COLUMNS] = {0};
         size_t width = count - start < COLUMNS ? count - start : COLUMNS;
-        for (int32_t t = 0; t < taps; t++) {
-            const float *row = rows[t] + start;
-            float weight = weights[t];
+        for (size_t t = 0; t < taps; t++) {
+            const uint8_t *row = rows[t] + start;
+            int32_t weight = weights[t];
             for (size_t i = 0; i < width; i++) {
                 sums[i] += weight * row[i];
             }
         }
         for (size_t i = 0; i < width; i++) {
-            out[start + i] = scale * round_up_half(sums[i]);
+            out[start + i] = (uint8_t)((sums[i] + HALF) >> NX_WEIGHT_BITS);
+        }
+    }
+}
+
+/* The weighted sum at position `at` of a group; channels: the distance of taps in the row. */
+static inline uint8_t filtered(const uint8_t *row, const nx_filter *filter, size_t group, size_t at,
+                               size_t channels)
+{
+    int32_t sum = HALF;
+    size_t chunk = filter->chunk;
+    const int16_t *weights = filter->weights + group * filter->taps * NX_FILTER_GROUP + at * chunk;
+    for (size_t t = 0; t < filter->taps; t += chunk) {
+        for (size_t k = 0; k < chunk; k++) {
+            sum += row[(t + k) * channels] * weights[k];
+        }
+        weights += chunk * NX_FILTER_GROUP;
+    }
+    return (uint8_t)(sum >> NX_WEIGHT_BITS);
+}
+
+static void filter_rgb(const uint8_t *row, const nx_filter *filter, uint8_t *out)
+{
+    for (size_t x = 0; x < filter->groups * NX_FILTER_GROUP; x++) {
+        for (size_t c = 0; c < 3; c++) {
+            out[3 * x + c] = filtered(row + 3 * (size_t)filter->first[x] + c, filter,
+                                      x / NX_FILTER_GROUP, x % NX_FILTER_GROUP, 3);
+        }
+    }
+}
+
+static void filter_plane(const uint8_t *row, const nx_filter *filter, uint8_t *out)
+{
+    for (size_t x = 0; x < filter->groups * NX_FILTER_GROUP; x++) {
+        out[x] =
+            filtered(row + filter->first[x], filter, x / NX_FILTER_GROUP, x % NX_FILTER_GROUP, 1);
+    }
+}
+#endif
+
+static inline uint8_t clamp_level(int32_t value)
+{
+    value >>= NX_YUV_BITS;
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+static void yuv_to_rgb(const uint8_t *restrict y, const uint8_t *restrict u,
+                       const uint8_t *restrict v, const nx_yuv_matrix *matrix,
+                       uint8_t *restrict rgb, size_t count)
+{
+    const nx_yuv_matrix m = *matrix;
+    for (size_t i = 0; i < count; i++) {
+        int32_t level = (y[i] - m.y_offset) * m.y_scale + (1 << (NX_YUV_BITS - 1));
+        int32_t blue = u[i] - 128;
+        int32_t red = v[i] - 128;
+        rgb[3 * i] = clamp_level(level + red * m.v_red);
+        rgb[3 * i + 1] = clamp_level(level + blue * m.u_green + red * m.v_green);
+        rgb[3 * i + 2] = clamp_level(level + blue * m.u_blue);
+    }
+}
+
+/* Pixels whose channels are taken apart at a time. */
+#define PIXELS 64
+
+static inline void take_apart(const uint8_t *restrict rgb, uint8_t levels[3][PIXELS], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        levels[0][i] = rgb[3 * i];
+        levels[1][i] = rgb[3 * i + 1];
+        levels[2][i] = rgb[3 * i + 2];
+    }
+}
+
+static void spread(const uint8_t *rgb, float unit, float *const planes[3], size_t count)
+{
+    uint8_t levels[3][PIXELS];
+    for (size_t start = 0; start < count; start += PIXELS) {
+        size_t width = count - start < PIXELS ? count - start : PIXELS;
+        take_apart(rgb + 3 * start, levels, width);
+        for (size_t c = 0; c < 3; c++) {
+            float *restrict out = planes[c] + start;
+            for (size_t i = 0; i < width; i++) {
+                out[i] = unit * (float)levels[c][i];
+            }
+        }
+    }
+}
+
+/*
+ * level / 255 in binary16, rounded to nearest even. All but 0 are normal numbers in both formats:
+ * the exponent's bias is 112 less, and 13 bits of the fraction go.
+ */
+static inline uint16_t half_of(uint8_t level)
+{
+    float number = (float)level * (1.0F / 255.0F);
+    uint32_t bits = 0;
+    memcpy(&bits, &number, sizeof bits);
+    uint32_t rounded = ((bits + 0xFFF + (bits >> 13 & 1)) >> 13) - (112 << 10);
+    return (uint16_t)(level == 0 ? 0 : rounded);
+}
+
+static inline void halves_of(const uint8_t *levels, uint16_t *restrict out, size_t count)
+{
+    size_t i = 0;
+#if defined(__F16C__)
+    for (; i + 8 <= count; i += 8) {
+        __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(levels + i)));
+        __m256 numbers = _mm256_mul_ps(_mm256_cvtepi32_ps(bytes), _mm256_set1_ps(1.0F / 255.0F));
+        _mm_storeu_si128((__m128i *)(out + i), _mm256_cvtps_ph(numbers, _MM_FROUND_TO_NEAREST_INT));
+    }
+#endif
+    for (; i < count; i++) {
+        out[i] = half_of(levels[i]);
+    }
+}
+
+static void spread_half(const uint8_t *rgb, uint16_t *const planes[3], size_t count)
+{
+    uint8_t levels[3][PIXELS];
+    for (size_t start = 0; start < count; start += PIXELS) {
+        size_t width = count - start < PIXELS ? count - start : PIXELS;
+        take_apart(rgb + 3 * start, levels, width);
+        for (size_t c = 0; c < 3; c++) {
+            halves_of(levels[c], planes[c] + start, width);
         }
     }
 }
@@ -87,40 +174,26 @@ static void max_over_rows(const float *restrict rows, size_t row_count, size_t s
     }
 }
 
-/* Maxima that are carried side by side: what one or two registers hold. */
-#define LANES 16
-
-static void max_of_rows(const float *restrict rows, size_t columns, float *restrict best,
-                        size_t row_count)
+static void any_at_least(const float *restrict rows, size_t columns, float limit,
+                         uint8_t *restrict found, size_t row_count)
 {
     for (size_t r = 0; r < row_count; r++) {
         const float *row = rows + r * columns;
-        float lanes[LANES];
-        for (size_t i = 0; i < LANES; i++) {
-            lanes[i] = -INFINITY;
+        int32_t any = 0;
+        for (size_t i = 0; i < columns; i++) {
+            any |= row[i] >= limit;
         }
-        size_t start = 0;
-        for (; start + LANES <= columns; start += LANES) {
-            for (size_t i = 0; i < LANES; i++) {
-                lanes[i] = row[start + i] > lanes[i] ? row[start + i] : lanes[i];
-            }
-        }
-        for (size_t i = 0; start + i < columns; i++) {
-            lanes[i] = row[start + i] > lanes[i] ? row[start + i] : lanes[i];
-        }
-        for (size_t half = LANES / 2; half > 0; half /= 2) {
-            for (size_t i = 0; i < half; i++) {
-                lanes[i] = lanes[half + i] > lanes[i] ? lanes[half + i] : lanes[i];
-            }
-        }
-        best[r] = lanes[0];
+        found[r] = (uint8_t)any;
     }
 }
 
 const nx_kernels_set NX_KERNELS_SYMBOL = {
-    .widen = widen,
-    .filter_row = filter_row,
-    .combine_rows = combine_rows,
+    .filter_rgb = filter_rgb,
+    .filter_plane = filter_plane,
+    .blend_rows = blend_rows,
+    .yuv_to_rgb = yuv_to_rgb,
+    .spread = spread,
+    .spread_half = spread_half,
     .max_over_rows = max_over_rows,
-    .max_of_rows = max_of_rows,
+    .any_at_least = any_at_least,
 };

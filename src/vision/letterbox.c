@@ -1,9 +1,11 @@
 #include "vision/letterbox.h"
 
 #include "vision/kernels.h"
+#include "vision/resample.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static uint32_t clamp_side(double value, uint32_t limit)
 {
@@ -51,209 +53,228 @@ void nx_letterbox_dynamic_size(uint32_t source_width, uint32_t source_height, ui
     *out_height = round_up(clamp_side(source_height * scale, size), stride);
 }
 
-static void fill(float *from, size_t count, float value)
-{
-    for (size_t i = 0; i < count; i++) {
-        from[i] = value;
-    }
-}
-
-/* Gray above, below and beside the picture, in one plane. */
-static void fill_padding(const nx_letterbox *box, float *plane, float value)
-{
-    size_t width = box->input_width;
-    size_t right = (size_t)box->left + box->width;
-    fill(plane, width * box->top, value);
-    for (size_t y = box->top; y < (size_t)box->top + box->height; y++) {
-        fill(plane + y * width, box->left, value);
-        fill(plane + y * width + right, width - right, value);
-    }
-    size_t below = (size_t)box->top + box->height;
-    fill(plane + below * width, width * (box->input_height - below), value);
-}
-
-/*
- * A triangle filter along one axis, as wide as the reduction, so that a picture scaled down is
- * averaged and not sampled ("antialiased bilinear"; the same coefficients and rounding to bytes as
- * Pillow's BILINEAR, with which the reference detections were made). When scaling up it is plain
- * bilinear interpolation.
+/* --- where a row goes ---------------------------------------------------------------------------
  */
-typedef struct filter {
-    int32_t taps;   /* weights for each output position */
-    int32_t *first; /* first source position of each output position */
-    float *weights; /* out_size x taps; zero beyond the filter's end */
-} filter;
 
-static void free_filter(filter *f)
-{
-    free(f->first);
-    free(f->weights);
-}
-
-/* The source positions first..end-1 that one output position averages. */
-static void filter_span(uint32_t position, double ratio, uint32_t in_size, int64_t *first,
-                        int64_t *end)
-{
-    double reach = ratio > 1 ? ratio : 1;
-    double centre = (position + 0.5) * ratio;
-    double low = centre - reach + 0.5;
-    double high = centre + reach + 0.5;
-    *first = low > 0 ? (int64_t)low : 0;
-    *end = high < in_size ? (int64_t)high : in_size;
-}
-
-/* Weights of one output position, normalised over the span. */
-static void fill_weights(filter *f, uint32_t position, double ratio, uint32_t in_size)
-{
-    double reach = ratio > 1 ? ratio : 1;
-    double centre = (position + 0.5) * ratio;
-    int64_t first = 0;
-    int64_t end = 0;
-    double sum = 0;
-    float *weights = f->weights + (size_t)position * (size_t)f->taps;
-    filter_span(position, ratio, in_size, &first, &end);
-    for (int pass = 0; pass < 2; pass++) { /* the sum first, then the weights */
-        for (int64_t i = first; i < end; i++) {
-            double weight = 1 - fabs(((double)i + 0.5 - centre) / reach);
-            weight = weight > 0 ? weight : 0;
-            if (pass == 0) {
-                sum += weight;
-            } else {
-                weights[i - first] = (float)(weight / sum);
-            }
-        }
-    }
-    f->first[position] = (int32_t)first;
-}
-
-static bool make_filter(uint32_t in_size, uint32_t out_size, filter *out)
-{
-    double ratio = (double)in_size / out_size;
-    *out = (filter){.taps = 1};
-    for (uint32_t i = 0; i < out_size; i++) {
-        int64_t first = 0;
-        int64_t end = 0;
-        filter_span(i, ratio, in_size, &first, &end);
-        out->taps = end - first > out->taps ? (int32_t)(end - first) : out->taps;
-    }
-    out->first = malloc(out_size * sizeof *out->first);
-    out->weights = calloc((size_t)out_size * (size_t)out->taps, sizeof *out->weights);
-    if (out->first == NULL || out->weights == NULL) {
-        return false;
-    }
-    for (uint32_t i = 0; i < out_size; i++) {
-        fill_weights(out, i, ratio, in_size);
-    }
-    return true;
-}
-
-/* The state of one call: both filters, and a ring of source rows that went through the x filter. */
-typedef struct resampler {
-    const nx_image *image;
+/* A tensor, and how it is written. */
+typedef struct target {
+    const nx_letterbox *box;
+    nx_pixel_layout layout;
+    void *tensor;
     const nx_kernels_set *kernels;
-    filter x, y;
-    float *wide;       /* one source row as floats, with slack for filter_row */
-    float *ring;       /* y.taps rows of three planes of `width` floats */
-    size_t plane_size; /* floats from plane to plane in a ring row */
-    int64_t filtered;  /* source rows below this one have been through the x filter */
-} resampler;
+} target;
 
-static void resampler_free(resampler *r)
+/* `count` elements from element `at` on get the padding's gray. */
+static void fill_gray(const target *to, size_t at, size_t count)
 {
-    free_filter(&r->x);
-    free_filter(&r->y);
-    free(r->wide);
-    free(r->ring);
-}
-
-static bool resampler_new(const nx_letterbox *box, const nx_image *image, resampler *out)
-{
-    *out = (resampler){
-        .image = image, .kernels = nx_kernels(), .plane_size = box->width, .filtered = 0};
-    bool ok = make_filter(image->width, box->width, &out->x);
-    ok = make_filter(image->height, box->height, &out->y) && ok;
-    if (ok) {
-        size_t wide = ((size_t)image->width + (size_t)out->x.taps) * 3 + 4;
-        out->wide = calloc(wide, sizeof *out->wide);
-        out->ring = calloc((size_t)out->y.taps * 3 * out->plane_size, sizeof *out->ring);
-    }
-    return ok && out->wide != NULL && out->ring != NULL;
-}
-
-static float *ring_plane(const resampler *r, int64_t source_row, int channel)
-{
-    size_t slot = (size_t)(source_row % r->y.taps);
-    return r->ring + (slot * 3 + (size_t)channel) * r->plane_size;
-}
-
-/* Brings the source rows below `end` through the x filter; older ones leave the ring. */
-static void filter_rows_until(resampler *r, int64_t end)
-{
-    const nx_image *image = r->image;
-    for (; r->filtered < end; r->filtered++) {
-        float *const planes[3] = {
-            ring_plane(r, r->filtered, 0),
-            ring_plane(r, r->filtered, 1),
-            ring_plane(r, r->filtered, 2),
-        };
-        r->kernels->widen(image->pixels + (size_t)r->filtered * image->stride, r->wide,
-                          (size_t)image->width * 3);
-        r->kernels->filter_row(r->wide, r->x.first, r->x.weights, r->x.taps, planes, r->plane_size);
-    }
-}
-
-/* One output row of every plane. planes are in the order of the picture's channels. */
-static void resample_row(resampler *r, uint32_t y, float unit, float *const planes[3],
-                         const float **rows)
-{
-    int64_t first = r->y.first[y];
-    int64_t end = first + r->y.taps;
-    int64_t height = r->image->height;
-    filter_rows_until(r, end < height ? end : height);
-    for (int c = 0; c < 3; c++) {
-        for (int64_t t = 0; t < r->y.taps; t++) { /* beyond the last row the weight is zero */
-            int64_t row = first + t < height ? first + t : height - 1;
-            rows[t] = ring_plane(r, row, c);
+    static const uint16_t half_gray = 0x3727; /* 114/255 in binary16 */
+    float *numbers = to->tensor;
+    uint16_t *halves = to->tensor;
+    uint8_t *bytes = to->tensor;
+    float gray = to->layout == NX_PIXELS_BGR_BYTE ? NX_LETTERBOX_FILL : NX_LETTERBOX_FILL / 255.0F;
+    switch (to->layout) {
+    case NX_PIXELS_RGB_UNIT:
+    case NX_PIXELS_BGR_BYTE:
+        for (size_t i = at; i < at + count; i++) {
+            numbers[i] = gray;
         }
-        r->kernels->combine_rows(rows, r->y.weights + (size_t)y * (size_t)r->y.taps, r->y.taps,
-                                 unit, planes[c], r->plane_size);
+        break;
+    case NX_PIXELS_RGB_UNIT_F16:
+        for (size_t i = at; i < at + count; i++) {
+            halves[i] = half_gray;
+        }
+        break;
+    case NX_PIXELS_RGB_BYTE_NHWC:
+        memset(bytes + at, NX_LETTERBOX_FILL, count);
+        break;
     }
+}
+
+/* Gray above, below and beside the picture, in one plane of `channels` interleaved elements a pixel
+ * from element `plane` on. */
+static void fill_padding(const target *to, size_t plane, size_t channels)
+{
+    const nx_letterbox *box = to->box;
+    size_t row = (size_t)box->input_width * channels;
+    size_t left = (size_t)box->left * channels;
+    size_t right = ((size_t)box->left + box->width) * channels;
+    size_t below = (size_t)box->top + box->height;
+    fill_gray(to, plane, row * box->top);
+    for (size_t y = box->top; y < below; y++) {
+        fill_gray(to, plane + y * row, left);
+        fill_gray(to, plane + y * row + right, row - right);
+    }
+    fill_gray(to, plane + below * row, row * (box->input_height - below));
+}
+
+static void fill_all_padding(const target *to)
+{
+    size_t plane = (size_t)to->box->input_width * to->box->input_height;
+    if (to->layout == NX_PIXELS_RGB_BYTE_NHWC) {
+        fill_padding(to, 0, 3);
+        return;
+    }
+    for (size_t c = 0; c < 3; c++) {
+        fill_padding(to, c * plane, 1);
+    }
+}
+
+/* Row y of the scaled picture to its place in a tensor of planes. */
+static void put_row(const target *to, uint32_t y, const uint8_t *rgb)
+{
+    const nx_letterbox *box = to->box;
+    size_t plane = (size_t)box->input_width * box->input_height;
+    size_t at = ((size_t)box->top + y) * box->input_width + box->left;
+    if (to->layout == NX_PIXELS_RGB_UNIT_F16) {
+        uint16_t *halves = (uint16_t *)to->tensor + at;
+        to->kernels->spread_half(
+            rgb, (uint16_t *const[]){halves, halves + plane, halves + 2 * plane}, box->width);
+        return;
+    }
+    bool bytes = to->layout == NX_PIXELS_BGR_BYTE;
+    float *red = (float *)to->tensor + at + (bytes ? 2 * plane : 0);
+    float *blue = (float *)to->tensor + at + (bytes ? 0 : 2 * plane);
+    float *green = (float *)to->tensor + at + plane;
+    to->kernels->spread(rgb, bytes ? 1.0F : 1.0F / 255.0F, (float *const[]){red, green, blue},
+                        box->width);
+}
+
+/* Where the bytes of row y are to be made: in the tensor if it takes them as they are. */
+static uint8_t *row_place(const target *to, uint32_t y, uint8_t *line)
+{
+    const nx_letterbox *box = to->box;
+    size_t at = ((size_t)box->top + y) * box->input_width + box->left;
+    return to->layout == NX_PIXELS_RGB_BYTE_NHWC ? (uint8_t *)to->tensor + 3 * at : line;
+}
+
+size_t nx_letterbox_tensor_bytes(nx_pixel_layout layout, uint32_t input_width,
+                                 uint32_t input_height)
+{
+    static const size_t sizes[] = {
+        [NX_PIXELS_RGB_UNIT] = sizeof(float),
+        [NX_PIXELS_BGR_BYTE] = sizeof(float),
+        [NX_PIXELS_RGB_UNIT_F16] = sizeof(uint16_t),
+        [NX_PIXELS_RGB_BYTE_NHWC] = sizeof(uint8_t),
+    };
+    return (size_t)3 * input_width * input_height * sizes[layout];
+}
+
+/* Calls make(source, y, rgb) for each row and puts it where it belongs. */
+static nx_status make_rows(const target *to, void (*make)(void *source, uint32_t y, uint8_t *rgb),
+                           void *source, nx_error *err)
+{
+    uint8_t *line = malloc((size_t)to->box->width * 3);
+    if (line == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to scale a picture");
+    }
+    fill_all_padding(to);
+    for (uint32_t y = 0; y < to->box->height; y++) {
+        uint8_t *rgb = row_place(to, y, line);
+        make(source, y, rgb);
+        if (rgb == line) {
+            put_row(to, y, rgb);
+        }
+    }
+    free(line);
+    return NX_OK;
+}
+
+static void make_image_row(void *source, uint32_t y, uint8_t *rgb)
+{
+    nx_resampler_row(source, y, rgb);
 }
 
 nx_status nx_letterbox_apply(const nx_letterbox *box, const nx_image *image, nx_pixel_layout layout,
-                             float *tensor, nx_error *err)
+                             void *tensor, nx_error *err)
 {
-    resampler r;
-    nx_status status = NX_OK;
-    const float **rows = NULL;
-    if (resampler_new(box, image, &r)) {
-        rows = calloc((size_t)r.y.taps, sizeof *rows);
+    const target to = {.box = box, .layout = layout, .tensor = tensor, .kernels = nx_kernels()};
+    const nx_plane plane = {
+        .bytes = image->pixels,
+        .stride = image->stride,
+        .width = image->width,
+        .height = image->height,
+        .rgb = true,
+    };
+    nx_resampler *rows = NULL;
+    nx_status status = nx_resampler_new(&plane, box->width, box->height, &rows, err);
+    if (status == NX_OK) {
+        status = make_rows(&to, make_image_row, rows, err);
     }
-    if (rows == NULL) {
-        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to scale a picture of %ux%u pixels",
-                              image->width, image->height);
-        goto done;
-    }
-    bool bytes = layout == NX_PIXELS_BGR_BYTE;
-    float unit = bytes ? 1.0F : 1.0F / 255.0F;
-    float gray = bytes ? NX_LETTERBOX_FILL : NX_LETTERBOX_FILL / 255.0F;
-    size_t plane = (size_t)box->input_width * box->input_height;
-    float *planes[3] = {tensor, tensor + plane, tensor + 2 * plane};
-    if (bytes) {
-        planes[0] = tensor + 2 * plane;
-        planes[2] = tensor;
-    }
-    for (int c = 0; c < 3; c++) {
-        fill_padding(box, planes[c], gray);
-    }
-    for (uint32_t y = 0; y < box->height; y++) {
-        size_t at = ((size_t)box->top + y) * box->input_width + box->left;
-        float *const row[3] = {planes[0] + at, planes[1] + at, planes[2] + at};
-        resample_row(&r, y, unit, row, rows);
-    }
+    nx_resampler_free(rows);
+    return status;
+}
 
-done:
-    free(rows);
-    resampler_free(&r);
+/* --- video frames -------------------------------------------------------------------------------
+ */
+
+/* The equations of ITU-R BT.601 and BT.709 from their weights of red and blue in the luma. */
+static nx_yuv_matrix matrix_of(const nx_yuv_frame *frame)
+{
+    double red = frame->bt709 ? 0.2126 : 0.299;
+    double blue = frame->bt709 ? 0.0722 : 0.114;
+    double green = 1 - red - blue;
+    double one = 1 << NX_YUV_BITS;
+    double luma = frame->full_range ? one : one * 255 / 219;
+    double chroma = frame->full_range ? one : one * 255 / 224;
+    return (nx_yuv_matrix){
+        .y_offset = frame->full_range ? 0 : 16,
+        .y_scale = (int32_t)lrint(luma),
+        .v_red = (int32_t)lrint(2 * (1 - red) * chroma),
+        .u_green = (int32_t)lrint(-2 * (1 - blue) * blue / green * chroma),
+        .v_green = (int32_t)lrint(-2 * (1 - red) * red / green * chroma),
+        .u_blue = (int32_t)lrint(2 * (1 - blue) * chroma),
+    };
+}
+
+static nx_plane frame_plane(const nx_yuv_frame *frame, size_t number)
+{
+    bool chroma = number > 0;
+    return (nx_plane){
+        .bytes = frame->planes[number],
+        .stride = frame->strides[number],
+        .width = chroma ? (frame->width + 1) / 2 : frame->width,
+        .height = chroma ? (frame->height + 1) / 2 : frame->height,
+        .shift = chroma && frame->chroma_left ? -0.25F : 0,
+    };
+}
+
+typedef struct frame_rows {
+    nx_resampler *planes[3];
+    uint8_t *line[3];
+    nx_yuv_matrix matrix;
+    uint32_t width;
+} frame_rows;
+
+static void make_frame_row(void *source, uint32_t y, uint8_t *rgb)
+{
+    frame_rows *rows = source;
+    for (size_t i = 0; i < 3; i++) {
+        nx_resampler_row(rows->planes[i], y, rows->line[i]);
+    }
+    nx_kernels()->yuv_to_rgb(rows->line[0], rows->line[1], rows->line[2], &rows->matrix, rgb,
+                             rows->width);
+}
+
+nx_status nx_letterbox_apply_yuv(const nx_letterbox *box, const nx_yuv_frame *frame,
+                                 nx_pixel_layout layout, void *tensor, nx_error *err)
+{
+    const target to = {.box = box, .layout = layout, .tensor = tensor, .kernels = nx_kernels()};
+    frame_rows rows = {.matrix = matrix_of(frame), .width = box->width};
+    nx_status status = NX_OK;
+    for (size_t i = 0; i < 3 && status == NX_OK; i++) {
+        const nx_plane plane = frame_plane(frame, i);
+        status = nx_resampler_new(&plane, box->width, box->height, &rows.planes[i], err);
+        rows.line[i] = malloc(box->width);
+        if (status == NX_OK && rows.line[i] == NULL) {
+            status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to scale a frame");
+        }
+    }
+    if (status == NX_OK) {
+        status = make_rows(&to, make_frame_row, &rows, err);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        nx_resampler_free(rows.planes[i]);
+        free(rows.line[i]);
+    }
     return status;
 }

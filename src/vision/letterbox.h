@@ -1,6 +1,6 @@
 /*
  * Letterboxing: a picture scaled to fit the model input with its aspect ratio kept and the rest
- * filled with gray 114, written straight into the float32 input tensor.
+ * filled with gray 114, written straight into the input tensor.
  *
  * Pure functions on memory; thread-safe; no globals.
  */
@@ -11,6 +11,7 @@
 #include "vision/image.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define NX_LETTERBOX_FILL 114
@@ -50,13 +51,33 @@ nx_letterbox nx_letterbox_fit(uint32_t source_width, uint32_t source_height, uin
 void nx_letterbox_dynamic_size(uint32_t source_width, uint32_t source_height, uint32_t size,
                                uint32_t stride, uint32_t *out_width, uint32_t *out_height);
 
+/* Bytes of one picture's input tensor. */
+size_t nx_letterbox_tensor_bytes(nx_pixel_layout layout, uint32_t input_width,
+                                 uint32_t input_height);
+
 /*
- * Scales image (the source, at its own or a DCT-reduced size) into tensor: 3 planes of input_height
- * rows of input_width floats, all of them written. The filter is bilinear with half-pixel centres,
- * antialiased when scaling down, and rounds to whole levels (Pillow's BILINEAR).
- * Errors: NX_ERR_NO_MEMORY.
+ * Scales image (the source, at its own or a DCT-reduced size) into tensor, all of whose
+ * nx_letterbox_tensor_bytes are written; it is aligned for its elements. The filter is bilinear
+ * with half-pixel centres, antialiased when scaling down, and rounds to whole levels (Pillow's
+ * BILINEAR, whose levels differ by one at most). Errors: NX_ERR_NO_MEMORY.
  */
 nx_status nx_letterbox_apply(const nx_letterbox *letterbox, const nx_image *image,
-                             nx_pixel_layout layout, float *tensor, nx_error *err);
+                             nx_pixel_layout layout, void *tensor, nx_error *err);
+
+/* A decoded video frame, planar YUV 4:2:0 with 8 bits a sample; borrowed. */
+typedef struct nx_yuv_frame {
+    const uint8_t *planes[3]; /* Y, then U and V of half the width and height, rounded up */
+    size_t strides[3];
+    uint32_t width; /* of Y */
+    uint32_t height;
+    bool full_range;  /* 0..255 ("JPEG"); else 16..235 and 16..240 */
+    bool bt709;       /* the matrix of ITU-R BT.709; else BT.601 */
+    bool chroma_left; /* chroma lies at even columns (MPEG-2 and later); else between (MPEG-1) */
+} nx_yuv_frame;
+
+/* The same from a video frame: the planes are scaled and what is left becomes RGB, so that no
+ * picture of the frame's size is made. Errors: NX_ERR_NO_MEMORY. */
+nx_status nx_letterbox_apply_yuv(const nx_letterbox *letterbox, const nx_yuv_frame *frame,
+                                 nx_pixel_layout layout, void *tensor, nx_error *err);
 
 #endif

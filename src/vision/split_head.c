@@ -91,8 +91,10 @@ typedef struct edges {
 
 static edges cell_box(const grid *g, size_t cell)
 {
-    float x = (float)(cell % (size_t)g->level->width) + 0.5F;
-    float y = (float)(cell / (size_t)g->level->width) + 0.5F;
+    size_t row = cell / (size_t)g->level->width;
+    size_t column = cell % (size_t)g->level->width;
+    float x = (float)column + 0.5F;
+    float y = (float)row + 0.5F;
     return (edges){
         .x1 = (x - side_length(g, cell, 0)) * g->stride,
         .y1 = (y - side_length(g, cell, 1)) * g->stride,
@@ -117,21 +119,27 @@ static bool passes(const nx_decoder *d, const grid *g, float logit, int32_t clas
     return *confidence > d->options->confidence && nx_class_allowed(d->options, class_id);
 }
 
+static void add_if_passes(nx_decoder *d, const grid *g, size_t cell, float logit, int32_t class_id)
+{
+    float confidence = 0;
+    if (passes(d, g, logit, class_id, &confidence)) {
+        edges box = cell_box(g, cell);
+        nx_decoder_add(d, box.x1, box.y1, box.x2, box.y2, confidence, class_id,
+                       g->first_anchor + cell);
+    }
+}
+
+/* With channels last, where a cell's classes lie side by side. */
 static void decode_best_label(nx_decoder *d, const grid *g, size_t cell)
 {
-    size_t classes = (size_t)g->classes;
+    const float *logits = g->level->scores + cell * (size_t)g->classes;
     float best_logit = -INFINITY;
     int32_t best = 0;
-    float confidence = 0;
-    for (size_t c = 0; c < classes; c++) {
-        float logit = value_at(g, g->level->scores, classes, cell, c);
-        best = logit > best_logit ? (int32_t)c : best;
-        best_logit = logit > best_logit ? logit : best_logit;
+    for (int32_t c = 0; c < g->classes; c++) {
+        best = logits[c] > best_logit ? c : best;
+        best_logit = logits[c] > best_logit ? logits[c] : best_logit;
     }
-    if (passes(d, g, best_logit, best, &confidence)) {
-        edges box = cell_box(g, cell);
-        nx_decoder_add(d, box.x1, box.y1, box.x2, box.y2, confidence, best, g->first_anchor + cell);
-    }
+    add_if_passes(d, g, cell, best_logit, best);
 }
 
 static void decode_all_labels(nx_decoder *d, const grid *g, size_t cell)
@@ -151,27 +159,37 @@ static void decode_all_labels(nx_decoder *d, const grid *g, size_t cell)
     }
 }
 
-static void decode_level(nx_decoder *d, const grid *g)
+static void decode_channels_last(nx_decoder *d, const grid *g)
 {
-    const nx_kernels_set *kernels = nx_kernels();
-    float best[BLOCK];
-    int32_t which[BLOCK];
+    uint8_t found[BLOCK];
     size_t classes = (size_t)g->classes;
     for (size_t start = 0; start < g->cells; start += BLOCK) {
         size_t count = g->cells - start < BLOCK ? g->cells - start : BLOCK;
-        if (g->channels_last) {
-            kernels->max_of_rows(g->level->scores + start * classes, classes, best, count);
-        } else {
-            kernels->max_over_rows(g->level->scores + start, classes, g->cells, best, which, count);
-        }
+        nx_kernels()->any_at_least(g->level->scores + start * classes, classes, g->logit_at_least,
+                                   found, count);
         for (size_t i = 0; i < count; i++) {
-            if (!(best[i] >= g->logit_at_least)) {
-                continue;
-            }
-            if (d->options->multi_label) {
+            if (found[i] != 0 && d->options->multi_label) {
                 decode_all_labels(d, g, start + i);
-            } else {
+            } else if (found[i] != 0) {
                 decode_best_label(d, g, start + i);
+            }
+        }
+    }
+}
+
+static void decode_channels_first(nx_decoder *d, const grid *g)
+{
+    float best[BLOCK];
+    int32_t which[BLOCK];
+    for (size_t start = 0; start < g->cells; start += BLOCK) {
+        size_t count = g->cells - start < BLOCK ? g->cells - start : BLOCK;
+        nx_kernels()->max_over_rows(g->level->scores + start, (size_t)g->classes, g->cells, best,
+                                    which, count);
+        for (size_t i = 0; i < count; i++) {
+            if (best[i] >= g->logit_at_least && d->options->multi_label) {
+                decode_all_labels(d, g, start + i);
+            } else if (best[i] >= g->logit_at_least) {
+                add_if_passes(d, g, start + i, best[i], which[i]);
             }
         }
     }
@@ -206,7 +224,11 @@ void nx_split_head_decode(nx_decoder *d)
             .channels_last = head->channels_last,
             .logit_at_least = lowered_logit(d->options->confidence),
         };
-        decode_level(d, &g);
+        if (head->channels_last) {
+            decode_channels_last(d, &g);
+        } else {
+            decode_channels_first(d, &g);
+        }
         cells += g.cells;
     }
 }

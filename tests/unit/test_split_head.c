@@ -522,7 +522,7 @@ static void odd_inputs_have_rounded_up_levels(void **state)
 /* --- the kernel ---------------------------------------------------------------------------------
  */
 
-static void every_kernel_set_finds_the_same_maxima(void **state)
+static void every_kernel_set_finds_the_same_rows(void **state)
 {
     (void)state;
     const nx_kernels_set *sets[] = {&nx_kernels_generic, nx_kernels()};
@@ -532,19 +532,21 @@ static void every_kernel_set_finds_the_same_maxima(void **state)
         rows[i] = random_between(&random, -100, 100);
     }
     rows[5] = NAN;
+    rows[11] = 200; /* found in its row whatever the number of columns */
     for (size_t columns = 1; columns <= 100; columns++) {
         for (size_t set = 0; set < NX_COUNT(sets); set++) {
-            float best[8];
-            best[7] = -7;
-            sets[set]->max_of_rows(rows, columns, best, 7);
-            assert_true(best[7] == -7);
-            for (size_t r = 0; r < 7; r++) {
-                float expected = -INFINITY;
-                for (size_t i = 0; i < columns; i++) {
-                    float value = rows[r * columns + i];
-                    expected = value > expected ? value : expected;
+            for (float limit = -90; limit <= 210; limit += 10) {
+                uint8_t found[8];
+                found[7] = 77;
+                sets[set]->any_at_least(rows, columns, limit, found, 7);
+                assert_int_equal(found[7], 77);
+                for (size_t r = 0; r < 7; r++) {
+                    bool expected = false;
+                    for (size_t i = 0; i < columns; i++) {
+                        expected = expected || rows[r * columns + i] >= limit;
+                    }
+                    assert_int_equal(found[r], expected);
                 }
-                assert_true(best[r] == expected);
             }
         }
     }
@@ -561,7 +563,7 @@ int main(void)
         cmocka_unit_test(numbers_that_are_none_drop_their_box),
         cmocka_unit_test(other_shapes_are_refused),
         cmocka_unit_test(odd_inputs_have_rounded_up_levels),
-        cmocka_unit_test(every_kernel_set_finds_the_same_maxima),
+        cmocka_unit_test(every_kernel_set_finds_the_same_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,245 @@
+#include "vision/resample.h"
+
+#include "vision/kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A filter along one axis, before it is laid out for its kernel. */
+typedef struct axis {
+    uint32_t in_size;
+    uint32_t out_size;
+    double ratio; /* source pixels for one of the result */
+    double reach; /* of the triangle, in source pixels */
+    double shift;
+} axis;
+
+static axis axis_of(uint32_t in_size, uint32_t out_size, double shift)
+{
+    double ratio = (double)in_size / out_size;
+    return (axis){
+        .in_size = in_size,
+        .out_size = out_size,
+        .ratio = ratio,
+        .reach = ratio > 1 ? ratio : 1,
+        .shift = shift,
+    };
+}
+
+/* The source positions first..end-1 that one position of the result averages; at least one. */
+static void span_of(const axis *a, uint32_t position, int64_t *first, int64_t *end)
+{
+    double centre = (position + 0.5) * a->ratio - a->shift;
+    double low = centre - a->reach + 0.5;
+    double high = centre + a->reach + 0.5;
+    *first = low > 0 ? (int64_t)low : 0;
+    *end = high < a->in_size ? (int64_t)high : a->in_size;
+    *end = *end > *first ? *end : *first + 1; /* a shift may leave nothing at the edge */
+}
+
+static size_t most_taps(const axis *a)
+{
+    size_t most = 1;
+    for (uint32_t i = 0; i < a->out_size; i++) {
+        int64_t first = 0;
+        int64_t end = 0;
+        span_of(a, i, &first, &end);
+        most = (size_t)(end - first) > most ? (size_t)(end - first) : most;
+    }
+    return most;
+}
+
+static double weight_at(const axis *a, uint32_t position, int64_t source)
+{
+    double centre = (position + 0.5) * a->ratio - a->shift;
+    double weight = a->reach - fabs((double)source + 0.5 - centre);
+    return weight > 0 ? weight : 0;
+}
+
+static int16_t clamp_weight(int32_t weight)
+{
+    return (int16_t)(weight < NX_WEIGHT_MOST ? weight : NX_WEIGHT_MOST);
+}
+
+/*
+ * The weights of one position, in chunks that lie `distance` apart; returns the first source
+ * position. What rounding them leaves over goes to the largest: they make NX_WEIGHT_ONE together.
+ */
+static int32_t fill_weights(const axis *a, uint32_t position, size_t chunk, size_t distance,
+                            int16_t *weights)
+{
+    int64_t first = 0;
+    int64_t end = 0;
+    double sum = 0;
+    span_of(a, position, &first, &end);
+    for (int64_t i = first; i < end; i++) {
+        sum += weight_at(a, position, i);
+    }
+    double unit = sum > 0 ? NX_WEIGHT_ONE / sum : 0;
+    int32_t left = NX_WEIGHT_ONE;
+    int16_t *largest = weights;
+    for (int64_t i = first; i < end; i++) {
+        size_t t = (size_t)(i - first);
+        int16_t *weight = &weights[t / chunk * distance + t % chunk];
+        *weight = clamp_weight((int32_t)(weight_at(a, position, i) * unit + 0.5));
+        left -= *weight;
+        largest = *weight > *largest ? weight : largest;
+    }
+    *largest = clamp_weight(*largest + left);
+    return (int32_t)first;
+}
+
+struct nx_resampler {
+    nx_plane plane;
+    const nx_kernels_set *kernels;
+    nx_filter x;
+    int32_t *x_first;
+    int16_t *x_weights;
+    size_t y_taps;
+    int32_t *y_first;
+    int16_t *y_weights;   /* y_taps for each row of the result */
+    const uint8_t **rows; /* y_taps */
+    uint8_t *ring;        /* y_taps rows that went through the x filter */
+    size_t ring_stride;   /* whole groups, with slack */
+    size_t row_bytes;     /* of the result */
+    uint8_t *last_row;    /* of the source, with slack; its own may end where memory does */
+    size_t filtered;      /* source rows below this one have been through the x filter */
+};
+
+static size_t round_up(size_t value, size_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+static bool make_x(nx_resampler *r, const axis *a)
+{
+    size_t chunk = r->plane.rgb ? NX_RGB_CHUNK : NX_PLANE_CHUNK;
+    size_t taps = round_up(most_taps(a), r->plane.rgb ? NX_RGB_TAPS : NX_PLANE_TAPS);
+    size_t padded = round_up(a->out_size, NX_FILTER_GROUP);
+    r->x_first = calloc(padded, sizeof *r->x_first);
+    r->x_weights = calloc(padded * taps, sizeof *r->x_weights);
+    if (r->x_first == NULL || r->x_weights == NULL) {
+        return false;
+    }
+    for (size_t x = 0; x < a->out_size; x++) {
+        size_t at = x / NX_FILTER_GROUP * NX_FILTER_GROUP * taps + x % NX_FILTER_GROUP * chunk;
+        r->x_first[x] =
+            fill_weights(a, (uint32_t)x, chunk, chunk * NX_FILTER_GROUP, r->x_weights + at);
+    }
+    r->x = (nx_filter){
+        .first = r->x_first,
+        .weights = r->x_weights,
+        .groups = padded / NX_FILTER_GROUP,
+        .taps = taps,
+        .chunk = chunk,
+    };
+    return true;
+}
+
+static bool make_y(nx_resampler *r, const axis *a)
+{
+    size_t taps = round_up(most_taps(a), 2);
+    r->y_taps = taps;
+    r->y_first = calloc(a->out_size, sizeof *r->y_first);
+    r->y_weights = calloc(a->out_size * taps, sizeof *r->y_weights);
+    r->rows = calloc(taps, sizeof *r->rows);
+    if (r->y_first == NULL || r->y_weights == NULL || r->rows == NULL) {
+        return false;
+    }
+    for (uint32_t y = 0; y < a->out_size; y++) {
+        r->y_first[y] = fill_weights(a, y, taps, taps, r->y_weights + y * taps);
+    }
+    return true;
+}
+
+/* Bytes that the x filter may read of a row and beyond its end. */
+static size_t row_with_slack(const nx_resampler *r)
+{
+    return (r->plane.width + r->x.taps) * (r->plane.rgb ? 3 : 1) + NX_FILTER_SLACK;
+}
+
+static bool make_buffers(nx_resampler *r, uint32_t width)
+{
+    size_t channels = r->plane.rgb ? 3 : 1;
+    r->row_bytes = width * channels;
+    r->ring_stride = r->x.groups * NX_FILTER_GROUP * channels + NX_FILTER_SLACK;
+    r->ring = calloc(r->y_taps, r->ring_stride);
+    r->last_row = calloc(1, row_with_slack(r));
+    return r->ring != NULL && r->last_row != NULL;
+}
+
+nx_status nx_resampler_new(const nx_plane *plane, uint32_t width, uint32_t height,
+                           nx_resampler **out, nx_error *err)
+{
+    *out = NULL;
+    const axis across = axis_of(plane->width, width, (double)plane->shift);
+    const axis down = axis_of(plane->height, height, 0);
+    nx_resampler *r = calloc(1, sizeof *r);
+    if (r != NULL) {
+        r->plane = *plane;
+        r->kernels = nx_kernels();
+    }
+    if (r == NULL || !make_x(r, &across) || !make_y(r, &down) || !make_buffers(r, width)) {
+        nx_resampler_free(r);
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to scale a picture of %ux%u pixels",
+                            plane->width, plane->height);
+    }
+    *out = r;
+    return NX_OK;
+}
+
+void nx_resampler_free(nx_resampler *r)
+{
+    if (r != NULL) {
+        free(r->x_first);
+        free(r->x_weights);
+        free(r->y_first);
+        free(r->y_weights);
+        free(r->rows);
+        free(r->ring);
+        free(r->last_row);
+        free(r);
+    }
+}
+
+/* A row of the source that may be read beyond its end: into the rows behind it, or copied. */
+static const uint8_t *source_row(nx_resampler *r, size_t row)
+{
+    const nx_plane *plane = &r->plane;
+    const uint8_t *bytes = plane->bytes + row * plane->stride;
+    size_t whole = (size_t)plane->width * (plane->rgb ? 3 : 1);
+    size_t until_end = (plane->height - 1 - row) * plane->stride + whole;
+    if (until_end >= row_with_slack(r)) {
+        return bytes;
+    }
+    memcpy(r->last_row, bytes, whole);
+    return r->last_row;
+}
+
+/* Brings the source rows below `end` through the x filter; older ones leave the ring. */
+static void filter_until(nx_resampler *r, size_t end)
+{
+    for (; r->filtered < end; r->filtered++) {
+        uint8_t *to = r->ring + r->filtered % r->y_taps * r->ring_stride;
+        const uint8_t *from = source_row(r, r->filtered);
+        if (r->plane.rgb) {
+            r->kernels->filter_rgb(from, &r->x, to);
+        } else {
+            r->kernels->filter_plane(from, &r->x, to);
+        }
+    }
+}
+
+void nx_resampler_row(nx_resampler *r, uint32_t y, uint8_t *out)
+{
+    size_t first = (size_t)r->y_first[y];
+    size_t height = r->plane.height;
+    size_t end = first + r->y_taps < height ? first + r->y_taps : height;
+    filter_until(r, end);
+    for (size_t t = 0; t < r->y_taps; t++) { /* beyond the last row the weight is zero */
+        size_t row = first + t < height ? first + t : height - 1;
+        r->rows[t] = r->ring + row % r->y_taps * r->ring_stride;
+    }
+    r->kernels->blend_rows(r->rows, r->y_weights + y * r->y_taps, r->y_taps, out, r->row_bytes);
+}
