@@ -72,12 +72,14 @@ nx_status nx_kserve_write_answer(nx_kserve_call *call, const nx_tensor *outputs,
                                  nx_error *err)
 {
     bool any_binary = false;
+    size_t binary_bytes = 0;
     for (size_t i = 0; i < count; i++) {
         nx_status status = check_output(&outputs[i], is_binary(call, i), err);
         if (status != NX_OK) {
             return status;
         }
         any_binary |= is_binary(call, i);
+        binary_bytes += is_binary(call, i) ? outputs[i].bytes : 0;
     }
     nx_buffer *out = &call->answer;
     nx_json json = nx_json_begin(out);
@@ -95,6 +97,7 @@ nx_status nx_kserve_write_answer(nx_kserve_call *call, const nx_tensor *outputs,
     nx_json_array_end(&json);
     nx_json_object_end(&json);
     call->answer_header = any_binary ? out->size : 0;
+    nx_buffer_reserve(out, binary_bytes); /* at once, for growing would copy megabytes */
     for (size_t i = 0; i < count; i++) {
         if (is_binary(call, i)) {
             nx_buffer_append(out, outputs[i].data, outputs[i].bytes);

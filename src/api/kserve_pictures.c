@@ -117,9 +117,9 @@ static void describe(const arrays *from, nx_tensor out[OUTPUTS])
 {
     void *const data[OUTPUTS] = {from->boxes, from->scores, from->classes, from->counts};
     nx_kserve_model pictures = {.pictures = true};
-    size_t count = 0;
+    size_t count = 0; /* OUTPUTS */
     const nx_tensor *ports = nx_kserve_outputs(&pictures, &count);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < OUTPUTS; i++) {
         out[i] = ports[i];
         out[i].dims[0] = (int64_t)from->pictures;
         if (out[i].rank > 1) {

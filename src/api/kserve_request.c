@@ -221,7 +221,7 @@ static bool read_output_parameters(parse *self, int8_t *binary)
             if (!nx_json_read_bool(&self->reader, &value)) {
                 return false;
             }
-            *binary = value;
+            *binary = value ? 1 : 0;
         } else if (nx_json_key_is(key, "classification")) {
             int64_t classes = 0;
             if (!nx_json_read_int(&self->reader, &classes)) {

@@ -4,11 +4,11 @@
 
 #define GET(path, handler)                                                                         \
     {                                                                                              \
-        .method = "GET", .pattern = NX_KSERVE_PREFIX path, .handle = handler                       \
+        .method = "GET", .pattern = NX_KSERVE_PREFIX path, .handle = (handler)                     \
     }
 #define HEALTH(path, handler)                                                                      \
     {                                                                                              \
-        .method = "GET", .pattern = NX_KSERVE_PREFIX path, .handle = handler, .always = true       \
+        .method = "GET", .pattern = NX_KSERVE_PREFIX path, .handle = (handler), .always = true     \
     }
 #define INFER(path)                                                                                \
     {                                                                                              \
@@ -17,7 +17,7 @@
     }
 #define STEER(path, handler)                                                                       \
     {                                                                                              \
-        .method = "POST", .pattern = NX_KSERVE_PREFIX path, .handle = handler,                     \
+        .method = "POST", .pattern = NX_KSERVE_PREFIX path, .handle = (handler),                   \
         .max_body = MAX_BODY, .body_optional = true                                                \
     }
 

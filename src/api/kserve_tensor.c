@@ -79,13 +79,13 @@ static bool take_float(sink *self)
     if (!nx_json_read_number(&self->reader, &number)) {
         return false;
     }
-    double value = nx_json_num_double(&number);
     bool finite = false;
     if (self->tensor->type == NX_TYPE_FLOAT32) {
-        float narrow = (float)value;
+        float narrow = nx_json_num_float(&number);
         ((float *)self->out)[self->count] = narrow;
         finite = isfinite(narrow);
     } else {
+        double value = nx_json_num_double(&number);
         ((double *)self->out)[self->count] = value;
         finite = isfinite(value);
     }
@@ -260,6 +260,44 @@ bool nx_kserve_next_bytes(const char **at, const char *end, nx_json_span *out)
 /* --- writing -----------------------------------------------------------------------------------
  */
 
+/*
+ * Writes a float of middling size with 9 digits. They may be off by one in the last place: 9 digits
+ * lie six times as dense as floats, so the nearest float stays the same.
+ */
+static void write_digits(nx_json *json, double value)
+{
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    double magnitude = fabs(value);
+    int decimals = 0;
+    while (magnitude * powers[decimals] < 1e8) {
+        decimals++;
+    }
+    uint64_t fixed = (uint64_t)(magnitude * powers[decimals] + 0.5);
+    char text[32];
+    char *end = text + sizeof text;
+    char *start = end;
+    for (; decimals > 0 && fixed % 10 == 0; decimals--) {
+        fixed /= 10;
+    }
+    for (int i = 0; i < decimals; i++) {
+        *--start = (char)('0' + fixed % 10);
+        fixed /= 10;
+    }
+    if (decimals > 0) {
+        *--start = '.';
+    }
+    do {
+        *--start = (char)('0' + fixed % 10);
+        fixed /= 10;
+    } while (fixed > 0);
+    if (value < 0) {
+        *--start = '-';
+    }
+    nx_json_raw(json, start, (size_t)(end - start));
+}
+
 static void write_float(nx_json *json, double value, int digits)
 {
     char text[40];
@@ -269,6 +307,10 @@ static void write_float(nx_json *json, double value, int digits)
     }
     if (fabs(value) < 1e6 && value == (double)(int64_t)value && !(value == 0 && signbit(value))) {
         nx_json_int(json, (int64_t)value);
+        return;
+    }
+    if (digits == 9 && fabs(value) >= 1e-13 && fabs(value) < 1e6) {
+        write_digits(json, value);
         return;
     }
     int size = snprintf(text, sizeof text, "%.*g", digits, value);

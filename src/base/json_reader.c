@@ -358,24 +358,52 @@ bool nx_json_read_number(nx_json_reader *reader, nx_json_num *out)
     return true;
 }
 
+#define MAX_EXACT_POWER 22 /* of ten, as a double */
+
+static const double powers[MAX_EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                                   1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                                   1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+static bool power_is_exact(const nx_json_num *number)
+{
+    return number->exact && number->exponent >= -MAX_EXACT_POWER &&
+           number->exponent <= MAX_EXACT_POWER;
+}
+
+static double scale(const nx_json_num *number)
+{
+    double value = (double)number->mantissa;
+    value =
+        number->exponent < 0 ? value / powers[-number->exponent] : value * powers[number->exponent];
+    return number->negative ? -value : value;
+}
+
 double nx_json_num_double(const nx_json_num *number)
 {
-    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     /* both factors are exact doubles here, so that one rounding gives the nearest (Clinger, "How to
      * Read Floating Point Numbers Accurately", 1990) */
-    if (number->exact && number->mantissa <= UINT64_C(1) << 53 && number->exponent >= -22 &&
-        number->exponent <= 22) {
-        double value = (double)number->mantissa;
-        value = number->exponent < 0 ? value / powers[-number->exponent]
-                                     : value * powers[number->exponent];
-        return number->negative ? -value : value;
+    if (power_is_exact(number) && number->mantissa <= UINT64_C(1) << 53) {
+        return scale(number);
     }
     char text[MAX_NUMBER + 1];
     memcpy(text, number->text.text, number->text.size);
     text[number->text.size] = '\0';
     return strtod(text, NULL);
+}
+
+float nx_json_num_float(const nx_json_num *number)
+{
+    if (power_is_exact(number)) {
+        /* two roundings: less than 2^-51 off, which seldom decides between two floats */
+        double near = scale(number);
+        double slack = near * 0x1p-51;
+        float low = (float)(near - slack);
+        float high = (float)(near + slack);
+        if (low == high && fabs(near) > 1e-30) {
+            return low;
+        }
+    }
+    return (float)nx_json_num_double(number);
 }
 
 bool nx_json_num_int(const nx_json_num *number, int64_t *out)

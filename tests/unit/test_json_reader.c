@@ -171,6 +171,38 @@ static void numbers_are_the_nearest_double(void **state)
     assert_false(nx_json_read_number(&r, &number));
 }
 
+static void floats_are_rounded_once(void **state)
+{
+    (void)state;
+    uint32_t bits = 1;
+    char text[64];
+    for (int i = 0; i < 200000; i++) {
+        bits = bits * 1664525U + 1013904223U;
+        float value = 0;
+        memcpy(&value, &bits, sizeof value);
+        if (!isfinite(value)) {
+            continue;
+        }
+        static const int digits[] = {17, 9, 19};
+        snprintf(text, sizeof text, "%.*g", digits[i % 3], (double)value);
+        nx_json_reader r = begin(text);
+        nx_json_num number;
+        assert_true(nx_json_read_number(&r, &number));
+        if (nx_json_num_float(&number) != value) {
+            fail_msg("%s is read as %.9g", text, (double)nx_json_num_float(&number));
+        }
+    }
+    /* halfway between two floats, and a little beside it */
+    static const char *const near[] = {"1.000000059604644775", "1.0000000596046447754",
+                                       "1.0000000596046447755", "16777217", "16777217.000000001"};
+    for (size_t i = 0; i < NX_COUNT(near); i++) {
+        nx_json_reader r = begin(near[i]);
+        nx_json_num number;
+        assert_true(nx_json_read_number(&r, &number));
+        assert_true(nx_json_num_float(&number) == (float)strtod(near[i], NULL));
+    }
+}
+
 static void integers_have_64_bits(void **state)
 {
     (void)state;
@@ -206,6 +238,7 @@ int main(void)
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(strings_are_unescaped),
         cmocka_unit_test(numbers_are_the_nearest_double),
+        cmocka_unit_test(floats_are_rounded_once),
         cmocka_unit_test(integers_have_64_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,6 +174,11 @@ static void floats_survive_the_round_trip(void **state)
             values[i] = (float)i;
         }
     }
+    for (int i = 4; i < N / 2; i++) { /* and of the size that networks give */
+        seed = seed * 1664525U + 1013904223U;
+        float scale[] = {1, 640, 1e-5F, 3e-12F, 99999};
+        values[i] = ((float)seed / 4294967296.0F - 0.5F) * scale[i % 5];
+    }
     values[0] = FLT_MIN;
     values[1] = FLT_TRUE_MIN;
     values[2] = -0.0F;
