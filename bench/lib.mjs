@@ -1,6 +1,6 @@
 // What the benchmarks share: running the binary, load over HTTP, percentiles, tables.
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import http from 'node:http';
 import { availableParallelism, cpus } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -52,14 +52,34 @@ export function rssMb(pid) {
   return Number(line[1]) / 1024;
 }
 
+/** A process and all below it. */
+export function processTree(pid) {
+  const below = readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    const children = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8');
+    return children.split(' ').filter(Boolean).map(Number);
+  });
+  return [pid, ...below.flatMap(processTree)];
+}
+
+/** Memory of a process and all below it in MB; what several share counts once (PSS). */
+export function treeMb(pid) {
+  const kilobytes = processTree(pid).map((one) => {
+    const rollup = readFileSync(`/proc/${one}/smaps_rollup`, 'utf8');
+    return Number(rollup.match(/^Pss:\s+(\d+) kB/m)[1]);
+  });
+  return kilobytes.reduce((sum, value) => sum + value, 0) / 1024;
+}
+
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
+const NEXUS_PATH = '/api/v1/inference/image';
+
 /** One POST of a picture; { status, ms, body, retryAfter } or { error }. */
-export function post(url, bytes, agent) {
+export function post(url, bytes, agent, path = NEXUS_PATH) {
   return new Promise((done) => {
     const start = performance.now();
     const request = http.request(
-      `${url}/api/v1/inference/image`,
+      `${url}${path}`,
       { method: 'POST', agent, headers: { 'content-type': 'image/jpeg', 'content-length': bytes.length } },
       (response) => {
         const chunks = [];
@@ -82,9 +102,10 @@ export function post(url, bytes, agent) {
 
 /**
  * `connections` clients, each with one request in flight, for `seconds`; a refused client waits as
- * Retry-After says (at most 1 s here). Throughput counts the answers of the steady part only.
+ * Retry-After says (at most 1 s here). Throughput counts the answers of the steady part only, after
+ * `settle` seconds.
  */
-export async function load(url, files, { connections, seconds }) {
+export async function load(url, files, { connections, seconds, settle = 2, path }) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
   const bodies = files.map((file) => readFileSync(file));
   const start = performance.now();
@@ -95,7 +116,7 @@ export async function load(url, files, { connections, seconds }) {
   const latencies = [];
   const client = async (number) => {
     for (let i = number; performance.now() < until; i++) {
-      const answer = await post(url, bodies[i % bodies.length], agent);
+      const answer = await post(url, bodies[i % bodies.length], agent, path);
       if (answer.error) {
         errors[answer.error] = (errors[answer.error] ?? 0) + 1;
         await sleep(100);
@@ -112,8 +133,8 @@ export async function load(url, files, { connections, seconds }) {
   };
   await Promise.all(Array.from({ length: connections }, (_, number) => client(number)));
   agent.destroy();
-  const steady = served.filter((time) => time > start + 2000 && time <= until);
-  return { rate: steady.length / (seconds - 2), statuses, errors, latencies };
+  const steady = served.filter((time) => time > start + settle * 1000 && time <= until);
+  return { rate: steady.length / (seconds - settle), statuses, errors, latencies };
 }
 
 export const fixed = (value, digits = 1) => Number(value).toFixed(digits);
