@@ -52,20 +52,30 @@ export function rssMb(pid) {
   return Number(line[1]) / 1024;
 }
 
+/** A file below /proc; empty when its process has just ended. */
+function procText(path) {
+  try {
+    return readFileSync(`/proc/${path}`, 'utf8');
+  } catch (error) {
+    if (error.code === 'ENOENT' || error.code === 'ESRCH') return '';
+    throw error;
+  }
+}
+
 /** A process and all below it. */
 export function processTree(pid) {
-  const below = readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
-    const children = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8');
-    return children.split(' ').filter(Boolean).map(Number);
-  });
+  if (!existsSync(`/proc/${pid}/task`)) return [];
+  const below = readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    procText(`${pid}/task/${thread}/children`).split(' ').filter(Boolean).map(Number),
+  );
   return [pid, ...below.flatMap(processTree)];
 }
 
 /** Memory of a process and all below it in MB; what several share counts once (PSS). */
 export function treeMb(pid) {
   const kilobytes = processTree(pid).map((one) => {
-    const rollup = readFileSync(`/proc/${one}/smaps_rollup`, 'utf8');
-    return Number(rollup.match(/^Pss:\s+(\d+) kB/m)[1]);
+    const pss = procText(`${one}/smaps_rollup`).match(/^Pss:\s+(\d+) kB/m);
+    return pss ? Number(pss[1]) : 0;
   });
   return kilobytes.reduce((sum, value) => sum + value, 0) / 1024;
 }

@@ -3,7 +3,8 @@
 //
 // Usage: node bench/peers.mjs [--tune] [--all] [--only TEXT] [MODEL.onnx]...
 // The models are what Nexus is measured with besides yolov8n.onnx and yolov8n-dynamic.onnx.
-// BENCH_ROUNDS (3) sets how often.
+// BENCH_ROUNDS (3) sets how often. --tune compares the variants of each peer at 8 connections, --all
+// takes the slow peers in, --only those whose name has the text.
 import { execFile, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
@@ -17,7 +18,7 @@ import { differences } from './peers/agreement.mjs';
 import { peers } from './peers/peers.mjs';
 
 const START_S = 60;
-const LOADS = [
+const ALL_LOADS = [
   { connections: 1, seconds: 3, settle: 0.5 },
   { connections: 8, seconds: 7, settle: 1 },
   { connections: 64, seconds: 9, settle: 3 },
@@ -28,6 +29,7 @@ const { values: options, positionals } = parseArgs({
   options: { tune: { type: 'boolean' }, all: { type: 'boolean' }, only: { type: 'string', default: '' } },
 });
 
+const LOADS = options.tune ? ALL_LOADS.filter((one) => one.connections === 8) : ALL_LOADS;
 const files = pictures();
 const checked = [join(shared, 'images/bus.jpg'), ...files];
 const weights = join(shared, 'models/yolov8n.onnx');
@@ -233,7 +235,8 @@ function rawTable(raw) {
 
 /** The best peer at 8 connections need not be the best at 64. */
 function targetTable(ours, theirs) {
-  const cells = [8, 64].flatMap((connections) => {
+  const busy = LOADS.map((one) => one.connections).filter((connections) => connections > 1);
+  const cells = busy.flatMap((connections) => {
     const best = theirs.reduce((a, b) =>
       median(rates(b, connections)) > median(rates(a, connections)) ? b : a,
     );
