@@ -99,7 +99,7 @@ nx_status nx_kserve_write_answer(nx_kserve_call *call, const nx_tensor *outputs,
     call->answer_header = any_binary ? out->size : 0;
     nx_buffer_reserve(out, binary_bytes); /* at once, for growing would copy megabytes */
     for (size_t i = 0; i < count; i++) {
-        if (is_binary(call, i)) {
+        if (is_binary(call, i) && outputs[i].bytes > 0) {
             nx_buffer_append(out, outputs[i].data, outputs[i].bytes);
         }
     }

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import { eventually, metric, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
 const MODEL = 'yolov8n';
@@ -271,6 +271,28 @@ describe('the KServe protocol', { skip }, () => {
     assert.ok(Math.abs(now.last_inference - Date.now()) < 60_000);
     const { body } = await get('/models/stats');
     assert.ok(body.model_stats.some(({ name }) => name === `${MODEL}.image`));
+  });
+
+  it('lets go of what nobody waits for any more', async () => {
+    const tensors = bytesOf(new Float32Array(ELEMENTS));
+    const pictures = elements(...Array(20).fill(bus));
+    const kinds = [[binaryTensor(), tensors], [image(20, pictures.length), pictures]];
+    const leave = async ([given, tail]) => {
+      const json = Buffer.from(JSON.stringify({ inputs: [given] }));
+      const gone = new AbortController();
+      const sent = fetch(`${server.url}/v2/models/${MODEL}/infer`, {
+        method: 'POST',
+        headers: { 'Inference-Header-Content-Length': json.length },
+        body: Buffer.concat([json, tail]),
+        signal: gone.signal,
+      });
+      setImmediate(() => gone.abort());
+      await assert.rejects(sent, { name: 'AbortError' });
+    };
+    await Promise.all(Array.from({ length: 12 }, (_, i) => leave(kinds[i % 2])));
+    await eventually(async () => (await metric(server.url, 'inference_queue_depth')) === 0, 'an empty queue');
+    const after = await infer({ inputs: [image(1, bus.length + 4)] }, { tail: elements(bus) });
+    assert.equal(after.status, 200);
   });
 
   it('loads and unloads', async () => {

@@ -74,7 +74,7 @@ static void arrays_may_be_flat_or_nested(void **state)
                            (int64_t[]){3, 2, 1}, out, &err),
                  err);
     assert_memory_equal(out, expected, sizeof expected);
-    nx_assert_ok(read_into("[7]", NX_TYPE_FLOAT32, 0, NULL, out, &err), err);
+    nx_assert_ok(read_into("[7]", NX_TYPE_FLOAT32, 0, (int64_t[]){0}, out, &err), err);
     assert_true(out[0] == 7);
     nx_assert_ok(read_into("[]", NX_TYPE_FLOAT32, 1, (int64_t[]){0}, out, &err), err);
     nx_assert_ok(read_into("[[],[]]", NX_TYPE_FLOAT32, 2, (int64_t[]){2, 0}, out, &err), err);
