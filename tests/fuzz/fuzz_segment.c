@@ -1,0 +1,156 @@
+/* What clients send about masks: prompts as text and as JSON, and run lengths. Any bytes are taken
+ * or refused with a sentence; what is taken keeps its promises. */
+#include "api/payload.h"
+#include "api/segment_options.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_options(bool taken, const nx_problem *problem, const nx_segment_options *options)
+{
+    if (!taken && (problem->status < 400 || problem->status > 599 || problem->detail[0] == '\0')) {
+        abort();
+    }
+    const nx_sam_prompt *prompt = &options->prompt;
+    for (size_t i = 0; i < prompt->point_count; i++) {
+        if (!isfinite(prompt->points[i].x) || !isfinite(prompt->points[i].y)) {
+            abort();
+        }
+    }
+    for (size_t i = 0; i < prompt->box_count; i++) {
+        const nx_sam_box *b = &prompt->boxes[i];
+        if (!(b->x1 < b->x2 && b->y1 < b->y2)) {
+            abort();
+        }
+    }
+}
+
+/* The decoder's rows for whatever was accepted. */
+static void use_prompt(nx_segment_options *options)
+{
+    nx_problem problem = {0};
+    nx_error err = {0};
+    float coords[2 * NX_SAM_MAX_ROWS];
+    float labels[NX_SAM_MAX_ROWS];
+    if (!nx_segment_options_check(options, &problem) ||
+        nx_sam_prompt_fit(&options->prompt, 640, 480, &err) != NX_OK) {
+        return;
+    }
+    const nx_letterbox box = nx_sam_letterbox(640, 480);
+    size_t things = nx_sam_prompt_things(&options->prompt);
+    for (size_t t = 0; t < things; t++) {
+        size_t rows = nx_sam_prompt_rows(&options->prompt, t, &box, coords, labels);
+        for (size_t i = 0; i < 2 * rows; i++) {
+            if (!(coords[i] >= 0 && coords[i] <= NX_SAM_SIDE)) {
+                abort();
+            }
+        }
+    }
+}
+
+/* name=value lines, as a query or a form would give them */
+static void fuzz_text(char *text)
+{
+    nx_segment_options options = {0};
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        char *equals = strchr(line, '=');
+        if (equals != NULL) {
+            *equals = '\0';
+        }
+        nx_problem problem = {0};
+        bool taken =
+            nx_segment_options_set(&options, line, equals != NULL ? equals + 1 : NULL, &problem);
+        check_options(taken, &problem, &options);
+    }
+    use_prompt(&options);
+}
+
+static void fuzz_json(const char *text, size_t size)
+{
+    nx_segment_options options = {0};
+    json_t *document = NULL;
+    nx_problem problem = {0};
+    if (!nx_payload_parse(text, size, &document, &problem)) {
+        return;
+    }
+    const char *name;
+    json_t *value;
+    json_object_foreach(document, name, value)
+    {
+        problem = (nx_problem){0};
+        check_options(nx_segment_options_set_json(&options, name, value, &problem), &problem,
+                      &options);
+    }
+    json_decref(document);
+    use_prompt(&options);
+}
+
+/* Two bytes of size, then the string: what is read is written and read the same. */
+static void fuzz_rle(const char *text, size_t size)
+{
+    nx_rle rle;
+    nx_rle again;
+    nx_mask mask;
+    nx_error err = {0};
+    if (size < 2) {
+        return;
+    }
+    uint32_t width = (uint8_t)text[0];
+    uint32_t height = (uint8_t)text[1];
+    if (nx_rle_parse(text + 2, size - 2, width, height, &rle, &err) != NX_OK) {
+        return;
+    }
+    nx_buffer written = NX_BUFFER_INIT;
+    nx_polygons polygons;
+    nx_mask_box box = nx_rle_box(&rle);
+    nx_rle_write(&rle, &written);
+    if (box.right > width || box.bottom > height || nx_rle_area(&rle) > width * height ||
+        nx_rle_parse(written.data, written.size, width, height, &again, &err) != NX_OK ||
+        again.count != rle.count ||
+        memcmp(again.counts, rle.counts, rle.count * sizeof *rle.counts) != 0) {
+        abort();
+    }
+    if (nx_rle_decode(&rle, &mask, &err) == NX_OK &&
+        nx_mask_polygons(&mask, 1, &polygons, &err) == NX_OK) {
+        if ((polygons.count == 0) != (nx_rle_area(&rle) == 0)) {
+            abort();
+        }
+        nx_polygons_free(&polygons);
+    }
+    nx_mask_free(&mask);
+    nx_buffer_free(&written);
+    nx_rle_free(&rle);
+    nx_rle_free(&again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0) {
+        return 0;
+    }
+    char *text = malloc(size); /* of its own and exact, so that reading past it is seen */
+    if (text == NULL) {
+        return 0;
+    }
+    memcpy(text, data + 1, size - 1);
+    switch (data[0] % 3) {
+    case 0:
+        fuzz_rle(text, size - 1);
+        break;
+    case 1:
+        text[size - 1] = '\0';
+        fuzz_text(text);
+        break;
+    default:
+        fuzz_json(text, size - 1);
+        break;
+    }
+    free(text);
+    return 0;
+}

@@ -1,0 +1,233 @@
+/* Jobs on the real MobileSAM: what waits, shares, fails and is cancelled. tests/e2e looks at the
+ * masks. */
+#include "models.h"
+
+#include "base/file.h"
+#include "jobs/segment_job.h"
+
+#include <pthread.h>
+
+static nx_runtime *runtime;
+static nx_engine *engine;
+
+static int setup(void **state)
+{
+    nx_error err = {0};
+    if (access(models_data_path("lib/libonnxruntime.so.1"), R_OK) == 0) {
+        runtime = models_runtime();
+        const nx_engine_options options = {.workers = 2, .runtime = runtime};
+        if (nx_engine_new(&options, &engine, &err) != NX_OK) {
+            fprintf(stderr, "%s\n", err.message);
+            return -1;
+        }
+    }
+    return scratch_make(state);
+}
+
+static int teardown(void **state)
+{
+    nx_engine_free(engine);
+    nx_runtime_free(runtime);
+    return scratch_remove(state);
+}
+
+#define NEED_SAM()                                                                                 \
+    do {                                                                                           \
+        NX_NEED_SHARED();                                                                          \
+        if (engine == NULL) {                                                                      \
+            fprintf(stderr, "SKIPPED %s: no ONNX Runtime in the data folder\n", __func__);         \
+            skip();                                                                                \
+        }                                                                                          \
+    } while (0)
+
+static nx_sam *sam_of(size_t cache_bytes)
+{
+    char encoder[4096];
+    nx_error err = {0};
+    nx_sam *sam = NULL;
+    const nx_sam_options options = {.cache_bytes = cache_bytes};
+    snprintf(encoder, sizeof encoder, "%s", nx_shared_path("models/mobile_sam_encoder.onnx"));
+    nx_assert_ok(nx_sam_new(runtime, encoder, nx_shared_path("models/mobile_sam_decoder.onnx"),
+                            &options, &sam, &err),
+                 err);
+    return sam;
+}
+
+static nx_buffer read_picture(const char *name)
+{
+    nx_error err = {0};
+    nx_buffer bytes = NX_BUFFER_INIT;
+    nx_assert_ok(nx_file_read(nx_shared_path(name), (size_t)1 << 24, &bytes, &err), err);
+    return bytes;
+}
+
+static nx_segment_job_options at(double x, double y)
+{
+    return (nx_segment_job_options){
+        .prompt = {.points = {{x, y, true}}, .point_count = 1},
+    };
+}
+
+static nx_segment_job *job_of(nx_sam *sam, const nx_buffer *picture, double x, double y)
+{
+    nx_error err = {0};
+    nx_segment_job *job = NULL;
+    const nx_segment_job_options options = at(x, y);
+    nx_assert_ok(
+        nx_segment_job_new(sam, engine, picture->data, picture->size, &options, &job, &err), err);
+    return job;
+}
+
+/* How a job ended. */
+typedef struct ending {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int count;
+    nx_status status;
+} ending;
+
+#define ENDING_INIT                                                                                \
+    {                                                                                              \
+        .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER                        \
+    }
+
+static void ended(nx_segment_job *job, nx_status status, const nx_error *err, void *user)
+{
+    ending *self = user;
+    (void)job;
+    (void)err;
+    pthread_mutex_lock(&self->lock);
+    self->count++;
+    self->status = status;
+    pthread_cond_signal(&self->cond);
+    pthread_mutex_unlock(&self->lock);
+}
+
+static nx_status wait_for(ending *self)
+{
+    pthread_mutex_lock(&self->lock);
+    while (self->count == 0) {
+        pthread_cond_wait(&self->cond, &self->lock);
+    }
+    assert_int_equal(self->count, 1);
+    nx_status status = self->status;
+    pthread_mutex_unlock(&self->lock);
+    return status;
+}
+
+static void equal_pictures_are_encoded_once(void **state)
+{
+    (void)state;
+    NEED_SAM();
+    nx_sam *sam = sam_of((size_t)64 << 20);
+    nx_buffer picture = read_picture("images/bus.jpg");
+    nx_segment_job *jobs[4];
+    ending ends[4] = {ENDING_INIT, ENDING_INIT, ENDING_INIT, ENDING_INIT};
+    nx_error err = {0};
+    for (size_t i = 0; i < 4; i++) {
+        jobs[i] = job_of(sam, &picture, 400, 300);
+        nx_assert_ok(nx_segment_job_submit(jobs[i], ended, &ends[i], &err), err);
+    }
+    assert_true(nx_segment_job_cancel(jobs[3])); /* it waits: the encoder is not done yet */
+    assert_int_equal(wait_for(&ends[3]), NX_ERR_CANCELLED);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(wait_for(&ends[i]), NX_OK);
+        nx_segment_result result = nx_segment_job_result(jobs[i]);
+        assert_int_equal(result.origin, i == 0 ? NX_EMBEDDING_COMPUTED : NX_EMBEDDING_SHARED);
+        assert_int_equal(result.masks->count, 1);
+        assert_in_range(nx_rle_area(&result.masks->items[0].rle), 282000, 289000);
+    }
+    assert_int_equal(nx_embedding_cache_stats(nx_sam_cache(sam)).misses, 1);
+    const nx_segment_job_options options = at(150, 650);
+    nx_segment_job *again = NULL;
+    const nx_content_hash id = nx_content_hash_of(picture.data, picture.size);
+    nx_assert_ok(nx_segment_job_new_by_id(sam, engine, &id, &options, &again, &err), err);
+    nx_assert_ok(nx_segment_job_run(again, &err), err);
+    assert_int_equal(nx_segment_job_result(again).origin, NX_EMBEDDING_CACHED);
+    assert_int_equal(nx_segment_job_result(again).image_width, 810);
+    nx_segment_job_free(again);
+    for (size_t i = 0; i < 4; i++) {
+        nx_segment_job_free(jobs[i]);
+    }
+    nx_sam_free(sam);
+    nx_buffer_free(&picture);
+}
+
+static void damage_fails_every_job_for_the_picture(void **state)
+{
+    (void)state;
+    NEED_SAM();
+    nx_sam *sam = sam_of((size_t)64 << 20);
+    nx_buffer picture = read_picture("images/odd/truncated.jpg");
+    nx_segment_job *jobs[3];
+    ending ends[3] = {ENDING_INIT, ENDING_INIT, ENDING_INIT};
+    nx_error err = {0};
+    for (size_t i = 0; i < 3; i++) {
+        jobs[i] = job_of(sam, &picture, 400, 100);
+        nx_assert_ok(nx_segment_job_submit(jobs[i], ended, &ends[i], &err), err);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(wait_for(&ends[i]), NX_ERR_CORRUPT);
+        nx_segment_job_free(jobs[i]);
+    }
+    nx_sam_free(sam);
+    nx_buffer_free(&picture);
+}
+
+static void a_job_says_what_it_cannot_do(void **state)
+{
+    (void)state;
+    NEED_SAM();
+    nx_sam *sam = sam_of((size_t)64 << 20);
+    nx_buffer picture = read_picture("images/bus.jpg");
+    nx_segment_job *job = NULL;
+    nx_error err = {0};
+    nx_segment_job_options options = at(811, 5);
+    const nx_content_hash id = nx_content_hash_of(picture.data, picture.size);
+    assert_int_equal(
+        nx_segment_job_new(sam, engine, picture.data, picture.size, &options, &job, &err),
+        NX_ERR_INVALID);
+    assert_int_equal(nx_segment_job_new_by_id(sam, engine, &id, &options, &job, &err),
+                     NX_ERR_NOT_FOUND);
+    assert_int_equal(nx_segment_job_new(sam, engine, "text", 4, &options, &job, &err),
+                     NX_ERR_UNSUPPORTED);
+    assert_null(job);
+    options = at(5, 5);
+    options.deadline_ns = 1; /* long past */
+    nx_assert_ok(nx_segment_job_new(sam, engine, picture.data, picture.size, &options, &job, &err),
+                 err);
+    assert_int_equal(nx_segment_job_run(job, &err), NX_ERR_TIMEOUT);
+    nx_segment_job_free(job);
+    nx_sam_free(sam);
+    nx_buffer_free(&picture);
+}
+
+static void other_graphs_are_refused(void **state)
+{
+    (void)state;
+    NEED_SAM();
+    char path[4096];
+    nx_error err = {0};
+    nx_sam *sam = NULL;
+    const nx_sam_options options = {.cache_bytes = 0};
+    nx_buffer picture = read_picture("images/bus.jpg");
+    snprintf(path, sizeof path, "%s", nx_shared_path("models/yolov8n.onnx"));
+    nx_assert_ok(nx_sam_new(runtime, path, path, &options, &sam, &err), err);
+    nx_segment_job *job = job_of(sam, &picture, 5, 5);
+    assert_int_equal(nx_segment_job_run(job, &err), NX_ERR_UNSUPPORTED);
+    nx_assert_contains(err.message, "not a network of SAM");
+    nx_segment_job_free(job);
+    nx_sam_free(sam);
+    nx_buffer_free(&picture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_pictures_are_encoded_once),
+        cmocka_unit_test(damage_fails_every_job_for_the_picture),
+        cmocka_unit_test(a_job_says_what_it_cannot_do),
+        cmocka_unit_test(other_graphs_are_refused),
+    };
+    return cmocka_run_group_tests_name("segment_job", tests, setup, teardown);
+}
