@@ -81,14 +81,17 @@ static void append_available(const nx_runtime *runtime, nx_buffer *out)
     }
 }
 
-/* The first line of what ONNX Runtime says, without the place in its own source. */
+/* What ONNX Runtime says, without the place in its own source and without saying it twice. */
 static const char *reason_of(const char *message)
 {
-    const char *found = strstr(message, "Failed to load");
-    if (found == NULL) {
-        found = strstr(message, "CUDA failure");
+    static const char *const starts[] = {"with error: ", "Failed to load", "CUDA failure"};
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        const char *found = strstr(message, starts[i]);
+        if (found != NULL) {
+            return i == 0 ? found + strlen(starts[0]) : found;
+        }
     }
-    return found != NULL ? found : message;
+    return message;
 }
 
 static nx_status explain(const nx_runtime *runtime, nx_provider provider, OrtStatus *failure,
@@ -103,11 +106,11 @@ static nx_status explain(const nx_runtime *runtime, nx_provider provider, OrtSta
     size_t length = strcspn(reason, "\n");
     nx_error_set(
         err, NX_ERR_UNAVAILABLE,
-        "%s cannot be used: %.*s. ONNX Runtime %s was built with %.120s; its GPU libraries "
-        "(libonnxruntime_providers_*.so) must lie beside the file that NEXUS_ORT_LIBRARY "
-        "names, with CUDA and cuDNN%s installed. Or set INFERENCE_DEVICE=auto or cpu",
-        nx_provider_name(provider), (int)(length < 160 ? length : 160), reason, runtime->version,
-        nx_buffer_cstr(&there), provider == NX_PROVIDER_TENSORRT ? " and TensorRT" : "");
+        "%s cannot be used: %.*s. ONNX Runtime %s was built with %.110s; beside it must lie "
+        "its GPU libraries (NEXUS_ORT_LIBRARY names it), and CUDA, cuDNN%s be installed; or "
+        "set INFERENCE_DEVICE=auto or cpu",
+        nx_provider_name(provider), (int)(length < 150 ? length : 150), reason, runtime->version,
+        nx_buffer_cstr(&there), provider == NX_PROVIDER_TENSORRT ? ", TensorRT" : "");
     nx_buffer_free(&there);
     runtime->api->ReleaseStatus(failure);
     return NX_ERR_UNAVAILABLE;

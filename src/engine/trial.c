@@ -186,22 +186,16 @@ static void measure_alone(nx_model *model, const nx_model_options *options)
     trial one = usual_trial(model, 1);
     trial alone = usual_trial(model, 1);
     alone.session = model->alone;
-    if (run_gray(model, &one, 2, &err) == NX_OK && run_gray(model, &alone, 3, &err) == NX_OK &&
-        (double)alone.ns < (double)one.ns * CLEARLY) {
+    bool ran = run_gray(model, &one, 2, &err) == NX_OK && run_gray(model, &alone, 3, &err) == NX_OK;
+    nx_log_debug("engine", "%s alone: %.2f ms on one thread, %.2f on %u", model->name,
+                 nx_clock_ms(one.ns), nx_clock_ms(alone.ns), options->alone_threads);
+    if (ran && (double)alone.ns < (double)one.ns * CLEARLY) {
         model->spec.alone_threads = options->alone_threads;
-        nx_log_debug("engine", "%s: %.1f ms on one thread, %.1f on %u", model->name,
-                     nx_clock_ms(one.ns), nx_clock_ms(alone.ns), options->alone_threads);
         return;
     }
-    nx_log_info("engine",
-                "%s: %u threads make a request that is alone no faster (%.1f and %.1f ms)",
-                model->name, options->alone_threads, nx_clock_ms(alone.ns), nx_clock_ms(one.ns));
     nx_session_free(model->alone);
     model->alone = NULL;
 }
-
-/* --- warming ------------------------------------------------------------------------------------
- */
 
 /* One batch size at the shapes that most pictures have. */
 static nx_status warm_batch(nx_model *model, uint32_t batch, nx_error *err)

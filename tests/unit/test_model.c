@@ -442,6 +442,50 @@ static void threads_share_a_model(void **state)
     nx_model_free(model);
 }
 
+typedef struct lone_run {
+    const nx_model *model;
+    output out;
+} lone_run;
+
+static nx_status keep_batch(const nx_tensor *outputs, size_t count, void *user, nx_error *err)
+{
+    lone_run *self = user;
+    nx_head_output head;
+    nx_status status = nx_model_head(self->model, outputs, count, 0, 640, 640, &head, err);
+    return status == NX_OK ? keep_output(&head, &self->out, err) : status;
+}
+
+/* The session with threads gives what the other one gives, but for the order of its sums. */
+static void a_lone_run_agrees_with_any_other(void **state)
+{
+    (void)state;
+    NX_NEED_YOLOV8N();
+    nx_model *model = NULL;
+    nx_error err = {0};
+    const nx_model_options options = {.alone_threads = 2};
+    nx_assert_ok(
+        nx_model_open(runtime, models_data_path("models/yolov8n.onnx"), &options, &model, &err),
+        err);
+    float *tensor = pattern(640, 640);
+    const nx_backend *backend = nx_model_backend(model);
+    assert_int_equal(backend->max_batch, 1);
+    assert_int_equal(backend->best_batch, 1);
+    lone_run runs[2] = {{.model = model}, {.model = model}};
+    for (int alone = 0; alone < 2; alone++) {
+        const nx_batch batch = {
+            .data = tensor, .count = 1, .width = 640, .height = 640, .alone = alone == 1};
+        nx_assert_ok(backend->run(backend->self, &batch, keep_batch, &runs[alone], &err), err);
+    }
+    assert_int_equal(runs[0].out.count, runs[1].out.count);
+    for (size_t i = 0; i < runs[0].out.count; i++) {
+        assert_float_equal(runs[0].out.data[i], runs[1].out.data[i], 0.01);
+    }
+    free(runs[0].out.data);
+    free(runs[1].out.data);
+    free(tensor);
+    nx_model_free(model);
+}
+
 static void open_run_free(float *tensor)
 {
     nx_model *model = models_open(runtime, models_data_path("models/yolov8n.onnx"));
@@ -624,6 +668,7 @@ int main(void)
         cmocka_unit_test(what_the_reader_returns_comes_back),
         cmocka_unit_test(the_default_model_opens),
         cmocka_unit_test(threads_share_a_model),
+        cmocka_unit_test(a_lone_run_agrees_with_any_other),
         cmocka_unit_test(a_freed_model_leaves_its_memory),
         cmocka_unit_test(each_shared_model_is_recognised),
         cmocka_unit_test(dynamic_and_static_agree_to_the_bit),
