@@ -2,6 +2,7 @@
 
 #include "api/internal.h"
 #include "api/kserve.h"
+#include "api/models.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "web/assets.h"
@@ -19,6 +20,10 @@ static const char picture_types_text[] =
 static const char *const batch_types[] = {"multipart/form-data", "application/json", NULL};
 static const char batch_types_text[] =
     "Send pictures as files in multipart/form-data, or as base64 in application/json.";
+static const char *const model_types[] = {"multipart/form-data", "application/octet-stream", NULL};
+static const char model_types_text[] =
+    "Send an ONNX file as application/octet-stream with ?name=, or as a file in "
+    "multipart/form-data.";
 
 /* --- routes -------------------------------------------------------------------------------------
  */
@@ -54,6 +59,24 @@ static const nx_http_route fixed_routes[] = {
      .too_many_files_status = 400,
      .too_many_files_advice = "Send one picture at a time.",
      .per_client = true},
+    {.method = "GET", .pattern = "/api/v1/models", .handle = nx_api_models_list},
+    {.method = "POST",
+     .pattern = "/api/v1/models",
+     .handle = nx_api_models_add,
+     .admit = nx_api_models_admit,
+     .types = model_types,
+     .types_text = model_types_text,
+     .max_files = 2,
+     .too_many_files_status = 422,
+     .too_many_files_advice = "Send one model.",
+     .per_client = true},
+    {.method = "GET", .pattern = "/api/v1/models/{name}", .handle = nx_api_models_get},
+    {.method = "DELETE", .pattern = "/api/v1/models/{name}", .handle = nx_api_models_remove},
+    {.method = "POST", .pattern = "/api/v1/models/{name}/load", .handle = nx_api_models_load},
+    {.method = "POST", .pattern = "/api/v1/models/{name}/unload", .handle = nx_api_models_unload},
+    {.method = "POST",
+     .pattern = "/api/v1/models/{name}/rollback",
+     .handle = nx_api_models_rollback},
     {.method = "GET", .pattern = "/health", .handle = nx_api_health, .always = true},
     {.method = "GET", .pattern = "/health/ready", .handle = nx_api_ready, .always = true},
     {.method = "GET", .pattern = "/metrics", .handle = nx_api_metrics, .always = true},
@@ -92,7 +115,11 @@ static bool make_routes(nx_api *api)
     api->routes[0].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BODY_BYTES);
     api->routes[2].max_body = api->routes[0].max_body;
     api->routes[1].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BATCH_BODY_BYTES);
-    for (size_t i = FIXED_COUNT; i < api->route_count; i++) {
+    for (size_t i = 0; i < api->route_count; i++) {
+        if (api->routes[i].handle == nx_api_models_add) {
+            api->routes[i].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_MODEL_BYTES);
+            api->routes[i].spool_dir = nx_model_store_folder(api->deps.store);
+        }
         if (api->routes[i].handle == nx_kserve_infer) { /* tensors are as large as batches */
             api->routes[i].max_body = api->routes[1].max_body;
         }
@@ -118,15 +145,11 @@ static double read_queue_depth(void *user)
 static void set_rules(nx_api *api)
 {
     const nx_config *config = api->deps.config;
-    const nx_model_spec *spec = nx_model_get_spec(api->deps.model);
     nx_postprocess_options defaults = nx_postprocess_defaults();
     defaults.confidence = (float)nx_config_number(config, NX_CONFIG_CONFIDENCE);
     defaults.iou = (float)nx_config_number(config, NX_CONFIG_IOU);
     defaults.max_detections = (int32_t)nx_config_int(config, NX_CONFIG_MAX_DETECTIONS);
-    api->image_rules = (nx_option_rules){
-        .defaults = defaults, .names = spec->names, .model = spec->name, .has_format = true};
-    api->batch_rules = api->image_rules;
-    api->batch_rules.has_format = false;
+    api->defaults = defaults;
     api->timeout_ns = nx_config_int(config, NX_CONFIG_REQUEST_TIMEOUT) * NX_NS_PER_SEC;
     api->max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS);
 }

@@ -1,12 +1,12 @@
 /*
  * The HTTP API: routes, and the server that carries them. `nexus serve` opens the runtime, the
- * model and the engine, and hands them over:
+ * models and the engine, and hands them over:
  *
- *     nx_service_metrics_new(...)             engine options: .on_run = nx_service_metrics_on_run
+ *     nx_service_metrics_new(...)             engine options: .on_run calls nx_service_metrics_run
  *     nx_api_start(&deps, &api, &err)         logs "listening on http://127.0.0.1:8000"
  *     ... wait for SIGINT or SIGTERM ...
  *     nx_api_stop(api, deadline)              answers what is in flight, frees api
- *     nx_engine_free, nx_model_free, nx_runtime_free, nx_service_metrics_free
+ *     nx_engine_free, nx_registry_free, nx_runtime_free, nx_service_metrics_free
  */
 #ifndef NX_API_API_H
 #define NX_API_API_H
@@ -14,7 +14,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "engine/engine.h"
-#include "engine/model.h"
+#include "engine/registry.h"
 #include "engine/sam_source.h"
 #include "ops/service_metrics.h"
 
@@ -26,7 +26,8 @@ typedef struct nx_api nx_api;
 typedef struct nx_api_deps {
     const nx_config *config;
     nx_runtime *runtime;
-    nx_model *model;
+    nx_registry *registry; /* its default model is in memory */
+    const nx_model_store *store;
     nx_engine *engine;
     nx_sam_source *sam;
     nx_service_metrics *metrics;

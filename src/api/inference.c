@@ -34,6 +34,7 @@ nx_problem nx_api_problem_of(nx_api *api, const nx_http_request *request, nx_sta
         [NX_ERR_TIMEOUT] = {503, "Try again after the seconds in Retry-After.", true},
         [NX_ERR_CANCELLED] = {499, "Keep the connection open until the answer comes.", false},
         [NX_ERR_UNAVAILABLE] = {503, "Try another server, or this one in a moment.", true},
+        [NX_ERR_CONFLICT] = {409, "Change what stands in the way, and try again.", false},
         [NX_ERR_INTERNAL] = {500, "Look for the request_id in the server's log.", false},
     };
     bool known = (size_t)status < sizeof answers / sizeof answers[0] && answers[status].http != 0;
@@ -76,9 +77,9 @@ void nx_api_admit_inference(nx_http_request *request, void *user)
     }
 }
 
-nx_status nx_api_new_job(nx_api *api, const nx_api_options *options, nx_annotate annotate,
-                         nx_priority priority, const void *bytes, size_t size, nx_image_job **out,
-                         nx_error *err)
+nx_status nx_api_new_job(nx_api *api, nx_model *model, const nx_api_options *options,
+                         nx_annotate annotate, nx_priority priority, const void *bytes, size_t size,
+                         nx_image_job **out, nx_error *err)
 {
     const nx_image_job_options job = {
         .postprocess = options->postprocess,
@@ -87,7 +88,7 @@ nx_status nx_api_new_job(nx_api *api, const nx_api_options *options, nx_annotate
         .max_pixels = api->max_pixels,
         .deadline_ns = nx_clock_now_ns() + api->timeout_ns,
     };
-    return nx_image_job_new(api->deps.model, bytes, size, &job, out, err);
+    return nx_image_job_new(model, bytes, size, &job, out, err);
 }
 
 void nx_api_record(nx_api *api, nx_status status, const nx_result *result)

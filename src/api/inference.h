@@ -15,9 +15,9 @@ void nx_api_inference_ends(nx_api *api);
 
 /* The job of one picture with these options and the server's limits. Errors: as nx_image_job_new.
  */
-nx_status nx_api_new_job(nx_api *api, const nx_api_options *options, nx_annotate annotate,
-                         nx_priority priority, const void *bytes, size_t size, nx_image_job **out,
-                         nx_error *err);
+nx_status nx_api_new_job(nx_api *api, nx_model *model, const nx_api_options *options,
+                         nx_annotate annotate, nx_priority priority, const void *bytes, size_t size,
+                         nx_image_job **out, nx_error *err);
 
 /* Records how one inference went. result is NULL after a failure. */
 void nx_api_record(nx_api *api, nx_status status, const nx_result *result);

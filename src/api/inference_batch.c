@@ -7,6 +7,7 @@
  * because cancelling calls `finished` on the same thread.
  */
 #include "api/inference.h"
+#include "api/model_use.h"
 #include "api/payload.h"
 #include "base/clock.h"
 #include "base/json_writer.h"
@@ -30,8 +31,10 @@ typedef struct batch_item {
 } batch_item;
 
 struct batch {
+    nx_model_use use; /* first */
     nx_api *api;
     nx_http_request *request;
+    nx_option_rules rules;
     nx_api_options options;
     json_t *document; /* the body, when it was JSON */
     batch_item *items;
@@ -56,6 +59,7 @@ static void free_batch(void *context)
     }
     free(self->items);
     json_decref(self->document);
+    nx_model_use_release(&self->use);
     pthread_mutex_destroy(&self->lock);
     nx_api_inference_ends(self->api);
     free(self);
@@ -97,7 +101,7 @@ static void reply(batch *self)
     nx_json json = nx_json_begin(&out);
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "request_id", nx_http_request_id(self->request));
-    nx_json_key_string(&json, "model", nx_model_get_spec(self->api->deps.model)->name);
+    nx_json_key_string(&json, "model", nx_registry_name(self->use.handle));
     nx_json_key(&json, "items");
     nx_json_array_begin(&json);
     for (size_t i = 0; i < self->count; i++) {
@@ -154,8 +158,9 @@ static bool start_item(batch_item *item)
     nx_error err = {0};
     nx_status status = NX_OK;
     if (item->job == NULL) {
-        status = nx_api_new_job(self->api, &self->options, NX_ANNOTATE_NONE, NX_PRIORITY_BATCH,
-                                item->bytes, item->size, &item->job, &err);
+        status = nx_api_new_job(self->api, nx_model_use_model(&self->use), &self->options,
+                                NX_ANNOTATE_NONE, NX_PRIORITY_BATCH, item->bytes, item->size,
+                                &item->job, &err);
     }
     if (status == NX_OK) {
         status = nx_image_job_submit(item->job, self->api->deps.engine, finished, item, &err);
@@ -189,6 +194,7 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
     pthread_mutex_lock(&self->lock);
     if (status == NX_OK) {
         nx_result result = nx_image_job_result(job);
+        nx_registry_count(self->use.handle, 1);
         nx_api_record(self->api, status, &result);
         write_result(item, &result);
         self->succeeded++;
@@ -217,6 +223,7 @@ static void cancel(nx_http_request *request, void *user)
     self->cancelled = true;
     size_t started = self->next;
     pthread_mutex_unlock(&self->lock);
+    (void)nx_model_use_cancel(&self->use);
     for (size_t i = 0; i < started; i++) {
         if (self->items[i].job != NULL) {
             nx_image_job_cancel(self->items[i].job, self->api->deps.engine);
@@ -291,12 +298,6 @@ static bool read_member(batch_item *item, json_t *object, nx_problem *problem)
 
 static bool read_json(batch *self, nx_problem *problem)
 {
-    size_t size = 0;
-    const char *text = nx_http_body(self->request, &size);
-    if (!nx_payload_parse(text, size, &self->document, problem)) {
-        return false;
-    }
-    nx_http_drop_body(self->request); /* the document has a copy, and a batch may be large */
     const json_t *images = json_object_get(self->document, "images");
     if (!json_is_array(images)) {
         *problem = nx_problem_make(400, "Send {\"images\": [{\"image\": \"<base64>\"}]}.",
@@ -336,7 +337,7 @@ static void start(batch *self)
 {
     nx_engine_stats stats = nx_engine_get_stats(self->api->deps.engine);
     self->window =
-        nx_engine_window(self->api->deps.engine, nx_model_backend(self->api->deps.model));
+        nx_engine_window(self->api->deps.engine, nx_model_backend(nx_model_use_model(&self->use)));
     if (stats.queued >= stats.queue_size) { /* not one picture would get in */
         nx_error err;
         nx_error_set(&err, NX_ERR_BUSY, "the queue is full (%u pictures wait)", stats.queued);
@@ -344,13 +345,46 @@ static void start(batch *self)
         nx_http_reply_problem(self->request, &problem);
         return;
     }
-    nx_http_on_gone(self->request, cancel, self);
     pthread_mutex_lock(&self->lock);
     bool over = advance(self);
+    bool cancelled = self->cancelled;
     pthread_mutex_unlock(&self->lock);
-    if (over) {
+    if (over && cancelled) {
+        reply_cancelled(self);
+    } else if (over) {
         reply(self);
     }
+}
+
+/* The model is there. On the request's thread, or on the registry's. */
+static void begin(nx_model_use *use, const nx_problem *refusal)
+{
+    batch *self = (batch *)use;
+    nx_problem problem;
+    if (refusal != NULL) {
+        nx_http_reply_problem(self->request, refusal);
+        return;
+    }
+    self->rules = nx_model_use_rules(use, false);
+    self->options = nx_api_options_start(&self->rules);
+    if (read_request(self, &problem)) {
+        start(self);
+    } else {
+        nx_http_reply_problem(self->request, &problem);
+    }
+}
+
+/* False: the body claims to be JSON and is not. */
+static bool read_document(batch *self, nx_problem *problem)
+{
+    size_t size = 0;
+    const char *text = nx_http_body(self->request, &size);
+    if (!nx_http_content_type_is(self->request, "application/json")) {
+        return true;
+    }
+    bool read = nx_payload_parse(text, size, &self->document, problem);
+    nx_http_drop_body(self->request); /* the document has a copy, and a batch may be large */
+    return read;
 }
 
 void nx_api_infer_batch(nx_http_request *request, void *user)
@@ -365,14 +399,14 @@ void nx_api_infer_batch(nx_http_request *request, void *user)
     }
     self->api = api;
     self->request = request;
-    self->options = nx_api_options_start(&api->batch_rules);
     self->started_ns = nx_clock_now_ns();
     pthread_mutex_init(&self->lock, NULL);
     nx_api_inference_begins(api);
     nx_http_set_context(request, self, free_batch);
-    if (read_request(self, &problem)) {
-        start(self);
-    } else {
+    if (!read_document(self, &problem)) {
         nx_http_reply_problem(request, &problem);
+        return;
     }
+    nx_http_on_gone(request, cancel, self);
+    nx_model_use_begin(&self->use, api, request, self->document, begin);
 }

@@ -1,5 +1,6 @@
 /* POST /api/v1/inference/image: one picture as a form file, as the raw body or as base64. */
 #include "api/inference.h"
+#include "api/model_use.h"
 #include "api/payload.h"
 #include "base/json_writer.h"
 #include "http/negotiate.h"
@@ -9,9 +10,12 @@
 
 /* One request, from its handler until it is put away. */
 typedef struct inference {
+    nx_model_use use; /* first */
     nx_api *api;
     nx_http_request *request;
-    nx_image_job *job;
+    _Atomic(nx_image_job *) job; /* cancelling may look at it any time */
+    json_t *document;            /* the body, when it was JSON */
+    nx_option_rules rules;
     nx_buffer decoded;  /* the picture, when it came as base64 */
     const char *source; /* its file name; NULL when it has none */
     nx_api_options options;
@@ -22,6 +26,8 @@ static void free_inference(void *context)
 {
     inference *self = context;
     nx_image_job_free(self->job);
+    nx_model_use_release(&self->use);
+    json_decref(self->document);
     nx_buffer_free(&self->decoded);
     nx_api_inference_ends(self->api);
     free(self);
@@ -72,15 +78,10 @@ static bool decode_member(inference *self, const json_t *object, nx_problem *pro
 
 static bool find_in_json(inference *self, picture_bytes *out, nx_problem *problem)
 {
-    size_t size = 0;
-    const char *text = nx_http_body(self->request, &size);
-    json_t *object = NULL;
-    if (!nx_payload_parse(text, size, &object, problem)) {
-        return false;
-    }
-    bool found = nx_api_options_from_json(&self->options, object, "image", problem) &&
-                 decode_member(self, object, problem);
-    json_decref(object);
+    bool found = nx_api_options_from_json(&self->options, self->document, "image", problem) &&
+                 decode_member(self, self->document, problem);
+    json_decref(self->document);
+    self->document = NULL;
     *out = (picture_bytes){self->decoded.data, self->decoded.size};
     return found;
 }
@@ -203,6 +204,7 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
     }
     nx_result result = nx_image_job_result(job);
     result.source = self->source;
+    nx_registry_count(self->use.handle, 1);
     nx_api_record(self->api, status, &result);
     if (self->annotate != NX_ANNOTATE_NONE) {
         reply_picture(self, &result);
@@ -215,7 +217,52 @@ static void cancel(nx_http_request *request, void *user)
 {
     (void)request;
     inference *self = user;
-    nx_image_job_cancel(self->job, self->api->deps.engine);
+    nx_image_job *job = NULL;
+    if (!nx_model_use_cancel(&self->use)) {
+        job = atomic_load(&self->job);
+    }
+    if (job != NULL) {
+        nx_image_job_cancel(job, self->api->deps.engine);
+    }
+}
+
+/* The model is there. On the request's thread, or on the registry's. */
+static void begin(nx_model_use *use, const nx_problem *refusal)
+{
+    inference *self = (inference *)use;
+    nx_problem problem;
+    picture_bytes picture;
+    if (refusal != NULL) {
+        nx_http_reply_problem(self->request, refusal);
+        return;
+    }
+    self->rules = nx_model_use_rules(use, true);
+    self->options = nx_api_options_start(&self->rules);
+    if (!read_request(self, &picture, &problem) || !choose_answer(self, &problem)) {
+        nx_http_reply_problem(self->request, &problem);
+        return;
+    }
+    nx_error err = {0};
+    nx_image_job *job = NULL;
+    nx_status status =
+        nx_api_new_job(self->api, nx_model_use_model(use), &self->options, self->annotate,
+                       NX_PRIORITY_INTERACTIVE, picture.bytes, picture.size, &job, &err);
+    atomic_store(&self->job, job);
+    if (status == NX_OK) {
+        status = nx_image_job_submit(job, self->api->deps.engine, finished, self, &err);
+    }
+    if (status != NX_OK) {
+        fail(self, status, &err);
+    }
+}
+
+/* False: the body claims to be JSON and is not. */
+static bool read_document(inference *self, nx_problem *problem)
+{
+    size_t size = 0;
+    const char *text = nx_http_body(self->request, &size);
+    return !nx_http_content_type_is(self->request, "application/json") ||
+           nx_payload_parse(text, size, &self->document, problem);
 }
 
 void nx_api_infer_image(nx_http_request *request, void *user)
@@ -228,25 +275,15 @@ void nx_api_infer_image(nx_http_request *request, void *user)
         nx_http_reply_problem(request, &problem);
         return;
     }
-    *self = (inference){.api = api,
-                        .request = request,
-                        .decoded = NX_BUFFER_INIT,
-                        .options = nx_api_options_start(&api->image_rules)};
+    self->api = api;
+    self->request = request;
+    self->decoded = (nx_buffer)NX_BUFFER_INIT;
     nx_api_inference_begins(api);
     nx_http_set_context(request, self, free_inference);
-    picture_bytes picture;
-    if (!read_request(self, &picture, &problem) || !choose_answer(self, &problem)) {
+    if (!read_document(self, &problem)) {
         nx_http_reply_problem(request, &problem);
         return;
     }
-    nx_error err = {0};
-    nx_status status = nx_api_new_job(api, &self->options, self->annotate, NX_PRIORITY_INTERACTIVE,
-                                      picture.bytes, picture.size, &self->job, &err);
-    if (status == NX_OK) {
-        nx_http_on_gone(request, cancel, self);
-        status = nx_image_job_submit(self->job, api->deps.engine, finished, self, &err);
-    }
-    if (status != NX_OK) {
-        fail(self, status, &err);
-    }
+    nx_http_on_gone(request, cancel, self);
+    nx_model_use_begin(&self->use, api, request, self->document, begin);
 }

@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "api/options.h"
+#include "engine/registry.h"
 #include "http/server.h"
 #include "jobs/image_job.h"
 
@@ -26,8 +27,7 @@ struct nx_api {
     int64_t started_ns;
     int64_t timeout_ns;
     uint64_t max_pixels;
-    nx_option_rules image_rules;
-    nx_option_rules batch_rules;
+    nx_postprocess_options defaults;
     struct nx_kserve_stats *kserve_stats;
     nx_metric *requests_total;
     nx_metric *request_duration;

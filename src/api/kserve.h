@@ -23,6 +23,7 @@
 typedef struct nx_kserve_model {
     char name[128]; /* with ".image" when pictures */
     char version[16];
+    nx_registry_handle *handle;
     nx_model *model;
     nx_session *session; /* the model's graph */
     bool pictures;       /* it goes by NAME.image */
@@ -35,6 +36,10 @@ nx_status nx_kserve_acquire(nx_api *api, const char *name, const char *version,
 nx_status nx_kserve_acquire_path(nx_api *api, const nx_http_request *request, nx_kserve_model *out,
                                  nx_error *err);
 void nx_kserve_release(nx_kserve_model *model);
+
+/* NAME of NAME.image, or the name as it is; returns whether it is the former. "" when it is too
+ * long for a model's name. */
+bool nx_kserve_base_name(const char *name, char base[NX_MODEL_NAME_MAX + 1]);
 
 /* What goes in and comes out, as the protocol sees it. NX_TYPE_OTHER is BYTES. */
 const nx_tensor *nx_kserve_inputs(const nx_kserve_model *model, size_t *count);

@@ -119,6 +119,7 @@ void nx_kserve_finish(nx_kserve_call *call, nx_status status, const nx_error *er
         nx_kserve_fail(api, call->request, status, err);
         return;
     }
+    nx_registry_count(call->model.handle, (uint64_t)sample->batch * sample->executions);
     if (call->answer_header > 0) {
         char size[24];
         snprintf(size, sizeof size, "%zu", call->answer_header);

@@ -17,26 +17,58 @@ static bool ends_with(const char *text, const char *end)
     return size > end_size && strcmp(text + size - end_size, end) == 0;
 }
 
+bool nx_kserve_base_name(const char *name, char base[NX_MODEL_NAME_MAX + 1])
+{
+    size_t size = strlen(name) - (ends_with(name, PICTURES_SUFFIX) ? strlen(PICTURES_SUFFIX) : 0);
+    bool fits = size <= NX_MODEL_NAME_MAX;
+    snprintf(base, NX_MODEL_NAME_MAX + 1, "%.*s", fits ? (int)size : 0, name);
+    return fits && size < strlen(name);
+}
+
+/* The handle of a model by its own name or as NAME.image. */
+static nx_status acquire_face(nx_api *api, const char *name, uint32_t version, bool *pictures,
+                              nx_registry_handle **out, nx_error *err)
+{
+    nx_registry *registry = api->deps.registry;
+    char base[NX_MODEL_NAME_MAX + 1];
+    *pictures = false;
+    nx_status status = nx_registry_acquire(registry, name, version, out, err);
+    bool other = status == NX_ERR_NOT_FOUND || status == NX_ERR_INVALID;
+    if (other && nx_kserve_base_name(name, base)) {
+        *pictures = true;
+        status = nx_registry_acquire(registry, base, version, out, err);
+    }
+    if (status == NX_ERR_INVALID) { /* what can't be a name is none */
+        status = nx_error_set(err, NX_ERR_NOT_FOUND, "there is no model '%.100s'", name);
+    }
+    return status;
+}
+
+/* "" is 0; false: no version is written so. */
+static bool read_version(const char *text, uint32_t *out)
+{
+    size_t size = strlen(text);
+    *out = (uint32_t)strtoul(text, NULL, 10);
+    return size == 0 || (size < 10 && text[0] != '0' && strspn(text, "0123456789") == size);
+}
+
 nx_status nx_kserve_acquire(nx_api *api, const char *name, const char *version,
                             nx_kserve_model *out, nx_error *err)
 {
-    const char *served = nx_model_get_spec(api->deps.model)->name;
+    uint32_t number = 0;
     *out = (nx_kserve_model){0};
-    bool pictures = strcmp(name, served) != 0 && ends_with(name, PICTURES_SUFFIX);
-    size_t size = strlen(name) - (pictures ? strlen(PICTURES_SUFFIX) : 0);
-    if (size != strlen(served) || memcmp(name, served, size) != 0) {
-        return nx_error_set(err, NX_ERR_NOT_FOUND, "there is no model '%.100s'", name);
-    }
-    if (version[0] != '\0' && strcmp(version, "1") != 0) {
+    if (name[0] == '\0' || !read_version(version, &number)) {
         return nx_error_set(err, NX_ERR_NOT_FOUND, "the model '%.100s' has no version '%.20s'",
                             name, version);
     }
-    snprintf(out->name, sizeof out->name, "%s", name);
-    snprintf(out->version, sizeof out->version, "1");
-    out->pictures = pictures;
-    out->model = api->deps.model;
-    out->session = nx_model_session(out->model);
-    return NX_OK;
+    nx_status status = acquire_face(api, name, number, &out->pictures, &out->handle, err);
+    if (status == NX_OK) {
+        snprintf(out->name, sizeof out->name, "%s", name);
+        snprintf(out->version, sizeof out->version, "%u", nx_registry_version(out->handle));
+        out->model = nx_registry_model(out->handle);
+        out->session = nx_model_session(out->model);
+    }
+    return status;
 }
 
 nx_status nx_kserve_acquire_path(nx_api *api, const nx_http_request *request, nx_kserve_model *out,
@@ -48,7 +80,8 @@ nx_status nx_kserve_acquire_path(nx_api *api, const nx_http_request *request, nx
 
 void nx_kserve_release(nx_kserve_model *model)
 {
-    model->model = NULL;
+    nx_registry_release(model->handle);
+    *model = (nx_kserve_model){0};
 }
 
 static const nx_tensor picture_inputs[] = {
@@ -346,6 +379,19 @@ void nx_kserve_all_stats(nx_http_request *request, void *user)
     nx_buffer out = NX_BUFFER_INIT;
     nx_json json;
     begin_stats(&out, &json);
-    write_both_stats(api, nx_model_get_spec(api->deps.model)->name, "1", &json);
+    nx_registry_entry *entries = NULL;
+    size_t count = 0;
+    nx_error err = {0};
+    if (nx_registry_list(api->deps.registry, &entries, &count, &err) != NX_OK) {
+        out.failed = true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        char version[16];
+        snprintf(version, sizeof version, "%u", entries[i].version);
+        if (entries[i].state == NX_MODEL_READY) {
+            write_both_stats(api, entries[i].name, version, &json);
+        }
+    }
+    free(entries);
     reply_stats(request, &out, &json);
 }

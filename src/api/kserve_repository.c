@@ -2,6 +2,7 @@
 #include "api/inference.h"
 #include "api/kserve.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* {"ready": true} leaves out what is not ready; an empty body is {}. */
@@ -23,16 +24,24 @@ static nx_status read_index_request(const nx_http_request *request, bool *ready,
     return read && nx_json_at_end(&reader) ? NX_OK : nx_json_reader_error(&reader, err);
 }
 
-static void write_entry(const char *name, const char *suffix, const char *version,
-                        const char *state, const char *reason, nx_json *json)
+static void write_entry(const nx_registry_entry *entry, const char *suffix, nx_json *json)
 {
+    static const char *const states[] = {
+        [NX_MODEL_UNLOADED] = "UNAVAILABLE",
+        [NX_MODEL_LOADING] = "LOADING",
+        [NX_MODEL_READY] = "READY",
+        [NX_MODEL_FAILED] = "UNAVAILABLE",
+    };
     char whole[128];
-    snprintf(whole, sizeof whole, "%.100s%s", name, suffix);
+    char version[16];
+    snprintf(whole, sizeof whole, "%.100s%s", entry->name, suffix);
+    snprintf(version, sizeof version, "%u", entry->version);
     nx_json_object_begin(json);
     nx_json_key_string(json, "name", whole);
     nx_json_key_string(json, "version", version);
-    nx_json_key_string(json, "state", state);
-    nx_json_key_string(json, "reason", reason);
+    nx_json_key_string(json, "state", states[entry->state]);
+    nx_json_key_string(json, "reason",
+                       entry->state == NX_MODEL_UNLOADED ? "unloaded" : entry->reason);
     nx_json_object_end(json);
 }
 
@@ -41,44 +50,98 @@ void nx_kserve_index(nx_http_request *request, void *user)
     nx_api *api = user;
     nx_error err = {0};
     bool ready = false;
+    nx_registry_entry *entries = NULL;
+    size_t count = 0;
     nx_status status = read_index_request(request, &ready, &err);
+    if (status == NX_OK) {
+        status = nx_registry_list(api->deps.registry, &entries, &count, &err);
+    }
     if (status != NX_OK) {
         nx_kserve_fail(api, request, status, &err);
         return;
     }
-    const char *name = nx_model_get_spec(api->deps.model)->name;
     nx_buffer out = NX_BUFFER_INIT;
     nx_json json = nx_json_begin(&out);
     nx_json_array_begin(&json);
-    write_entry(name, "", "1", "READY", "", &json);
-    write_entry(name, ".image", "1", "READY", "", &json);
+    for (size_t i = 0; i < count; i++) {
+        bool shown =
+            entries[i].kind == NX_STORED_DETECTOR && (!ready || entries[i].state == NX_MODEL_READY);
+        if (shown) {
+            write_entry(&entries[i], "", &json);
+            write_entry(&entries[i], ".image", &json);
+        }
+    }
     nx_json_array_end(&json);
+    free(entries);
     nx_http_reply(request, 200, "application/json", &out);
+}
+
+/* --- loading and unloading ----------------------------------------------------------------------
+ */
+
+typedef struct change {
+    nx_registry_task task; /* first */
+    nx_api *api;
+    nx_http_request *request;
+} change;
+
+/* On the registry's thread, or on the one that cancels. */
+static void changed(nx_registry_task *task, nx_status status, const nx_error *err)
+{
+    change *self = (change *)task;
+    if (status == NX_OK) {
+        nx_http_reply_static(self->request, 200, NULL, NULL, 0);
+    } else {
+        nx_kserve_fail(self->api, self->request, status, err);
+    }
+}
+
+static void cancel(nx_http_request *request, void *user)
+{
+    (void)request;
+    change *self = user;
+    (void)nx_registry_cancel(self->api->deps.registry, &self->task);
+}
+
+static void start(nx_http_request *request, nx_api *api, nx_registry_op op)
+{
+    nx_error err = {0};
+    char base[NX_MODEL_NAME_MAX + 1];
+    (void)nx_kserve_base_name(nx_http_path_param(request, "name"), base);
+    change *self = calloc(1, sizeof *self);
+    /* the default may be the name of a file, which may be called as it likes */
+    nx_status status = strcmp(base, nx_registry_default(api->deps.registry)) == 0
+                           ? NX_OK
+                           : nx_model_name_check(base, &err);
+    if (self == NULL) {
+        status = nx_error_set(&err, NX_ERR_NO_MEMORY, "no memory for the request");
+    }
+    if (status == NX_OK) {
+        self->api = api;
+        self->request = request;
+        self->task.op = op;
+        self->task.done = changed;
+        memcpy(self->task.name, base, sizeof base);
+        nx_http_set_context(request, self, free);
+        nx_http_on_gone(request, cancel, self);
+        status = nx_registry_submit(api->deps.registry, &self->task, &err);
+    } else {
+        free(self);
+    }
+    if (status == NX_ERR_INVALID) {
+        status = nx_error_set(&err, NX_ERR_NOT_FOUND, "there is no model of that name");
+    }
+    if (status != NX_OK) {
+        nx_kserve_fail(api, request, status, &err);
+    }
 }
 
 void nx_kserve_load(nx_http_request *request, void *user)
 {
-    nx_api *api = user;
-    nx_kserve_model model;
-    nx_error err = {0};
-    nx_status status = nx_kserve_acquire_path(api, request, &model, &err);
-    if (status != NX_OK) {
-        nx_kserve_fail(api, request, status, &err);
-        return;
-    }
-    nx_kserve_release(&model);
-    nx_http_reply_static(request, 200, NULL, NULL, 0);
+    start(request, user, NX_REGISTRY_LOAD);
 }
 
 void nx_kserve_unload(nx_http_request *request, void *user)
 {
-    nx_api *api = user;
-    nx_kserve_model model;
-    nx_error err = {0};
-    nx_status status = nx_kserve_acquire_path(api, request, &model, &err);
-    if (status == NX_OK) {
-        status = nx_error_set(&err, NX_ERR_INVALID, "'%s' is the server's only model", model.name);
-        nx_kserve_release(&model);
-    }
-    nx_kserve_fail(api, request, status, &err);
+    start(request, user, NX_REGISTRY_UNLOAD);
 }

@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/json_writer.h"
 
+#include <stdlib.h>
+
 void nx_api_health(nx_http_request *request, void *user)
 {
     const nx_api *api = user;
@@ -30,6 +32,35 @@ static void write_model(const nx_model_spec *spec, nx_json *json)
     nx_json_object_end(json);
 }
 
+/* The default model as `model`, and everything that is in memory as `models`. */
+static void write_models(nx_api *api, nx_json *json)
+{
+    nx_error err = {0};
+    nx_registry_handle *handle = NULL;
+    nx_registry_entry *entries = NULL;
+    size_t count = 0;
+    if (nx_registry_acquire(api->deps.registry, NULL, 0, &handle, &err) == NX_OK) {
+        write_model(nx_model_get_spec(nx_registry_model(handle)), json);
+        nx_registry_release(handle);
+    }
+    json->out->failed |=
+        nx_registry_list(api->deps.registry, &entries, &count, &err) == NX_ERR_NO_MEMORY;
+    nx_json_key(json, "models");
+    nx_json_array_begin(json);
+    for (size_t i = 0; i < count; i++) {
+        if (entries[i].state != NX_MODEL_UNLOADED) {
+            nx_json_object_begin(json);
+            nx_json_key_string(json, "name", entries[i].name);
+            nx_json_key_int(json, "version", entries[i].version);
+            nx_json_key_string(json, "state", nx_registry_state_name(entries[i].state));
+            nx_json_key_bool(json, "serving", entries[i].serves);
+            nx_json_object_end(json);
+        }
+    }
+    nx_json_array_end(json);
+    free(entries);
+}
+
 void nx_api_ready(nx_http_request *request, void *user)
 {
     static const char *const states[] = {"starting", "ready", "draining"};
@@ -41,7 +72,7 @@ void nx_api_ready(nx_http_request *request, void *user)
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "status", states[state]);
     nx_json_key_string(&json, "version", NX_VERSION);
-    write_model(nx_model_get_spec(api->deps.model), &json);
+    write_models(api, &json);
     nx_json_key_string(&json, "execution_provider", "cpu");
     nx_json_key(&json, "runtime");
     nx_json_object_begin(&json);

@@ -286,7 +286,7 @@ bool nx_api_options_set(nx_api_options *options, const char *name, const char *v
         taken = set_classes_text(options, value, problem);
         break;
     case OPTION_MODEL:
-        taken = set_model(options, value, problem);
+        taken = options->rules->model_chosen || set_model(options, value, problem);
         break;
     case OPTION_FORMAT:
         taken = set_format(options, value, problem);

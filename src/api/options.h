@@ -25,7 +25,9 @@ typedef enum nx_answer_format {
 typedef struct nx_option_rules {
     nx_postprocess_options defaults;
     nx_class_names names;
-    const char *model;
+    const char *model; /* its name */
+    /* Option `model` was read before, to find this one; else it must name it. */
+    bool model_chosen;
     bool has_format; /* batches have none */
 } nx_option_rules;
 

@@ -43,7 +43,7 @@ static void announce(const nx_cli_args *args, const nx_setup *setup, const nx_ap
     const char *url = nx_api_url(api);
     nx_engine_stats stats = nx_engine_get_stats(setup->engine);
     nx_log_info("cli", "model %s, %u workers, queue of %u, ONNX Runtime %s",
-                nx_model_get_spec(setup->model)->name, stats.workers, stats.queue_size,
+                nx_registry_default(setup->registry), stats.workers, stats.queue_size,
                 nx_runtime_version(setup->runtime));
     printf("\n  Nexus " NX_VERSION " is ready.\n\n"
            "  Page       %s/\n  API docs   %s/docs\n  Metrics    %s/metrics\n\n"
@@ -64,7 +64,8 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
     const nx_api_deps deps = {
         .config = args->config,
         .runtime = setup->runtime,
-        .model = setup->model,
+        .registry = setup->registry,
+        .store = setup->store,
         .engine = setup->engine,
         .sam = setup->sam,
         .metrics = metrics,
@@ -85,6 +86,11 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
     return NX_OK;
 }
 
+static void count_run(const nx_backend *backend, int64_t run_ns, uint32_t batch, void *user)
+{
+    nx_service_metrics_run(user, backend->name, run_ns, batch);
+}
+
 static int run(const nx_cli_args *args)
 {
     nx_error err = {0};
@@ -97,14 +103,13 @@ static int run(const nx_cli_args *args)
     /* blocked before any thread starts, so that only sigwait above takes them */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_file_limit();
-    nx_status status = nx_setup_open(args->config, NX_SETUP_SERVER, &setup, &err);
+    nx_status status = nx_setup_open_registry(args->config, &setup, &err);
     if (status == NX_OK) {
-        status =
-            nx_service_metrics_new(nx_model_get_spec(setup.model)->name, "CPUExecutionProvider",
-                                   nx_runtime_version(setup.runtime), &metrics, &err);
+        status = nx_service_metrics_new("CPUExecutionProvider", nx_runtime_version(setup.runtime),
+                                        &metrics, &err);
     }
     if (status == NX_OK) {
-        const nx_engine_options hooks = {.on_run = nx_service_metrics_on_run, .user = metrics};
+        const nx_engine_options hooks = {.on_run = count_run, .user = metrics};
         status = nx_setup_start_engine(args->config, &hooks, &setup, &err);
     }
     if (status == NX_OK) {

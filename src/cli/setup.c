@@ -2,7 +2,6 @@
 
 #include "base/buffer.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,56 +25,75 @@ char *nx_setup_data_dir(const nx_config *config)
     return length < 0 ? NULL : path;
 }
 
-static void list_models(const char *data_dir, nx_buffer *out)
+static bool is_path(const char *model)
 {
-    char *folder = NULL;
-    if (asprintf(&folder, "%s/models", data_dir) < 0) {
-        return;
+    size_t length = strlen(model);
+    return strchr(model, '/') != NULL || (length > 5 && strcmp(model + length - 5, ".onnx") == 0);
+}
+
+static nx_status open_store(const nx_config *config, nx_model_store **out, nx_error *err)
+{
+    char *data_dir = nx_setup_data_dir(config);
+    nx_status status = data_dir != NULL ? nx_model_store_new(data_dir, out, err)
+                                        : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
+    free(data_dir);
+    return status;
+}
+
+/* Says where models come from. */
+static nx_status no_model(const nx_config *config, const nx_model_store *store, nx_error *err)
+{
+    char found[256];
+    snprintf(found, sizeof found, "%.250s", err->message);
+    return nx_error_set(err, NX_ERR_NOT_FOUND,
+                        "%s (in %.150s). 'nexus models pull %.40s' may fetch it; or give the path "
+                        "of an .onnx file with --model",
+                        found, nx_model_store_folder(store),
+                        nx_config_string(config, NX_CONFIG_MODEL));
+}
+
+static nx_status find_model(const nx_config *config, const nx_model_store *store, char **out,
+                            nx_error *err)
+{
+    char name[NX_MODEL_NAME_MAX + 1];
+    uint32_t version = 0;
+    nx_stored_model model = {0};
+    nx_status status =
+        nx_model_reference_parse(nx_config_string(config, NX_CONFIG_MODEL), name, &version, err);
+    if (status == NX_OK) {
+        status = nx_model_store_find(store, name, &model, err);
     }
-    DIR *dir = opendir(folder);
-    free(folder);
-    if (dir == NULL) {
-        return;
+    const nx_stored_version *found =
+        status == NX_OK ? nx_stored_model_version(&model, version) : NULL;
+    if (status == NX_OK && found == NULL) {
+        status = nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u", name, version);
+    } else if (status == NX_OK && found->kind != NX_STORED_DETECTOR) {
+        status = nx_error_set(err, NX_ERR_UNSUPPORTED,
+                              "%s segments by points and boxes ('nexus segment'); it does not "
+                              "detect",
+                              name);
     }
-    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-        size_t length = strlen(entry->d_name);
-        if (length > 5 && strcmp(entry->d_name + length - 5, ".onnx") == 0) {
-            nx_buffer_printf(out, "%s%.*s", out->size > 0 ? ", " : "", (int)length - 5,
-                             entry->d_name);
-        }
+    if (status == NX_OK) {
+        status = nx_model_store_path(store, name, found, "model.onnx", out, err);
     }
-    closedir(dir);
+    nx_stored_model_free(&model);
+    return status == NX_ERR_NOT_FOUND ? no_model(config, store, err) : status;
 }
 
 nx_status nx_setup_model_path(const nx_config *config, char **out, nx_error *err)
 {
     const char *model = nx_config_string(config, NX_CONFIG_MODEL);
-    size_t length = strlen(model);
+    nx_model_store *store = NULL;
     *out = NULL;
-    if (strchr(model, '/') != NULL || (length > 5 && strcmp(model + length - 5, ".onnx") == 0)) {
+    if (is_path(model)) {
         *out = strdup(model);
         return *out != NULL ? NX_OK : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
     }
-    char *data_dir = nx_setup_data_dir(config);
-    if (data_dir == NULL || asprintf(out, "%s/models/%s.onnx", data_dir, model) < 0) {
-        free(data_dir);
-        *out = NULL;
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
+    nx_status status = open_store(config, &store, err);
+    if (status == NX_OK) {
+        status = find_model(config, store, out, err);
     }
-    nx_status status = NX_OK;
-    if (access(*out, R_OK) != 0) {
-        nx_buffer there = NX_BUFFER_INIT;
-        list_models(data_dir, &there);
-        status = nx_error_set(
-            err, NX_ERR_NOT_FOUND,
-            "there is no model '%s' in %s/models (there: %.200s). 'make run' fetches yolov8n; or "
-            "give the path of an .onnx file with --model",
-            model, data_dir, there.size > 0 ? nx_buffer_cstr(&there) : "none");
-        nx_buffer_free(&there);
-        free(*out);
-        *out = NULL;
-    }
-    free(data_dir);
+    nx_model_store_free(store);
     return status;
 }
 
@@ -138,6 +156,46 @@ nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out
     return status;
 }
 
+static nx_status load_default(const nx_config *config, nx_setup *setup, nx_error *err)
+{
+    const nx_registry_options options = {
+        .runtime = setup->runtime,
+        .store = setup->store,
+        .default_model = nx_config_string(config, NX_CONFIG_MODEL),
+        .model = nx_setup_model_options(config, NX_SETUP_SERVER),
+        .max_loaded = (uint32_t)nx_config_int(config, NX_CONFIG_MAX_LOADED_MODELS),
+    };
+    nx_status status = nx_registry_new(&options, &setup->registry, err);
+    if (status == NX_OK) {
+        nx_registry_task task = {.op = NX_REGISTRY_ACQUIRE};
+        status = nx_registry_run(setup->registry, &task, err);
+        nx_registry_release(task.handle);
+        status = status == NX_ERR_INVALID ? NX_ERR_UNSUPPORTED : status;
+    }
+    return status;
+}
+
+nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_error *err)
+{
+    *out = (nx_setup){0};
+    char *path = NULL; /* looked up first, for the better message */
+    nx_status status = nx_setup_model_path(config, &path, err);
+    free(path);
+    if (status == NX_OK) {
+        status = open_store(config, &out->store, err);
+    }
+    if (status == NX_OK) {
+        status = nx_setup_runtime(config, &out->runtime, err);
+    }
+    if (status == NX_OK) {
+        status = load_default(config, out, err);
+    }
+    if (status != NX_OK) {
+        nx_setup_close(out);
+    }
+    return status;
+}
+
 nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,
                                 nx_setup *setup, nx_error *err)
 {
@@ -158,6 +216,8 @@ void nx_setup_close(nx_setup *setup)
 {
     nx_engine_free(setup->engine);
     nx_sam_source_free(setup->sam);
+    nx_registry_free(setup->registry);
+    nx_model_store_free(setup->store);
     nx_model_free(setup->model);
     nx_runtime_free(setup->runtime);
     *setup = (nx_setup){0};

@@ -5,6 +5,7 @@
 #include "base/config.h"
 #include "engine/engine.h"
 #include "engine/model.h"
+#include "engine/registry.h"
 #include "engine/sam_source.h"
 #include "vision/postprocess.h"
 
@@ -13,14 +14,17 @@ typedef struct nx_setup {
     nx_runtime *runtime;
     nx_model *model;
     nx_engine *engine;
-    nx_sam_source *sam; /* set by `serve` alone */
+    /* these are set by `serve` alone, which has no model of its own */
+    nx_model_store *store;
+    nx_registry *registry;
+    nx_sam_source *sam;
 } nx_setup;
 
 /* The data folder by the configuration, XDG_DATA_HOME or HOME; the caller frees it. */
 char *nx_setup_data_dir(const nx_config *config);
 
-/* Path of the configured model: a path as it is, a name looked up in the data folder; the caller
- * frees it. Errors: NX_ERR_NOT_FOUND with the models that are there. */
+/* Path of the configured model: a path as it is, NAME or NAME:VERSION looked up in the data folder;
+ * the caller frees it. Errors: NX_ERR_NOT_FOUND with the models that are there; NX_ERR_INVALID. */
 nx_status nx_setup_model_path(const nx_config *config, char **out, nx_error *err);
 
 /* Loads ONNX Runtime by the configuration. */
@@ -40,6 +44,10 @@ nx_status nx_setup_open_model(nx_runtime *runtime, const char *path,
 
 /* Runtime and model. On failure everything is closed again. */
 nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out, nx_error *err);
+
+/* Runtime and registry, with the configured model in memory. On failure everything is closed again.
+ */
+nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_error *err);
 
 /* Then the engine. hooks (may be NULL) supplies on_run and its user pointer. */
 nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,

@@ -29,6 +29,7 @@ typedef nx_status (*nx_batch_read)(const nx_tensor *outputs, size_t count, void 
 
 typedef struct nx_backend {
     void *self;
+    const char *name; /* of the model, for metrics; lives as long as the backend; or NULL */
     /* Pictures that one Run takes; 1 for a model of fixed batch 1. */
     uint32_t max_batch;
     /* Pictures in one Run that give the most a second, as measured; 0: 1. */

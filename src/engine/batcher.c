@@ -351,7 +351,7 @@ static void note_run(const batch_run *run, int64_t ns)
         run->lane->slots[i].task->timings.run = ns;
     }
     if (options->on_run != NULL && run->lane->backend != NULL) {
-        options->on_run(ns, run->lane->count, options->user);
+        options->on_run(run->lane->backend, ns, run->lane->count, options->user);
     }
 }
 

@@ -95,7 +95,7 @@ typedef struct nx_engine_options {
     int64_t batch_delay_ns; /* so long a batch that may run waits until it is full; 0: not at all */
     nx_runtime *runtime;    /* borrowed; its unused memory is given back when idle; may be NULL */
     /* Called after each Run with its duration and batch size; may be NULL. */
-    void (*on_run)(int64_t run_ns, uint32_t batch, void *user);
+    void (*on_run)(const nx_backend *backend, int64_t run_ns, uint32_t batch, void *user);
     void *user;
 } nx_engine_options;
 

@@ -200,8 +200,26 @@ nx_status nx_model_head(const nx_model *model, const nx_tensor *outputs, size_t 
 /* --- life ---------------------------------------------------------------------------------------
  */
 
+/* In NAME/VERSION/model.onnx, as models are installed, the folder has the name. */
+static char *installed_name(const char *path)
+{
+    const char *file = strrchr(path, '/');
+    const char *version = file != NULL ? memrchr(path, '/', (size_t)(file - path)) : NULL;
+    if (version == NULL || strcmp(file, "/model.onnx") != 0 ||
+        strspn(version + 1, "0123456789") != (size_t)(file - version - 1) || version + 1 == file) {
+        return NULL;
+    }
+    const char *before = memrchr(path, '/', (size_t)(version - path));
+    const char *name = before != NULL ? before + 1 : path;
+    return strndup(name, (size_t)(version - name));
+}
+
 static char *name_of(const char *path)
 {
+    char *installed = installed_name(path);
+    if (installed != NULL) {
+        return installed;
+    }
     const char *slash = strrchr(path, '/');
     const char *file = slash != NULL ? slash + 1 : path;
     size_t length = strlen(file);
@@ -359,6 +377,7 @@ static void describe(nx_model *model)
     spec->device = nx_session_device(model->session);
     model->backend = (nx_backend){
         .self = model,
+        .name = spec->name,
         .max_batch = model->max_batch,
         .best_batch = spec->best_batch,
         .slot_bytes = slot_bytes,

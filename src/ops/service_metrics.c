@@ -18,6 +18,10 @@ static const char *const stages[NX_STAGE_COUNT] = {
     "queue", "decode", "preprocess", "inference", "postprocess",
 };
 
+/* Models are named as they run; what is beyond counts as "other". */
+#define MAX_MODELS 64
+static const char *const other_model = "other";
+
 /* Every way in which an inference can fail; indexed by nx_status. */
 #define STATUS_COUNT (NX_ERR_INTERNAL + 1)
 
@@ -33,14 +37,14 @@ static double read_memory(void *user)
     return nx_process_memory_bytes();
 }
 
-static void register_inference(nx_service_metrics *metrics, const char *model)
+static void register_inference(nx_service_metrics *metrics)
 {
     static const double seconds[] = {0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
                                      0.2,   0.3,  0.5,  0.75, 1,    2,     5,   10};
     static const double sizes[] = {1, 2, 4, 8, 16, 32};
     static const double stage_seconds[] = {0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                            0.1,    0.25,   0.5,   1,      2.5,   5,    10,    30};
-    const nx_label models = {"model", &model, 1, 0};
+    const nx_label models = {"model", &other_model, 1, MAX_MODELS};
     const nx_label stage = {"stage", stages, NX_STAGE_COUNT, 0};
     const char *reasons[STATUS_COUNT];
     for (int i = 0; i < STATUS_COUNT; i++) {
@@ -61,9 +65,8 @@ static void register_inference(nx_service_metrics *metrics, const char *model)
                                            "Inferences that failed, by reason.", &reason, 1);
 }
 
-nx_status nx_service_metrics_new(const char *model, const char *provider,
-                                 const char *runtime_version, nx_service_metrics **out,
-                                 nx_error *err)
+nx_status nx_service_metrics_new(const char *provider, const char *runtime_version,
+                                 nx_service_metrics **out, nx_error *err)
 {
     *out = NULL;
     nx_service_metrics *metrics = calloc(1, sizeof *metrics);
@@ -75,7 +78,7 @@ nx_status nx_service_metrics_new(const char *model, const char *provider,
     }
     metrics->registry = registry;
     nx_cpu_meter_init(&metrics->cpu);
-    register_inference(metrics, model);
+    register_inference(metrics);
     const nx_label info[] = {{"provider", &provider, 1, 0},
                              {"runtime_version", &runtime_version, 1, 0}};
     nx_metric *provider_info = nx_metrics_gauge(registry, "execution_provider_info",
@@ -103,11 +106,14 @@ nx_metrics *nx_service_metrics_registry(nx_service_metrics *metrics)
     return metrics->registry;
 }
 
-void nx_service_metrics_on_run(int64_t run_ns, uint32_t batch, void *user)
+void nx_service_metrics_run(nx_service_metrics *metrics, const char *model, int64_t run_ns,
+                            uint32_t batch)
 {
-    nx_service_metrics *metrics = user;
-    nx_metric_observe(metrics->run_duration, 0, (double)run_ns / (double)NX_NS_PER_SEC);
-    nx_metric_observe(metrics->batch_size, 0, batch);
+    const char *name = model != NULL ? model : other_model;
+    size_t duration = nx_metric_value(metrics->run_duration, 0, name);
+    size_t size = nx_metric_value(metrics->batch_size, 0, name);
+    nx_metric_observe(metrics->run_duration, duration, (double)run_ns / (double)NX_NS_PER_SEC);
+    nx_metric_observe(metrics->batch_size, size, batch);
 }
 
 void nx_service_metrics_stage(nx_service_metrics *metrics, nx_stage stage, double milliseconds)

@@ -23,15 +23,16 @@ typedef enum nx_stage {
 } nx_stage;
 
 /* Registers everything; strings are copied. Errors: NX_ERR_NO_MEMORY. */
-nx_status nx_service_metrics_new(const char *model, const char *provider,
-                                 const char *runtime_version, nx_service_metrics **out,
-                                 nx_error *err);
+nx_status nx_service_metrics_new(const char *provider, const char *runtime_version,
+                                 nx_service_metrics **out, nx_error *err);
 void nx_service_metrics_free(nx_service_metrics *metrics);
 
 nx_metrics *nx_service_metrics_registry(nx_service_metrics *metrics);
 
-/* Fits nx_engine_options.on_run; user is the nx_service_metrics. Thread-safe, as all below. */
-void nx_service_metrics_on_run(int64_t run_ns, uint32_t batch, void *user);
+/* A Run of a model; NULL counts as "other", as does every model beyond the 64th. Thread-safe, as
+ * all below. */
+void nx_service_metrics_run(nx_service_metrics *metrics, const char *model, int64_t run_ns,
+                            uint32_t batch);
 
 void nx_service_metrics_stage(nx_service_metrics *metrics, nx_stage stage, double milliseconds);
 void nx_service_metrics_failure(nx_service_metrics *metrics, nx_status reason);

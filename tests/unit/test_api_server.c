@@ -19,7 +19,8 @@
 typedef struct fixture {
     nx_config *config;
     nx_runtime *runtime;
-    nx_model *model;
+    nx_model_store *store;
+    nx_registry *registry;
     nx_engine *engine;
     nx_service_metrics *metrics;
     nx_api *api;
@@ -41,15 +42,26 @@ static int open_model(void **state)
     char data_dir[4096];
     const char *home = getenv("HOME");
     snprintf(data_dir, sizeof data_dir, "%s/.local/share/nexus", home != NULL ? home : "");
-    const nx_model_options options = {.intra_op_threads = 1};
+    nx_registry_options options = {.default_model = nx_shared_path("models/yolov8n.onnx"),
+                                   .model = {.intra_op_threads = 1},
+                                   .max_loaded = 2};
+    char model_path[4096];
+    snprintf(model_path, sizeof model_path, "%s", options.default_model);
+    options.default_model = model_path;
+    nx_registry_task load = {.op = NX_REGISTRY_ACQUIRE};
     if (nx_file_read(nx_shared_path("images/odd/base640.jpg"), 1 << 20, &f->picture, &err) !=
             NX_OK ||
         nx_runtime_open(getenv("NEXUS_ORT_LIBRARY"), data_dir, &f->runtime, &err) != NX_OK ||
-        nx_model_open(f->runtime, nx_shared_path("models/yolov8n.onnx"), &options, &f->model,
-                      &err) != NX_OK) {
+        nx_model_store_new(data_dir, &f->store, &err) != NX_OK ||
+        (options.runtime = f->runtime, options.store = f->store,
+         nx_registry_new(&options, &f->registry, &err)) != NX_OK ||
+        nx_registry_run(f->registry, &load, &err) != NX_OK) {
         fprintf(stderr, "SKIPPED every test of the API on a real engine: %s\n", err.message);
+        nx_registry_free(f->registry);
+        f->registry = NULL;
         return 0;
     }
+    nx_registry_release(load.handle);
     nx_assert_ok(nx_config_load_text("", 0, "test", environment, NULL, &f->config, &err), err);
     return 0;
 }
@@ -58,30 +70,37 @@ static int close_model(void **state)
 {
     fixture *f = *state;
     nx_config_free(f->config);
-    nx_model_free(f->model);
+    nx_registry_free(f->registry);
+    nx_model_store_free(f->store);
     nx_runtime_free(f->runtime);
     nx_buffer_free(&f->picture);
     free(f);
     return 0;
 }
 
+static void count_run(const nx_backend *backend, int64_t run_ns, uint32_t batch, void *user)
+{
+    nx_service_metrics_run(user, backend->name, run_ns, batch);
+}
+
 static fixture *start(void **state, uint32_t workers, uint32_t queue_size)
 {
     fixture *f = *state;
-    if (f->model == NULL) {
+    if (f->registry == NULL) {
         skip();
     }
     nx_error err = {0};
-    nx_assert_ok(nx_service_metrics_new("yolov8n", "cpu", "test", &f->metrics, &err), err);
+    nx_assert_ok(nx_service_metrics_new("cpu", "test", &f->metrics, &err), err);
     const nx_engine_options engine = {.workers = workers,
                                       .queue_size = queue_size,
                                       .runtime = f->runtime,
-                                      .on_run = nx_service_metrics_on_run,
+                                      .on_run = count_run,
                                       .user = f->metrics};
     nx_assert_ok(nx_engine_new(&engine, &f->engine, &err), err);
     const nx_api_deps deps = {.config = f->config,
                               .runtime = f->runtime,
-                              .model = f->model,
+                              .registry = f->registry,
+                              .store = f->store,
                               .engine = f->engine,
                               .metrics = f->metrics};
     nx_assert_ok(nx_api_start(&deps, &f->api, &err), err);

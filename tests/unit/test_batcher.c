@@ -15,9 +15,10 @@ static nx_engine *busy_engine(const nx_engine_options *options, fake_backend *fa
 /* --- batches ------------------------------------------------------------------------------------
  */
 
-static void count_run(int64_t run_ns, uint32_t batch, void *user)
+static void count_run(const nx_backend *backend, int64_t run_ns, uint32_t batch, void *user)
 {
     uint32_t *sizes = user;
+    assert_non_null(backend);
     assert_true(run_ns >= 0);
     sizes[batch]++;
 }

@@ -36,9 +36,10 @@ typedef struct run_counter {
     uint32_t batch;
 } run_counter;
 
-static void count_run(int64_t run_ns, uint32_t batch, void *user)
+static void count_run(const nx_backend *backend, int64_t run_ns, uint32_t batch, void *user)
 {
     run_counter *counter = user;
+    assert_non_null(backend);
     counter->runs++;
     counter->ns = run_ns;
     counter->batch = batch;

@@ -123,6 +123,32 @@ static void nothing_is_lost_between_threads(void **state)
     nx_metrics_free(metrics);
 }
 
+static void labels_take_values_that_come_later(void **state)
+{
+    (void)state;
+    static const char *const other[] = {"other"};
+    const nx_label label = {"model", other, 1, 2};
+    nx_metrics *metrics = nx_metrics_new();
+    nx_metric *runs = nx_metrics_counter(metrics, "runs_total", "Runs.", &label, 1);
+    size_t a = nx_metric_value(runs, 0, "a");
+    size_t b = nx_metric_value(runs, 0, "b");
+    assert_int_equal(nx_metric_value(runs, 0, "a"), a);
+    assert_int_not_equal(a, b);
+    nx_metric_add(runs, a, 1);
+    nx_metric_add(runs, b, 2);
+    nx_metric_add(runs, nx_metric_value(runs, 0, "too many"), 3);
+    nx_metric_add(runs, nx_metric_value(runs, 0, "other"), 4);
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_metrics_render(metrics, &out);
+    assert_string_equal(nx_buffer_cstr(&out), "# HELP runs_total Runs.\n"
+                                              "# TYPE runs_total counter\n"
+                                              "runs_total{model=\"a\"} 1\n"
+                                              "runs_total{model=\"b\"} 2\n"
+                                              "runs_total{model=\"other\"} 7\n");
+    nx_buffer_free(&out);
+    nx_metrics_free(metrics);
+}
+
 static void a_missing_family_records_nothing(void **state)
 {
     (void)state;
@@ -136,10 +162,10 @@ static void the_given_names_are_all_there(void **state)
     (void)state;
     nx_service_metrics *metrics = NULL;
     nx_error err = {0};
-    nx_assert_ok(nx_service_metrics_new("yolov8n", "cpu", "1.30.0", &metrics, &err), err);
+    nx_assert_ok(nx_service_metrics_new("cpu", "1.30.0", &metrics, &err), err);
     double depth = 3;
     nx_service_metrics_queue_depth(metrics, read_depth, &depth);
-    nx_service_metrics_on_run(93 * 1000000, 1, metrics);
+    nx_service_metrics_run(metrics, "yolov8n", 93 * 1000000, 1);
     nx_service_metrics_stage(metrics, NX_STAGE_DECODE, 5.5);
     nx_service_metrics_failure(metrics, NX_ERR_BUSY);
     nx_service_metrics_failure(metrics, NX_ERR_INTERNAL);
@@ -198,6 +224,7 @@ int main(void)
         cmocka_unit_test(histograms_are_cumulative),
         cmocka_unit_test(gauges_show_the_last_value),
         cmocka_unit_test(nothing_is_lost_between_threads),
+        cmocka_unit_test(labels_take_values_that_come_later),
         cmocka_unit_test(a_missing_family_records_nothing),
         cmocka_unit_test(the_given_names_are_all_there),
         cmocka_unit_test(memory_follows_an_allocation),
