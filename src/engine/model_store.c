@@ -455,11 +455,15 @@ void nx_model_store_discard(const char *folder)
 void nx_model_store_rename_in(nx_error *err, const char *path, const char *name)
 {
     char before[sizeof err->message];
-    memcpy(before, err->message, sizeof before);
-    const char *at = strstr(before, path);
-    if (at != NULL) {
-        snprintf(err->message, sizeof err->message, "%.*s%s%s", (int)(at - before), before, name,
-                 at + strlen(path));
+    size_t length = strlen(path);
+    char *at = length > 0 ? strstr(err->message, path) : NULL;
+    while (at != NULL) {
+        snprintf(before, sizeof before, "%s", at + length);
+        size_t room = sizeof err->message - (size_t)(at - err->message);
+        int used = snprintf(at, room, "%s", name);
+        at += used > 0 && (size_t)used < room ? (size_t)used : room - 1;
+        snprintf(at, sizeof err->message - (size_t)(at - err->message), "%s", before);
+        at = strstr(at, path);
     }
 }
 
@@ -755,8 +759,8 @@ nx_status nx_model_store_remove(const nx_model_store *store, const char *name, u
     if (folder != NULL && (left == 0 || (model.pinned && model.active == version))) {
         forget_active(folder);
     }
-    if (folder != NULL && left == 0) {
-        (void)rmdir(folder); /* not there for NAME.onnx, and kept when it holds other things */
+    if (folder != NULL) {
+        (void)rmdir(folder); /* refuses while there is anything in it */
     }
     free(folder);
     nx_stored_model_free(&model);
