@@ -98,8 +98,16 @@ static size_t bytes_of(const nx_embedding *embedding)
 
 static void unlink_embedding(nx_embedding_cache *cache, nx_embedding *e)
 {
-    *(e->newer != NULL ? &e->newer->older : &cache->newest) = e->older;
-    *(e->older != NULL ? &e->older->newer : &cache->oldest) = e->newer;
+    if (e->newer != NULL) {
+        e->newer->older = e->older;
+    } else {
+        cache->newest = e->older;
+    }
+    if (e->older != NULL) {
+        e->older->newer = e->newer;
+    } else {
+        cache->oldest = e->newer;
+    }
     e->newer = e->older = NULL;
 }
 
@@ -110,12 +118,18 @@ static void link_newest(nx_embedding_cache *cache, nx_embedding *e)
     cache->newest = e;
 }
 
-static void drop(nx_embedding_cache *cache, nx_embedding *e)
+/* Gives up the oldest until so many bytes are left. */
+static void drop_until(nx_embedding_cache *cache, size_t bytes)
 {
-    unlink_embedding(cache, e);
-    cache->stats.bytes -= bytes_of(e);
-    cache->stats.count--;
-    nx_embedding_release(e);
+    nx_embedding *e = cache->oldest;
+    while (e != NULL && cache->stats.bytes > bytes) {
+        nx_embedding *newer = e->newer;
+        unlink_embedding(cache, e);
+        cache->stats.bytes -= bytes_of(e);
+        cache->stats.count--;
+        nx_embedding_release(e);
+        e = newer;
+    }
 }
 
 static nx_embedding *find(nx_embedding_cache *cache, const nx_content_hash *key)
@@ -142,9 +156,7 @@ static void keep(nx_embedding_cache *cache, nx_embedding *embedding)
     if (bytes > cache->max_bytes || find(cache, &embedding->key) != NULL) {
         return;
     }
-    while (cache->stats.bytes > cache->max_bytes - bytes) {
-        drop(cache, cache->oldest);
-    }
+    drop_until(cache, cache->max_bytes - bytes);
     link_newest(cache, retain(embedding));
     cache->stats.bytes += bytes;
     cache->stats.count++;
@@ -167,9 +179,7 @@ void nx_embedding_cache_free(nx_embedding_cache *cache)
     if (cache == NULL) {
         return;
     }
-    while (cache->oldest != NULL) {
-        drop(cache, cache->oldest);
-    }
+    drop_until(cache, 0);
     pthread_mutex_destroy(&cache->lock);
     free(cache);
 }
@@ -265,9 +275,12 @@ static nx_embedding_claim *land(nx_embedding_cache *cache, const nx_content_hash
 {
     flight **link = flight_of(cache, key);
     flight *f = *link;
-    nx_embedding_claim *first = f->first;
-    *link = f->next;
-    free(f);
+    nx_embedding_claim *first = NULL;
+    if (f != NULL) {
+        first = f->first;
+        *link = f->next;
+        free(f);
+    }
     return first;
 }
 
@@ -294,7 +307,7 @@ void nx_embedding_cache_abandon(nx_embedding_cache *cache, nx_embedding_claim *c
 {
     pthread_mutex_lock(&cache->lock);
     flight *f = *flight_of(cache, &claim->key);
-    nx_embedding_claim *first = f->first;
+    nx_embedding_claim *first = f != NULL ? f->first : NULL;
     if (every_one || first == NULL) {
         (void)land(cache, &claim->key);
     } else {

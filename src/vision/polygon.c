@@ -155,7 +155,7 @@ static bool copy_ring(const tracer *t, double tolerance, nx_ring *out)
 {
     uint8_t *keep = calloc(t->count, 1);
     size_t *stack = malloc((2 * t->count + 4) * sizeof *stack);
-    out->vertices = malloc(t->count * sizeof *out->vertices);
+    out->vertices = calloc(t->count, sizeof *out->vertices);
     bool ok = keep != NULL && stack != NULL && out->vertices != NULL;
     if (ok && tolerance > 0) {
         choose(t->line, t->count, tolerance, keep, stack);
@@ -190,6 +190,9 @@ void nx_polygons_free(nx_polygons *polygons)
 
 static bool add_ring(const tracer *t, double tolerance, nx_polygons *out)
 {
+    if (t->count < 4) { /* no closed line has fewer corners */
+        return true;
+    }
     if (out->count == out->capacity) {
         size_t capacity = out->capacity == 0 ? 4 : out->capacity * 2;
         nx_ring *rings = realloc(out->rings, capacity * sizeof *rings);

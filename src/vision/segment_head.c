@@ -66,7 +66,7 @@ static void fill_values(const nx_head_output *head, int32_t anchor, cells c, flo
     size_t plane = (size_t)head->proto_width * (size_t)head->proto_height;
     memset(values, 0, width * height * sizeof *values);
     for (int32_t k = 0; k < head->proto_channels; k++) {
-        size_t row = (size_t)(4 + head->classes + k);
+        size_t row = 4 + (size_t)head->classes + (size_t)k;
         float coefficient = head->data[row * (size_t)head->columns + (size_t)anchor];
         const float *from = head->protos + (size_t)k * plane +
                             (size_t)c.top * (size_t)head->proto_width + (size_t)c.left;
