@@ -31,8 +31,8 @@ struct nx_engine {
     bool trimmed;
 };
 
-/* A thread of the engine; leaves when the engine is stopping. */
-void *nx_batcher_thread(void *engine);
+/* A thread of the engine, which is its argument; leaves when the engine is stopping. */
+void *nx_batcher_thread(void *argument);
 
 /* The most pictures in a batch of this backend. */
 uint32_t nx_batcher_limit(const nx_engine_options *options, const nx_backend *backend);
