@@ -80,6 +80,15 @@ export function treeMb(pid) {
   return kilobytes.reduce((sum, value) => sum + value, 0) / 1024;
 }
 
+/** Processor time that a process and all below it have used, in ms. */
+export function treeCpuMs(pid) {
+  const ticks = processTree(pid).map((one) => {
+    const fields = procText(`${one}/stat`).split(') ').at(-1).split(' ');
+    return Number(fields[11] ?? 0) + Number(fields[12] ?? 0); // user and system, in 1/100 s
+  });
+  return ticks.reduce((sum, value) => sum + value, 0) * 10;
+}
+
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 const NEXUS_PATH = '/api/v1/inference/image';

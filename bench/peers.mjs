@@ -12,7 +12,8 @@ import { createServer } from 'node:net';
 import { basename, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import {
-  cores, fixed, load, median, nexus, percentile, pictures, post, rawRuns, root, shared, treeMb,
+  cores, fixed, load, median, nexus, percentile, pictures, post, rawRuns, root, shared, treeCpuMs,
+  treeMb,
 } from './lib.mjs';
 import { differences } from './peers/agreement.mjs';
 import { peers } from './peers/peers.mjs';
@@ -172,10 +173,12 @@ async function measure(row) {
   try {
     await load(server.url, files, { connections: 2 * cores, seconds: 2, settle: 0, path: row.path });
     for (const one of LOADS) {
+      const before = treeCpuMs(server.pid);
       const result = await load(server.url, files, { ...one, path: row.path });
+      const cpu = (treeCpuMs(server.pid) - before) / result.latencies.length;
       const { 200: _served, ...refused } = result.statuses;
       const failed = [...Object.values(result.errors), ...Object.values(refused)];
-      row.results[one.connections].push({ ...result, errors: sum(failed) });
+      row.results[one.connections].push({ ...result, cpu, errors: sum(failed) });
     }
   } finally {
     clearInterval(sampling);
@@ -206,12 +209,13 @@ function grid(title, columns, cells) {
 const list = (values) => values.map((value) => fixed(value)).join(', ');
 
 function loadTable(rows, reference, connections) {
-  const columns = ['server', 'req/s', 'rounds', 'p50 ms', 'p95 ms', 'p99 ms', 'errors', 'against nexus'];
+  const columns = ['server', 'req/s', 'rounds', 'p50 ms', 'p95 ms', 'p99 ms', 'CPU ms', 'errors', 'against nexus'];
   const cells = rows.map((row) => [
     row.label,
     fixed(median(rates(row, connections))),
     list(rates(row, connections)),
     ...[0.5, 0.95, 0.99].map((share) => fixed(latency(row, connections, share), 0)),
+    fixed(median(row.results[connections].map((one) => one.cpu))),
     sum(row.results[connections].map((one) => one.errors)),
     fixed(ratio(row, reference, connections), 2),
   ]);
