@@ -320,16 +320,17 @@ static const nx_cli_command *const subcommands[] = {
     &nx_cmd_models_list,
     &nx_cmd_models_add,
     &nx_cmd_models_remove,
+    &nx_cmd_models_pull,
 };
 
 const nx_cli_command nx_cmd_models = {
     .name = "models",
     .operands = "COMMAND",
-    .summary = "list, add and remove models",
+    .summary = "list, download, add and remove models",
     .description =
         "Models lie in the data folder, as models/NAME.onnx or\n"
         "models/NAME/VERSION/model.onnx. NEXUS_MODEL or --model says which one is used.\n",
-    .examples = "  nexus models list\n  nexus models add best.onnx --name doors\n",
+    .examples = "  nexus models pull yolov8s\n  nexus models add best.onnx --name doors\n",
     .subcommands = subcommands,
     .subcommand_count = sizeof subcommands / sizeof subcommands[0],
 };

@@ -27,6 +27,7 @@ const COMMANDS = {
   'models list': ['format'],
   'models add': ['name'],
   'models remove': [],
+  'models pull': ['from'],
   eval: ['annotations', 'images', 'detections', 'format'],
   bench: ['threads', 'concurrency', 'duration', 'image', 'format'],
   check: ['format'],
