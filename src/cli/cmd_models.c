@@ -321,12 +321,13 @@ static const nx_cli_command *const subcommands[] = {
     &nx_cmd_models_add,
     &nx_cmd_models_remove,
     &nx_cmd_models_pull,
+    &nx_cmd_models_optimize,
 };
 
 const nx_cli_command nx_cmd_models = {
     .name = "models",
     .operands = "COMMAND",
-    .summary = "list, download, add and remove models",
+    .summary = "list, download, add, remove and optimise models",
     .description =
         "Models lie in the data folder, as models/NAME.onnx or\n"
         "models/NAME/VERSION/model.onnx. NEXUS_MODEL or --model says which one is used.\n",

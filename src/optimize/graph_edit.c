@@ -106,11 +106,19 @@ Onnx__NodeProto *nx_graph_add_node(nx_graph *graph, const char *domain, const ch
         node->input[node->n_input++] = copy_text(graph, inputs[i]);
     }
     nx_node_add_output(graph, node, output);
-    if (graph->arena.failed || !make_room(graph, &body->node, body->n_node, &graph->node_room)) {
+    if (graph->arena.failed) {
         return NULL;
     }
-    body->node[body->n_node++] = node;
+    nx_graph_append_node(graph, node);
     return node;
+}
+
+void nx_graph_append_node(nx_graph *graph, Onnx__NodeProto *node)
+{
+    Onnx__GraphProto *body = graph->model->graph;
+    if (make_room(graph, &body->node, body->n_node, &graph->node_room)) {
+        body->node[body->n_node++] = node;
+    }
 }
 
 void nx_node_add_output(nx_graph *graph, Onnx__NodeProto *node, const char *output)
