@@ -40,7 +40,9 @@ static void write_models(nx_api *api, nx_json *json)
     nx_registry_entry *entries = NULL;
     size_t count = 0;
     if (nx_registry_acquire(api->deps.registry, NULL, 0, &handle, &err) == NX_OK) {
-        write_model(nx_model_get_spec(nx_registry_model(handle)), json);
+        const nx_model_spec *spec = nx_model_get_spec(nx_registry_model(handle));
+        write_model(spec, json);
+        nx_json_key_string(json, "execution_provider", spec->device);
         nx_registry_release(handle);
     }
     json->out->failed |=
@@ -73,7 +75,6 @@ void nx_api_ready(nx_http_request *request, void *user)
     nx_json_key_string(&json, "status", states[state]);
     nx_json_key_string(&json, "version", NX_VERSION);
     write_models(api, &json);
-    nx_json_key_string(&json, "execution_provider", "cpu");
     nx_json_key(&json, "runtime");
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "name", "onnxruntime");

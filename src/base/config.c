@@ -13,6 +13,7 @@
 #include <yaml.h>
 
 #define MAX_FILE_BYTES (1U << 20)
+#define BOOLEAN        "true|false|yes|no|on|off|1|0"
 
 typedef enum value_type {
     TYPE_STRING,
@@ -54,6 +55,15 @@ static const key_info keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_SAM_CACHE_BYTES] = {"sam_cache_bytes", "NEXUS_SAM_CACHE_BYTES", TYPE_BYTES, "64m", 0,
                                    1099511627776.0, NULL,
                                    "memory for pictures that were segmented last, 4m each"},
+    [NX_CONFIG_INFERENCE_DEVICE] = {"inference_device", "INFERENCE_DEVICE", TYPE_CHOICE, "auto", 0,
+                                    0, "cpu|cuda|auto",
+                                    "what runs models; auto: a GPU where one works"},
+    [NX_CONFIG_USE_ONNX] = {"use_onnx", "USE_ONNX", TYPE_CHOICE, "true", 0, 0, BOOLEAN,
+                            "let ONNX Runtime's kernels run what TensorRT does not"},
+    [NX_CONFIG_USE_TENSORRT] = {"use_tensorrt", "USE_TENSORRT", TYPE_CHOICE, "false", 0, 0, BOOLEAN,
+                                "build models with TensorRT: minutes once, then faster"},
+    [NX_CONFIG_USE_FP16] = {"use_fp16", "USE_FP16", TYPE_CHOICE, "false", 0, 0, BOOLEAN,
+                            "let TensorRT compute in half precision"},
     [NX_CONFIG_INFERENCE_WORKERS] = {"inference_workers", "INFERENCE_WORKERS", TYPE_INT, "0", 0,
                                      256, NULL, "parallel model runs; 0: one for each core"},
     [NX_CONFIG_INFERENCE_NUM_THREADS] = {"inference_num_threads", "INFERENCE_NUM_THREADS", TYPE_INT,
@@ -444,6 +454,17 @@ double nx_config_number(const nx_config *config, nx_config_key key)
 const char *nx_config_string(const nx_config *config, nx_config_key key)
 {
     return config->values[key].text;
+}
+
+bool nx_config_bool(const nx_config *config, nx_config_key key)
+{
+    static const char *const yes[] = {"true", "yes", "on", "1"};
+    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
+        if (strcasecmp(config->values[key].text, yes[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 const char *nx_config_name(nx_config_key key)

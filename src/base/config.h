@@ -24,6 +24,10 @@ typedef enum nx_config_key {
     NX_CONFIG_MAX_DETECTIONS,
     NX_CONFIG_SAM_MODEL,
     NX_CONFIG_SAM_CACHE_BYTES,
+    NX_CONFIG_INFERENCE_DEVICE,
+    NX_CONFIG_USE_ONNX,
+    NX_CONFIG_USE_TENSORRT,
+    NX_CONFIG_USE_FP16,
     NX_CONFIG_INFERENCE_WORKERS,
     NX_CONFIG_INFERENCE_NUM_THREADS,
     NX_CONFIG_INFERENCE_BATCH_SIZE,
@@ -73,6 +77,7 @@ nx_status nx_config_set(nx_config *config, nx_config_key key, const char *text, 
 int64_t nx_config_int(const nx_config *config, nx_config_key key);
 double nx_config_number(const nx_config *config, nx_config_key key);
 const char *nx_config_string(const nx_config *config, nx_config_key key); /* never NULL */
+bool nx_config_bool(const nx_config *config, nx_config_key key);
 
 /* For `nexus check`, --help and documentation. */
 const char *nx_config_name(nx_config_key key); /* YAML key, "inference_workers" */

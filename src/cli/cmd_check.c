@@ -67,11 +67,14 @@ static void check_data_dir(const nx_config *config, report *out)
 static void check_model(const nx_config *config, nx_runtime *runtime, report *out)
 {
     char *path = NULL;
+    char *cache_dir = nx_setup_cache_dir(config);
     nx_model *model = NULL;
     nx_error err = {0};
     nx_status status = nx_setup_model_path(config, &path, &err);
     if (status == NX_OK) {
-        status = nx_setup_open_model(runtime, path, &(nx_model_options){0}, &model, &err);
+        const nx_model_options options =
+            nx_setup_model_options(config, NX_SETUP_COMMAND, cache_dir);
+        status = nx_setup_open_model(runtime, path, &options, &model, &err);
     }
     if (status != NX_OK) {
         note(out, "model", VERDICT_FAILED, "%s", err.message);
@@ -85,13 +88,14 @@ static void check_model(const nx_config *config, nx_runtime *runtime, report *ou
             [NX_HEAD_POSE] = "YOLOv8/11 with keypoints",
         };
         const nx_model_spec *spec = nx_model_get_spec(model);
-        note(out, "model", VERDICT_OK, "%s: %s, %ux%u%s, %zu classes%s, %.1f MB, %s", spec->name,
-             heads[spec->head], spec->input_width, spec->input_height,
+        note(out, "model", VERDICT_OK, "%s on %s: %s, %ux%u%s, %zu classes%s, %.1f MB, %s",
+             spec->name, spec->device, heads[spec->head], spec->input_width, spec->input_height,
              spec->dynamic_size ? " dynamic" : "", spec->names.count,
              spec->names_from_file ? "" : " (without names)", (double)spec->file_size / 1e6,
              spec->path);
     }
     nx_model_free(model);
+    free(cache_dir);
     free(path);
 }
 
@@ -104,7 +108,7 @@ static void check_runtime(const nx_config *config, report *out)
         note(out, "model", VERDICT_FAILED, "not tried without ONNX Runtime");
         return;
     }
-    note(out, "ONNX Runtime", VERDICT_OK, "%s, CPU provider, %s", nx_runtime_version(runtime),
+    note(out, "ONNX Runtime", VERDICT_OK, "%s, %s", nx_runtime_version(runtime),
          nx_runtime_path(runtime));
     check_model(config, runtime, out);
     nx_runtime_free(runtime);

@@ -91,6 +91,19 @@ static void count_run(const nx_backend *backend, int64_t run_ns, uint32_t batch,
     nx_service_metrics_run(user, backend->name, run_ns, batch);
 }
 
+/* What runs the default model, and so every other. */
+static const char *provider_of(nx_registry *registry)
+{
+    nx_registry_handle *handle = NULL;
+    nx_error err = {0};
+    const char *provider = "CPUExecutionProvider";
+    if (nx_registry_acquire(registry, NULL, 0, &handle, &err) == NX_OK) {
+        provider = nx_model_get_spec(nx_registry_model(handle))->provider; /* a constant */
+        nx_registry_release(handle);
+    }
+    return provider;
+}
+
 static int run(const nx_cli_args *args)
 {
     nx_error err = {0};
@@ -105,8 +118,8 @@ static int run(const nx_cli_args *args)
     raise_file_limit();
     nx_status status = nx_setup_open_registry(args->config, &setup, &err);
     if (status == NX_OK) {
-        status = nx_service_metrics_new("CPUExecutionProvider", nx_runtime_version(setup.runtime),
-                                        &metrics, &err);
+        status = nx_service_metrics_new(provider_of(setup.registry),
+                                        nx_runtime_version(setup.runtime), &metrics, &err);
     }
     if (status == NX_OK) {
         const nx_engine_options hooks = {.on_run = count_run, .user = metrics};

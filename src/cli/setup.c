@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 char *nx_setup_data_dir(const nx_config *config)
@@ -118,11 +119,38 @@ uint32_t nx_setup_workers(const nx_config *config)
     return workers > 0 ? (uint32_t)workers : cores();
 }
 
-nx_model_options nx_setup_model_options(const nx_config *config, nx_setup_use use)
+char *nx_setup_cache_dir(const nx_config *config)
+{
+    char *path = NULL;
+    char *data_dir = nx_setup_data_dir(config);
+    if (data_dir == NULL || asprintf(&path, "%s/cache", data_dir) < 0) {
+        path = NULL;
+    }
+    free(data_dir);
+    return path;
+}
+
+static nx_device device_of(const nx_config *config, const char *cache_dir)
+{
+    const char *kind = nx_config_string(config, NX_CONFIG_INFERENCE_DEVICE);
+    return (nx_device){
+        .kind = strcasecmp(kind, "cuda") == 0   ? NX_DEVICE_CUDA
+                : strcasecmp(kind, "auto") == 0 ? NX_DEVICE_AUTO
+                                                : NX_DEVICE_CPU,
+        .tensorrt = nx_config_bool(config, NX_CONFIG_USE_TENSORRT),
+        .tensorrt_only = !nx_config_bool(config, NX_CONFIG_USE_ONNX),
+        .fp16 = nx_config_bool(config, NX_CONFIG_USE_FP16),
+        .cache_dir = cache_dir,
+    };
+}
+
+nx_model_options nx_setup_model_options(const nx_config *config, nx_setup_use use,
+                                        const char *cache_dir)
 {
     int64_t threads = nx_config_int(config, NX_CONFIG_INFERENCE_NUM_THREADS);
     nx_model_options options = {
         .max_batch = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_BATCH_SIZE),
+        .device = device_of(config, cache_dir),
     };
     if (use == NX_SETUP_SERVER) {
         options.alone_threads = threads > 0 ? (uint32_t)threads : cores();
@@ -146,7 +174,8 @@ nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out
         status = nx_setup_runtime(config, &out->runtime, err);
     }
     if (status == NX_OK) {
-        const nx_model_options options = nx_setup_model_options(config, use);
+        out->cache_dir = nx_setup_cache_dir(config);
+        const nx_model_options options = nx_setup_model_options(config, use, out->cache_dir);
         status = nx_setup_open_model(out->runtime, path, &options, &out->model, err);
     }
     free(path);
@@ -162,7 +191,7 @@ static nx_status load_default(const nx_config *config, nx_setup *setup, nx_error
         .runtime = setup->runtime,
         .store = setup->store,
         .default_model = nx_config_string(config, NX_CONFIG_MODEL),
-        .model = nx_setup_model_options(config, NX_SETUP_SERVER),
+        .model = nx_setup_model_options(config, NX_SETUP_SERVER, setup->cache_dir),
         .max_loaded = (uint32_t)nx_config_int(config, NX_CONFIG_MAX_LOADED_MODELS),
     };
     nx_status status = nx_registry_new(&options, &setup->registry, err);
@@ -187,6 +216,7 @@ nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_erro
     if (status == NX_OK) {
         status = nx_setup_runtime(config, &out->runtime, err);
     }
+    out->cache_dir = nx_setup_cache_dir(config);
     if (status == NX_OK) {
         status = load_default(config, out, err);
     }
@@ -220,6 +250,7 @@ void nx_setup_close(nx_setup *setup)
     nx_model_store_free(setup->store);
     nx_model_free(setup->model);
     nx_runtime_free(setup->runtime);
+    free(setup->cache_dir);
     *setup = (nx_setup){0};
 }
 

@@ -18,6 +18,7 @@ typedef struct nx_setup {
     nx_model_store *store;
     nx_registry *registry;
     nx_sam_source *sam;
+    char *cache_dir; /* where devices keep what they built */
 } nx_setup;
 
 /* The data folder by the configuration, XDG_DATA_HOME or HOME; the caller frees it. */
@@ -34,8 +35,13 @@ nx_status nx_setup_runtime(const nx_config *config, nx_runtime **out, nx_error *
  * so only there a second session that spreads one run over all cores is worth its start. */
 typedef enum nx_setup_use { NX_SETUP_COMMAND, NX_SETUP_SERVER } nx_setup_use;
 
-/* What the configuration says about every model. */
-nx_model_options nx_setup_model_options(const nx_config *config, nx_setup_use use);
+/* What the configuration says about every model. cache_dir is borrowed as long as the options are
+ * used; NULL keeps nothing. */
+nx_model_options nx_setup_model_options(const nx_config *config, nx_setup_use use,
+                                        const char *cache_dir);
+
+/* The folder for that, in the data folder; the caller frees it. NULL without memory. */
+char *nx_setup_cache_dir(const nx_config *config);
 
 /* Opens a model for a command. Whatever is wrong with the file, the command line is not: never
  * NX_ERR_INVALID, so that the exit code is NX_EXIT_UNAVAILABLE. */

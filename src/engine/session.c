@@ -280,6 +280,13 @@ static void drop_session(nx_session *self)
     }
 }
 
+/* The driver's devices: of a PC, of WSL 2, of a Jetson. Without one there is nothing to try. */
+static bool has_gpu(void)
+{
+    return access("/dev/nvidiactl", F_OK) == 0 || access("/dev/dxg", F_OK) == 0 ||
+           access("/dev/nvhost-gpu", F_OK) == 0;
+}
+
 /* On the best provider that works, when the device leaves a choice. */
 static nx_status build(nx_session *self, const source *from, const nx_session_options *options,
                        nx_error *err)
@@ -287,7 +294,13 @@ static nx_status build(nx_session *self, const source *from, const nx_session_op
     nx_provider candidates[NX_MAX_PROVIDERS];
     size_t count = nx_provider_candidates(options->device, candidates, err);
     nx_status status = count > 0 ? NX_OK : NX_ERR_INVALID;
-    for (size_t i = 0; i < count; i++) {
+    size_t first = 0;
+    if (count > 1 && !has_gpu()) {
+        first = count - 1;
+        nx_log_debug("engine", "%s runs on %s: there is no NVIDIA GPU here", self->name,
+                     nx_provider_name(candidates[first]));
+    }
+    for (size_t i = first; i < count; i++) {
         status = build_on(self, candidates[i], from, options, err);
         if (status == NX_OK || i + 1 == count) {
             break;

@@ -208,6 +208,7 @@ nx_result nx_image_job_result(const nx_image_job *job)
     const nx_engine_timings *timings = &job->task.timings;
     return (nx_result){
         .model = spec->name,
+        .device = spec->device,
         .image_width = job->info.width,
         .image_height = job->info.height,
         .detections = job->found.items,

@@ -77,6 +77,9 @@ void nx_result_json_members(const nx_result *result, nx_json *json)
     nx_json_key_int(json, "height", result->image_height);
     nx_json_object_end(json);
     nx_json_key_string(json, "model", result->model);
+    if (result->device != NULL) {
+        nx_json_key_string(json, "execution_provider", result->device);
+    }
     nx_json_key(json, "detections");
     nx_json_array_begin(json);
     for (size_t i = 0; i < result->count; i++) {

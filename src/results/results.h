@@ -30,6 +30,7 @@ typedef struct nx_timings {
 typedef struct nx_result {
     const char *source;   /* path or file name; NULL when there is none */
     const char *model;    /* model name */
+    const char *device;   /* what ran it: "cpu", "cuda", "tensorrt"; NULL: not told */
     uint32_t image_width; /* of the original, upright image */
     uint32_t image_height;
     const nx_detection *detections;
@@ -42,7 +43,8 @@ typedef struct nx_result {
 } nx_result;
 
 /* The members of one result, inside an object that the caller has opened:
- * "image":{"width","height"}, "model", "detections":[{"class_id","class_name","confidence",
+ * "image":{"width","height"}, "model", "execution_provider",
+ * "detections":[{"class_id","class_name","confidence",
  * "box":{"x1","y1","x2","y2"},"mask":{"size":[h,w],"counts"},"keypoints":[{"x","y",
  * "confidence"}]}], "timings_ms":{...}; mask and keypoints where the model has them. */
 void nx_result_json_members(const nx_result *result, nx_json *json);

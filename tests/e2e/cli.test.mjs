@@ -153,8 +153,8 @@ describe('check and the configuration', () => {
     assert.equal(code, 0, stdout);
     assert.match(stdout, /^ {2}inference_workers +INFERENCE_WORKERS +2 +--workers$/m);
     assert.match(stdout, /^ {2}confidence +NEXUS_CONFIDENCE +0\.25 +default$/m);
-    assert.match(stdout, /^ {2}ok +ONNX Runtime +\d+\.\d+\.\d+, CPU provider, \//m);
-    assert.match(stdout, /^ {2}ok +model +yolov8n: YOLOv8\/11 head, 640x640, 80 classes/m);
+    assert.match(stdout, /^ {2}ok +ONNX Runtime +\d+\.\d+\.\d+, \//m);
+    assert.match(stdout, /^ {2}ok +model +yolov8n on (?:cpu|cuda): YOLOv8\/11 head, 640x640, 80 classes/m);
     assert.match(stdout, /^ {2}ok +processor +\d+ cores/m);
   });
 
