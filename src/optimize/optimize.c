@@ -67,11 +67,11 @@ static bool same_place(const char *a, const char *b)
 }
 
 /* The pictures of the annotations, or of the folder. */
-static nx_status open_judges(work *w, nx_error *err)
+static nx_status open_judges(work *w, size_t limit, nx_error *err)
 {
     const nx_optimize_options *o = w->options;
     if (o->annotations == NULL) {
-        return nx_samples_open(o->images, SIZE_MAX, &w->judges, err);
+        return nx_samples_open(o->images, 2 * limit, &w->judges, err);
     }
     nx_status status = nx_coco_dataset_read(o->annotations, &w->dataset, err);
     if (status != NX_OK) {
@@ -105,7 +105,7 @@ static nx_status open_samples(work *w, nx_error *err)
                             "INT8 needs pictures to calibrate with: name a folder or a video");
     }
     if (o->images != NULL) {
-        status = open_judges(w, err);
+        status = open_judges(w, limit, err);
     }
     if (status == NX_OK && int8 && (apart || o->images == NULL)) {
         status = nx_samples_open(o->calibrate, apart ? limit : 2 * limit, &w->calibration, err);

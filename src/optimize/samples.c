@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "media/codec.h"
+#include "media/video_reader.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -137,6 +138,64 @@ static nx_status list_folder(const char *path, nx_samples *samples, nx_error *er
     return NX_OK;
 }
 
+/* --- a video ------------------------------------------------------------------------------------
+ */
+
+/* The longer side of frames that are kept: what models look at. */
+#define FRAME_SIDE 640
+/* Between two frames that are taken, where a file doesn't say how many it has. */
+#define USUAL_STEP 10
+
+/* A frame scaled down, as a picture. */
+static nx_status take_frame(nx_samples *samples, const nx_yuv_frame *frame, uint64_t number,
+                            nx_error *err)
+{
+    sample *item = add(samples);
+    if (item == NULL || asprintf(&item->name, "frame %llu", (unsigned long long)number) < 0) {
+        return no_memory(err);
+    }
+    uint32_t longer = frame->width > frame->height ? frame->width : frame->height;
+    double scale = longer > FRAME_SIDE ? (double)FRAME_SIDE / longer : 1;
+    uint32_t width = (uint32_t)(frame->width * scale + 0.5);
+    uint32_t height = (uint32_t)(frame->height * scale + 0.5);
+    width = width > 0 ? width : 1;
+    height = height > 0 ? height : 1;
+    nx_letterbox letterbox = nx_letterbox_fit(frame->width, frame->height, width, height, true);
+    item->source_width = frame->width;
+    item->source_height = frame->height;
+    item->frame = (nx_image){.pixels = malloc((size_t)3 * width * height),
+                             .width = width,
+                             .height = height,
+                             .stride = (size_t)3 * width};
+    if (item->frame.pixels == NULL) {
+        return no_memory(err);
+    }
+    return nx_letterbox_apply_yuv(&letterbox, frame, NX_PIXELS_RGB_BYTE_NHWC, item->frame.pixels,
+                                  err);
+}
+
+static nx_status list_video(const char *path, size_t most, nx_samples *samples, nx_error *err)
+{
+    nx_video_reader *reader = NULL;
+    nx_status status = nx_video_reader_open(path, 0, &reader, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    int64_t frames = nx_video_reader_info(reader)->frames;
+    uint64_t step = frames > 0 ? (uint64_t)frames / most : USUAL_STEP;
+    bool end = false;
+    step = step > 0 ? step : 1;
+    for (uint64_t number = 0; status == NX_OK && !end && samples->count < most; number++) {
+        nx_yuv_frame frame;
+        status = nx_video_reader_next(reader, &frame, &end, err);
+        if (status == NX_OK && !end && number % step == 0) {
+            status = take_frame(samples, &frame, number, err);
+        }
+    }
+    nx_video_reader_free(reader);
+    return status;
+}
+
 nx_status nx_samples_open(const char *path, size_t most, nx_samples **out, nx_error *err)
 {
     struct stat info;
@@ -148,9 +207,8 @@ nx_status nx_samples_open(const char *path, size_t most, nx_samples **out, nx_er
     if (samples == NULL) {
         return no_memory(err);
     }
-    nx_status status = S_ISDIR(info.st_mode)
-                           ? list_folder(path, samples, err)
-                           : nx_error_set(err, NX_ERR_INVALID, "%s is not a folder", path);
+    nx_status status = S_ISDIR(info.st_mode) ? list_folder(path, samples, err)
+                                             : list_video(path, most, samples, err);
     if (status != NX_OK) {
         nx_samples_free(samples);
         return status;
