@@ -184,6 +184,7 @@ describe('detect: formats', { skip }, () => {
         'source',
         'image',
         'model',
+        'execution_provider',
         'detections',
         'timings_ms',
       ]);
