@@ -23,6 +23,7 @@ const BUS = picture('bus.jpg');
 // What --help, the manual page and shell completion must all know.
 const COMMANDS = {
   detect: ['conf', 'iou', 'classes', 'max', 'format', 'output', 'annotate', 'recursive'],
+  segment: ['point', 'box', 'multimask', 'mask-format', 'format', 'output', 'annotate'],
   serve: ['host', 'port'],
   'models list': ['format'],
   'models add': ['name'],
