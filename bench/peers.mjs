@@ -1,9 +1,9 @@
 // Nexus against the servers in bench/peers: the same pictures, the same client, the same weights,
-// one server after the other in each round.
+// in turns of a few seconds.
 //
 // Usage: node bench/peers.mjs [--tune] [--all] [--only TEXT] [MODEL.onnx]...
 // The models are what Nexus is measured with besides yolov8n.onnx and yolov8n-dynamic.onnx.
-// BENCH_ROUNDS (3) sets how often. --tune compares the variants of each peer at 8 connections, --all
+// BENCH_ROUNDS (4) sets how often. --tune compares the variants of each peer at 8 connections, --all
 // takes the slow peers in, --only those whose name has the text.
 import { execFile, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -20,11 +20,11 @@ import { peers } from './peers/peers.mjs';
 
 const START_S = 60;
 const ALL_LOADS = [
-  { connections: 1, seconds: 3, settle: 0.5 },
-  { connections: 8, seconds: 7, settle: 1 },
-  { connections: 64, seconds: 9, settle: 3 },
+  { connections: 1, seconds: 2.5, settle: 0.5 },
+  { connections: 8, seconds: 5, settle: 1 },
+  { connections: 64, seconds: 8, settle: 3 },
 ];
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 4);
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: { tune: { type: 'boolean' }, all: { type: 'boolean' }, only: { type: 'string', default: '' } },
@@ -164,27 +164,28 @@ async function obstacle(row, expected) {
   }
 }
 
-/** One server under every load; pushes a result for each into row.results. */
-async function measure(row) {
-  const server = await start(row);
-  row.starts.push(server.startMs);
-  let peak = 0;
-  const sampling = setInterval(() => (peak = Math.max(peak, treeMb(server.pid))), 1000);
+/** One server under one load; adds to row.results and row.memory. */
+async function measure(row, one) {
+  const { url, pid } = row.server;
+  let peak = treeMb(pid);
+  const sampling = setInterval(() => (peak = Math.max(peak, treeMb(pid))), 1000);
   try {
-    await load(server.url, files, { connections: 2 * cores, seconds: 2, settle: 0, path: row.path });
-    for (const one of LOADS) {
-      const before = treeCpuMs(server.pid);
-      const result = await load(server.url, files, { ...one, path: row.path });
-      const cpu = (treeCpuMs(server.pid) - before) / result.latencies.length;
-      const { 200: _served, ...refused } = result.statuses;
-      const failed = [...Object.values(result.errors), ...Object.values(refused)];
-      row.results[one.connections].push({ ...result, cpu, errors: sum(failed) });
-    }
+    const before = treeCpuMs(pid);
+    const result = await load(url, files, { ...one, path: row.path });
+    const cpu = (treeCpuMs(pid) - before) / result.latencies.length;
+    const { 200: _served, ...refused } = result.statuses;
+    const failed = [...Object.values(result.errors), ...Object.values(refused)];
+    row.results[one.connections].push({ ...result, cpu, errors: sum(failed) });
   } finally {
     clearInterval(sampling);
-    await server.stop();
   }
-  row.memory.push(peak);
+  row.memory = Math.max(row.memory, peak);
+}
+
+/** Starts a row's server and shows it every picture on every thread. */
+async function warm(row) {
+  row.server = await start(row);
+  await load(row.server.url, files, { connections: 2 * cores, seconds: 2, settle: 0, path: row.path });
 }
 
 const lines = (sources) => {
@@ -225,8 +226,8 @@ function loadTable(rows, reference, connections) {
 function costTable(rows) {
   const cells = rows.map((row) => [
     row.label,
-    fixed(median(row.memory), 0),
-    fixed(median(row.starts), 0),
+    fixed(row.memory, 0),
+    fixed(row.server.startMs, 0),
     row.sources ? lines(row.sources) : 'none',
   ]);
   grid('What they cost', ['server', 'most memory (PSS), MB', 'start, ms', 'lines of its own code'], cells);
@@ -250,7 +251,7 @@ function targetTable(ours, theirs) {
       best.label,
       fixed(ratio(row, best, connections), 2),
       fixed(latency(row, connections, 0.95) / latency(best, connections, 0.5), 2),
-      fixed(median(row.memory) / median(best.memory), 2),
+      fixed(row.memory / best.memory, 2),
     ]);
   });
   const columns = ['nexus', 'connections', 'best peer', 'req/s', 'p95 / its median', 'memory'];
@@ -266,18 +267,22 @@ for (const row of [...peerRows, ...nexusRows]) {
   if (!label.includes(options.only) && row !== reference) continue;
   const why = await obstacle(row, expected);
   if (why) console.error(`${label}: not measured: ${why}`);
-  else rows.push({ ...row, label, starts: [], memory: [], results: noResults() });
+  else rows.push({ ...row, label, memory: 0, results: noResults() });
 }
 
+// All run all the time, since an idle one costs nothing: so their turns lie close together, and a
+// machine that slows down slows all of them.
+for (const row of rows) await warm(row);
 const raw = {};
 for (let round = 0; round < ROUNDS; round++) {
   for (const model of models) {
     const { run } = await rawRuns({ seconds: 2, model, image: files[0] });
     (raw[basename(model)] ??= []).push(run.images_per_second);
   }
-  for (const row of rows) await measure(row);
+  for (const one of LOADS) for (const row of rows) await measure(row, one);
   console.error(`round ${round + 1} of ${ROUNDS} done`);
 }
+for (const row of rows) await row.server.stop();
 
 const ours = rows.filter((row) => !row.install);
 const theirs = rows.filter((row) => row.install);

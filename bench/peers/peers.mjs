@@ -38,7 +38,7 @@ export const peers = [
     name: 'FastAPI + cv2 + ONNX Runtime',
     install: 'fastapi',
     start: fastapi('onnxruntime'),
-    variants: [threadPool, ahead(threadPool), onePerCore, ahead(onePerCore), allInOne, ahead(allInOne)],
+    variants: [ahead(threadPool), threadPool, onePerCore, ahead(onePerCore), allInOne, ahead(allInOne)],
     sources: ['fastapi/app.py', 'fastapi/engines.py', 'fastapi/vision.py'],
   },
   {
@@ -52,7 +52,7 @@ export const peers = [
     name: 'FastAPI + cv2 + OpenVINO',
     install: 'openvino',
     start: fastapi('openvino'),
-    variants: [threadPool, ahead(threadPool), onePerCore, ahead(onePerCore), allInOne, ahead(allInOne)],
+    variants: [ahead(threadPool), threadPool, onePerCore, ahead(onePerCore), allInOne, ahead(allInOne)],
     sources: ['fastapi/app.py', 'fastapi/engines.py', 'fastapi/vision.py'],
   },
   {
