@@ -26,6 +26,47 @@ export interface ImageResult {
   timings_ms: Timings;
 }
 
+export interface Point {
+  kind: 'point';
+  x: number; // pixels of the upright picture, as everywhere here
+  y: number;
+  label: 0 | 1; // 1: belongs to it, 0: does not
+}
+
+export interface BoxPrompt extends Box {
+  kind: 'box';
+}
+
+export type Prompt = Point | BoxPrompt;
+
+/** A mask as COCO writes it: run lengths down the columns, in a string. */
+export interface Rle {
+  size: [height: number, width: number];
+  counts: string;
+}
+
+export interface Mask {
+  mask: Rle;
+  score: number; // the IoU that the model expects of it
+  area: number; // pixels
+  box: Box;
+}
+
+export interface SegmentResult {
+  request_id: string;
+  image_id: string; // stands for the picture in the next request
+  image: { width: number; height: number };
+  masks: Mask[];
+  timings_ms: Timings;
+}
+
+export interface Model {
+  name: string;
+  task: string;
+  state: string;
+  default: boolean;
+}
+
 export interface Problem {
   title: string;
   status: number; // 0: no answer came
@@ -51,6 +92,7 @@ export interface Readiness {
 }
 
 export interface Options {
+  model: string; // '' is the server's default
   confidence: number;
   iou: number;
   classes?: readonly number[]; // ids; absent: all of them
@@ -108,20 +150,25 @@ async function request(path: string, init: RequestInit): Promise<Response> {
 
 const pictureTypes = ['image/jpeg', 'image/png', 'image/webp'];
 
+// Of anything else the server looks at the bytes, and says what they are.
+const typeOf = (file: Blob): string =>
+  pictureTypes.includes(file.type) ? file.type : 'application/octet-stream';
+
 function detect(file: Blob, options: Options, accept: string, signal: AbortSignal | null) {
   const query = new URLSearchParams({
     confidence: String(options.confidence),
     iou: String(options.iou),
   });
+  if (options.model) {
+    query.set('model', options.model);
+  }
   if (options.classes) {
     query.set('classes', options.classes.join(','));
   }
-  // Of anything else the server looks at the bytes, and says what they are.
-  const type = pictureTypes.includes(file.type) ? file.type : 'application/octet-stream';
   return request(`/api/v1/inference/image?${query}`, {
     method: 'POST',
     body: file,
-    headers: { 'Content-Type': type, Accept: accept },
+    headers: { 'Content-Type': typeOf(file), Accept: accept },
     signal,
   });
 }
@@ -139,6 +186,49 @@ export async function detectObjects(
 export async function annotatedPicture(file: Blob, options: Options): Promise<Blob> {
   const response = await detect(file, options, 'image/jpeg', null);
   return response.blob();
+}
+
+/**
+ * The mask of what the prompts mean. image: the picture, or the image_id of an earlier answer, which
+ * spares the server the slow half of the work.
+ */
+export async function segment(
+  image: Blob | string,
+  prompts: readonly Prompt[],
+  signal: AbortSignal,
+): Promise<SegmentResult> {
+  const points = prompts.flatMap((prompt) =>
+    prompt.kind === 'point' ? [{ x: prompt.x, y: prompt.y, label: prompt.label }] : [],
+  );
+  const boxes = prompts.flatMap((prompt) =>
+    prompt.kind === 'box' ? [[prompt.x1, prompt.y1, prompt.x2, prompt.y2]] : [],
+  );
+  const options = {
+    ...(points.length > 0 && { points }),
+    ...(boxes.length > 0 && { boxes }),
+  };
+  const path = '/api/v1/inference/segment';
+  const init: RequestInit = { method: 'POST', signal };
+  if (typeof image === 'string') {
+    init.headers = { 'Content-Type': 'application/json' };
+    init.body = JSON.stringify({ image_id: image, ...options });
+  } else {
+    const form = new FormData();
+    form.set('image', image);
+    for (const [name, value] of Object.entries(options)) {
+      form.set(name, JSON.stringify(value));
+    }
+    init.body = form;
+  }
+  const response = await request(path, init);
+  return (await response.json()) as SegmentResult;
+}
+
+/** The installed models. */
+export async function models(): Promise<Model[]> {
+  const response = await request('/api/v1/models', {});
+  const body = (await response.json()) as { items: Model[] };
+  return body.items;
 }
 
 /** Answers for 200 and 503 alike: both say how the server is. */

@@ -1,49 +1,36 @@
-// Asks the server whenever the picture or a threshold changes; only the newest question counts.
+// Asks the server for objects whenever the picture, the model or a threshold changes.
 
-import { ApiError, detectObjects } from './api.ts';
+import { detectObjects } from './api.ts';
+import { createAsker } from './newest.ts';
 import type { AppStore, Picture } from './state.ts';
 
 const debounceMs = 120;
 
 export function setUpDetector(store: AppStore): { ask: () => void } {
-  let current: AbortController | null = null; // of the question whose answer is waited for
-  let timer = 0;
   let lastPicture: Picture | null = null;
+  let asked: Picture | null = null;
 
-  async function ask(picture: Picture): Promise<void> {
-    const { confidence, iou } = store.get();
-    const mine = new AbortController();
-    current = mine;
-    try {
-      const result = await detectObjects(picture.file, { confidence, iou }, mine.signal);
-      if (mine === current) {
-        store.set({ busy: false, result, marked: null });
-      }
-    } catch (error) {
-      if (mine !== current) {
-        return; // given up for a newer question
-      }
-      if (!(error instanceof ApiError)) {
-        store.set({ busy: false });
-        throw error;
-      }
-      store.set({ busy: false, result: null, problem: error.problem, marked: null });
-    }
-  }
+  const asker = createAsker({
+    ask: (signal) => {
+      const { confidence, iou, model } = store.get();
+      return detectObjects((asked as Picture).file, { confidence, iou, model }, signal);
+    },
+    onAnswer: (result) => store.set({ busy: false, result, marked: null }),
+    onProblem: (problem) => store.set({ busy: false, result: null, problem, marked: null }),
+    onFault: () => store.set({ busy: false }),
+  });
 
-  /** Gives up what was asked before at once, so that no late answer shows. */
   function askSoon(delayMs: number): void {
-    const { picture } = store.get();
-    window.clearTimeout(timer);
-    current?.abort();
-    current = null;
-    if (picture) {
+    const { picture, mode } = store.get();
+    asked = picture;
+    asker.giveUp();
+    if (picture && mode === 'detect') {
       store.set({ busy: true, problem: null });
-      timer = window.setTimeout(() => void ask(picture), delayMs);
+      asker.askSoon(delayMs);
     }
   }
 
-  store.watch(['picture', 'confidence', 'iou'], ({ picture }) => {
+  store.watch(['mode', 'model', 'picture', 'confidence', 'iou'], ({ picture }) => {
     askSoon(picture === lastPicture ? debounceMs : 0);
     lastPicture = picture;
   });

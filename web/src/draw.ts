@@ -1,7 +1,7 @@
 // Boxes and labels on a canvas. Boxes are pixels of the upright picture; `scale` takes them to CSS
 // pixels, so that lines and letters stay sharp at any size of the picture on the screen.
 
-import type { Detection } from './api.ts';
+import type { BoxPrompt, Detection, Prompt } from './api.ts';
 import { classColor } from './color.ts';
 
 const fontSize = 12;
@@ -85,6 +85,73 @@ export function drawScene(context: CanvasRenderingContext2D, scene: Scene): void
   const others = ordered.filter((detection) => detection !== scene.marked);
   drawAll(context, scene, others, marked.length > 0 ? 0.35 : 1);
   drawAll(context, scene, marked, 1);
+}
+
+export interface CutScene {
+  masks: readonly CanvasImageSource[];
+  prompts: readonly Prompt[];
+  drag: BoxPrompt | null; // a box that is being drawn
+  cross: { x: number; y: number } | null; // the keyboard's
+  scale: number;
+  width: number;
+  height: number;
+}
+
+const inside = '#2fd3bf';
+const outside = '#ff7b72';
+
+function strokeTwice(context: CanvasRenderingContext2D, color: string, width: number): void {
+  context.strokeStyle = 'rgb(0 0 0 / 55%)';
+  context.lineWidth = width + 2;
+  context.stroke();
+  context.strokeStyle = color;
+  context.lineWidth = width;
+  context.stroke();
+}
+
+function drawPrompt(context: CanvasRenderingContext2D, prompt: Prompt, scale: number): void {
+  context.beginPath();
+  if (prompt.kind === 'box') {
+    const { x1, y1, x2, y2 } = prompt;
+    context.rect(x1 * scale, y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale);
+    strokeTwice(context, inside, 2);
+    return;
+  }
+  context.arc(prompt.x * scale, prompt.y * scale, 6, 0, 2 * Math.PI);
+  context.fillStyle = prompt.label ? inside : outside;
+  context.fill();
+  strokeTwice(context, '#fff', 1.5);
+  // A plus or a minus: colour alone would not tell them apart.
+  context.beginPath();
+  context.moveTo(prompt.x * scale - 3, prompt.y * scale);
+  context.lineTo(prompt.x * scale + 3, prompt.y * scale);
+  if (prompt.label) {
+    context.moveTo(prompt.x * scale, prompt.y * scale - 3);
+    context.lineTo(prompt.x * scale, prompt.y * scale + 3);
+  }
+  context.strokeStyle = ink;
+  context.lineWidth = 1.5;
+  context.stroke();
+}
+
+export function drawCut(context: CanvasRenderingContext2D, scene: CutScene): void {
+  context.clearRect(0, 0, scene.width, scene.height);
+  for (const mask of scene.masks) {
+    context.drawImage(mask, 0, 0, scene.width, scene.height);
+  }
+  for (const prompt of scene.drag ? [...scene.prompts, scene.drag] : scene.prompts) {
+    drawPrompt(context, prompt, scene.scale);
+  }
+  if (scene.cross) {
+    const x = scene.cross.x * scene.scale;
+    const y = scene.cross.y * scene.scale;
+    context.beginPath();
+    context.moveTo(x - 14, y);
+    context.lineTo(x + 14, y);
+    context.moveTo(x, y - 14);
+    context.lineTo(x, y + 14);
+    strokeTwice(context, '#fff', 1.5);
+  }
 }
 
 /** The smallest box around a point (pixels of the picture): what a pointer there means. */

@@ -1,10 +1,12 @@
 import { setUpControls } from './controls.ts';
 import { setUpDetector } from './detector.ts';
 import { setUpHealth } from './health.ts';
+import { setUpMode } from './mode.ts';
 import { setUpPicture } from './picture.ts';
 import { setUpProblem } from './problem.ts';
 import { setUpResults } from './results.ts';
 import { setUpSave } from './save.ts';
+import { setUpSegmenter } from './segmenter.ts';
 import { createAppStore } from './state.ts';
 import { setUpTheme } from './theme.ts';
 import { setUpTimings } from './timings.ts';
@@ -14,6 +16,7 @@ const store = createAppStore();
 
 setUpTheme();
 setUpHealth();
+setUpMode(store);
 setUpPicture(store);
 setUpView(store);
 setUpControls(store);
@@ -21,4 +24,7 @@ setUpResults(store);
 setUpTimings(store);
 setUpSave(store);
 const detector = setUpDetector(store);
-setUpProblem(store, detector.ask);
+const segmenter = setUpSegmenter(store);
+setUpProblem(store, () => {
+  (store.get().mode === 'segment' ? segmenter : detector).ask();
+});

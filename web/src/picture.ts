@@ -23,6 +23,9 @@ export function setUpPicture(store: AppStore): void {
       problem: null,
       hidden: new Set(),
       marked: null,
+      prompts: [],
+      masks: [],
+      segmentTimings: null,
     });
     if (previous) {
       URL.revokeObjectURL(previous.url);

@@ -2,6 +2,7 @@
 
 import { annotatedPicture, ApiError } from './api.ts';
 import { byId, create } from './dom.ts';
+import { cutOut } from './mask.ts';
 import { countClasses, visible, visibleKeys, type AppStore, type State } from './state.ts';
 
 function save(blob: Blob, name: string): void {
@@ -14,14 +15,31 @@ const stem = (name: string): string => name.replace(/\.[^.]*$/, '') || 'picture'
 
 /** Both files hold what is on the screen: hidden classes are left out. */
 function shownOptions(state: Readonly<State>) {
-  const { confidence, iou } = state;
+  const { confidence, iou, model } = state;
   if (state.hidden.size === 0) {
-    return { confidence, iou };
+    return { confidence, iou, model };
   }
-  return { confidence, iou, classes: countClasses(visible(state)).map(({ id }) => id) };
+  return { confidence, iou, model, classes: countClasses(visible(state)).map(({ id }) => id) };
+}
+
+function setUpSaveCut(store: AppStore): void {
+  const button = byId<HTMLButtonElement>('save-cut');
+  button.addEventListener('click', () => {
+    const { picture, masks } = store.get();
+    if (picture && masks[0]) {
+      void cutOut(byId<HTMLImageElement>('picture'), masks[0].mask).then((blob) =>
+        save(blob, `${stem(picture.name)}-cut.png`),
+      );
+    }
+  });
+  store.watch(['mode', 'masks'], ({ mode, masks }) => {
+    button.hidden = mode !== 'segment';
+    button.disabled = masks.length === 0;
+  });
 }
 
 export function setUpSave(store: AppStore): void {
+  setUpSaveCut(store);
   const savePicture = byId<HTMLButtonElement>('save-picture');
   const saveJson = byId<HTMLButtonElement>('save-json');
 
@@ -54,10 +72,10 @@ export function setUpSave(store: AppStore): void {
       });
   });
 
-  store.watch(visibleKeys, (state) => {
+  store.watch([...visibleKeys, 'mode'], (state) => {
     // With every class hidden there is no filter that says "none" to the server.
     const allHidden = state.hidden.size > 0 && visible(state).length === 0;
-    savePicture.hidden = saveJson.hidden = state.result === null;
+    savePicture.hidden = saveJson.hidden = state.result === null || state.mode !== 'detect';
     saveJson.disabled = state.result === null;
     savePicture.disabled = state.result === null || allHidden;
   });

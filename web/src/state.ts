@@ -1,6 +1,6 @@
 // What the page knows, and what follows from it.
 
-import type { Detection, ImageResult, Problem } from './api.ts';
+import type { Detection, ImageResult, Mask, Model, Problem, Prompt, Timings } from './api.ts';
 import { createStore, type Store } from './store.ts';
 
 export interface Picture {
@@ -9,7 +9,12 @@ export interface Picture {
   url: string; // blob: URL, revoked when the next picture comes
 }
 
+export type Mode = 'detect' | 'segment';
+
 export interface State {
+  mode: Mode;
+  models: readonly Model[]; // detectors that can be asked
+  model: string; // the chosen one; '' is the server's default
   picture: Picture | null;
   confidence: number;
   iou: number;
@@ -18,12 +23,18 @@ export interface State {
   problem: Problem | null;
   hidden: ReadonlySet<number>; // class ids
   marked: Detection | null; // the one that the pointer or the focus is on
+  prompts: readonly Prompt[]; // what is to be cut out: points and at most one box
+  masks: readonly Mask[];
+  segmentTimings: Timings | null;
 }
 
 export type AppStore = Store<State>;
 
 export const createAppStore = (): AppStore =>
   createStore<State>({
+    mode: 'detect',
+    models: [],
+    model: '',
     picture: null,
     confidence: 0.25,
     iou: 0.45,
@@ -32,6 +43,9 @@ export const createAppStore = (): AppStore =>
     problem: null,
     hidden: new Set(),
     marked: null,
+    prompts: [],
+    masks: [],
+    segmentTimings: null,
   });
 
 /** What `visible` depends on. */

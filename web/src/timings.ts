@@ -10,7 +10,7 @@ const names = {
   decode: 'Decode',
   preprocess: 'Prepare',
   inference: 'Model',
-  postprocess: 'Boxes',
+  postprocess: 'Results',
 } as const;
 
 function show(timings: Timings): void {
@@ -35,10 +35,11 @@ function show(timings: Timings): void {
 }
 
 export function setUpTimings(store: AppStore): void {
-  store.watch(['result'], ({ result }) => {
-    byId('timings').hidden = !result;
-    if (result) {
-      show(result.timings_ms);
+  store.watch(['mode', 'result', 'segmentTimings'], ({ mode, result, segmentTimings }) => {
+    const timings = mode === 'segment' ? segmentTimings : result?.timings_ms;
+    byId('timings').hidden = !timings;
+    if (timings) {
+      show(timings);
     }
   });
 }

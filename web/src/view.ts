@@ -1,7 +1,9 @@
 // The picture on the stage, with the canvas over it.
 
 import { byId, setProperty } from './dom.ts';
-import { detectionAt, drawScene } from './draw.ts';
+import { detectionAt, drawCut, drawScene, type CutScene } from './draw.ts';
+import { paintMask } from './mask.ts';
+import { setUpPrompts } from './prompts.ts';
 import { countClasses, countsInWords, visible, visibleKeys, type AppStore } from './state.ts';
 
 export function setUpView(store: AppStore): void {
@@ -13,6 +15,10 @@ export function setUpView(store: AppStore): void {
     throw new Error('this browser has no 2D canvas');
   }
 
+  let masks: CanvasImageSource[] = [];
+  let cross: CutScene['cross'] = null;
+  let drag: CutScene['drag'] = null;
+
   const redraw = (): void => {
     const { width, height } = frame.getBoundingClientRect();
     const ratio = window.devicePixelRatio;
@@ -20,6 +26,11 @@ export function setUpView(store: AppStore): void {
     canvas.height = Math.round(height * ratio);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const state = store.get();
+    if (state.mode === 'segment') {
+      const scale = image.naturalWidth > 0 ? width / image.naturalWidth : 1;
+      drawCut(context, { masks, prompts: state.prompts, drag, cross, scale, width, height });
+      return;
+    }
     const scale = state.result ? width / state.result.image.width : 1;
     drawScene(context, { detections: visible(state), marked: state.marked, scale, width, height });
   };
@@ -48,16 +59,35 @@ export function setUpView(store: AppStore): void {
     byId('busy').hidden = !busy;
     byId('stage').setAttribute('aria-busy', String(busy));
   });
-  store.watch([...visibleKeys, 'marked'], redraw);
-  store.watch(visibleKeys, (state) => {
+  store.watch(['masks'], (state) => {
+    const line = Math.max(1, Math.round((1.5 * image.naturalWidth) / frame.clientWidth));
+    masks = state.masks.slice(0, 1).map(({ mask }) => paintMask(mask, [47, 211, 191], line));
+    redraw();
+  });
+  store.watch([...visibleKeys, 'marked', 'mode', 'prompts'], redraw);
+  store.watch([...visibleKeys, 'mode'], (state) => {
+    if (state.mode === 'segment') {
+      return; // says how to point instead
+    }
     const counts = countsInWords(countClasses(visible(state)));
     canvas.setAttribute('aria-label', counts ? `Marked: ${counts}` : 'No objects marked');
   });
   new ResizeObserver(redraw).observe(frame);
 
+  setUpPrompts(store, {
+    onCross: (at) => {
+      cross = at;
+      redraw();
+    },
+    onDrag: (box) => {
+      drag = box;
+      redraw();
+    },
+  });
+
   canvas.addEventListener('pointermove', (event) => {
     const state = store.get();
-    if (!state.result) {
+    if (!state.result || state.mode !== 'detect') {
       return;
     }
     const { left, top, width } = canvas.getBoundingClientRect();
