@@ -8,6 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import axe from 'axe-core';
 import { launchBrowser, openPage } from './lib/browser.mjs';
+import { makeDataDir } from './lib/data_dir.mjs';
 import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -36,8 +37,8 @@ describe('page', { skip: skipWithoutShared() }, () => {
 
   // Runs body on a fresh page, and holds the page to its promises afterwards.
   async function onPage(path, options, body) {
-    const { failedRequests = 0, ...contextOptions } = options;
-    const { page, record, close } = await openPage(browser, server.url + path, contextOptions);
+    const { failedRequests = 0, origin = server.url, ...contextOptions } = options;
+    const { page, record, close } = await openPage(browser, origin + path, contextOptions);
     page.setDefaultTimeout(20_000);
     try {
       await body(page);
@@ -347,7 +348,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
           return id || (tagName === 'BUTTON' ? textContent.trim() : tagName);
         }));
       }
-      assert.deepEqual(order, ['confidence', 'iou', 'person 4', 'bus 1', 'TR']);
+      assert.deepEqual(order, ['mode-detect', 'confidence', 'iou', 'person 4', 'bus 1']);
 
       await rows(page).first().focus();
       await page.keyboard.press('ArrowDown');
@@ -361,6 +362,164 @@ describe('page', { skip: skipWithoutShared() }, () => {
       await page.keyboard.press('Space');
       await expectRows(page, 1);
       assert.ok(await chip(page, 'person').evaluate((c) => c === document.activeElement));
+    });
+  });
+
+  describe('cutting out', () => {
+    let cutter; // a server with a segmenter and two detectors installed
+    before(async () => {
+      const home = makeDataDir({
+        'yolov8n.onnx': 'models/yolov8n.onnx',
+        'yolov8s.onnx': 'models/yolov8s.onnx',
+        'mobile-sam/1/encoder.onnx': 'models/mobile_sam_encoder.onnx',
+        'mobile-sam/1/decoder.onnx': 'models/mobile_sam_decoder.onnx',
+      });
+      cutter = { home, server: await startServer({ env: { NEXUS_DATA_DIR: home.path } }) };
+    });
+    after(async () => {
+      await cutter?.server.stop();
+      cutter?.home.remove();
+    });
+
+    const summary = (page) => page.locator('#cut-summary').textContent();
+    const percent = async (page) => Number(/^[\d.]+/.exec(await summary(page))?.[0]);
+
+    async function expectMask(page) {
+      await page.waitForFunction(() =>
+        /^[\d.]+ % of the picture/.test(document.getElementById('cut-summary').textContent),
+      );
+    }
+
+    /** A click at a point of bus.jpg. */
+    async function point(page, x, y, modifiers = []) {
+      const answered = page.waitForResponse((response) => response.url().endsWith('/segment'));
+      const frame = await page.locator('#frame').boundingBox();
+      const scale = frame.width / 810;
+      await page.locator('#overlay').click({ position: { x: x * scale, y: y * scale }, modifiers });
+      const response = await answered;
+      await expectMask(page);
+      return response;
+    }
+
+    const alphaAt = (page, x, y) =>
+      page.evaluate(
+        ([x, y]) => {
+          const canvas = document.getElementById('overlay');
+          const scale = canvas.width / document.getElementById('picture').naturalWidth;
+          return canvas.getContext('2d').getImageData(x * scale, y * scale, 1, 1).data[3];
+        },
+        [x, y],
+      );
+
+    async function onCutPage(options, body) {
+      await onPage('/', { origin: cutter.server.url, ...options }, async (page) => {
+        await page.getByText('Cut out', { exact: true }).first().click();
+        await choose(page, 'bus.jpg');
+        await page.waitForFunction(() => document.getElementById('picture').naturalWidth === 810);
+        await body(page);
+      });
+    }
+
+    it('cuts out what was clicked, the second time without sending the picture', async () => {
+      await onCutPage({ viewport: { width: 1360, height: 900 } }, async (page) => {
+        const first = await point(page, 400, 300);
+        assert.ok(first.request().headers()['content-type'].startsWith('multipart/form-data'));
+        // DATA.md: the bus is 32.6 % of the picture.
+        assert.ok(Math.abs((await percent(page)) - 32.6) < 0.5, await summary(page));
+        assert.ok((await alphaAt(page, 420, 300)) > 0, 'the bus is tinted');
+        assert.equal(await alphaAt(page, 700, 100), 0, 'the sky is not');
+        assert.match(await page.locator('#timings').textContent(), /Model[\d.]+/);
+        await screenshot(page, 'page-cut-light');
+
+        const second = await point(page, 280, 600, ['Shift']);
+        assert.equal(second.request().headers()['content-type'], 'application/json');
+        assert.deepEqual(await page.locator('#prompts li').allTextContents(), ['In 400, 300', 'Out 280, 600']);
+        assert.equal(await alphaAt(page, 285, 620), 0, 'the person is left out');
+        await expectNoSeriousAxeFindings(page, 'a cut-out');
+
+        await page.locator('#undo').click();
+        await expectMask(page);
+        assert.equal(await page.locator('#prompts li').count(), 1);
+        const download = page.waitForEvent('download');
+        await page.locator('#save-cut').click();
+        const png = await download;
+        assert.equal(png.suggestedFilename(), 'bus-cut.png');
+        assert.equal(readFileSync(await png.path()).subarray(1, 4).toString(), 'PNG');
+        await page.locator('#clear').click();
+        assert.match(await summary(page), /Click on something/);
+      });
+    });
+
+    it('takes a box that is dragged', async () => {
+      await onCutPage({}, async (page) => {
+        const { x, y, width } = await page.locator('#frame').boundingBox();
+        const scale = width / 810;
+        await page.locator('#frame').scrollIntoViewIfNeeded();
+        const box = await page.locator('#frame').boundingBox();
+        assert.deepEqual([box.x, box.width], [x, width], `${y}`);
+        await page.mouse.move(box.x + 50 * scale, box.y + 395 * scale);
+        await page.mouse.down();
+        await page.mouse.move(box.x + 245 * scale, box.y + 480 * scale, { steps: 3 });
+        await page.mouse.move(box.x + 245 * scale, box.y + 905 * scale, { steps: 3 });
+        await page.mouse.up();
+        await expectMask(page);
+        // DATA.md: the left person is 5.5 % of the picture.
+        assert.ok(Math.abs((await percent(page)) - 5.5) < 0.7, await summary(page));
+        assert.match(await page.locator('#prompts li').first().textContent(), /^Box 5\d, 39\d/);
+      });
+    });
+
+    it('works with the keyboard alone', async () => {
+      await onCutPage({ colorScheme: 'dark' }, async (page) => {
+        await page.locator('#choose').focus();
+        while (!(await page.evaluate(() => document.activeElement.id === 'overlay'))) {
+          await page.keyboard.press('Shift+Tab');
+        }
+        await page.keyboard.press('ArrowUp'); // up from the middle of the picture: onto the bus
+        await page.keyboard.press('Shift+ArrowUp');
+        await page.keyboard.press('Enter');
+        await expectMask(page);
+        assert.deepEqual(await page.locator('#prompts li').allTextContents(), ['In 405, 410']);
+        await expectNoSeriousAxeFindings(page, 'a cut-out, dark');
+        await screenshot(page, 'page-cut-dark');
+        await page.keyboard.press('Backspace');
+        assert.equal(await page.locator('#prompts li').count(), 0);
+      });
+    });
+
+    it('asks the chosen model', async () => {
+      await onPage('/', { origin: cutter.server.url }, async (page) => {
+        const model = page.locator('#model');
+        await model.waitFor();
+        assert.deepEqual(await model.locator('option').allTextContents(), ['yolov8n', 'yolov8s']);
+        assert.equal(await model.inputValue(), 'yolov8n');
+        await choose(page, 'bus.jpg');
+        await expectRows(page, 5);
+        const answered = page.waitForResponse(/model=yolov8s/);
+        await model.selectOption('yolov8s');
+        const { model: name, detections } = await (await answered).json();
+        assert.equal(name, 'yolov8s');
+        await expectRows(page, detections.length);
+        await expectNoSeriousAxeFindings(page, 'the choice of models');
+      });
+    });
+
+    it('says how to install the segmenter where there is none', async () => {
+      const home = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
+      const bare = await startServer({ env: { NEXUS_DATA_DIR: home.path } });
+      try {
+        await onPage('/', { origin: bare.url, failedRequests: 1 }, async (page) => {
+          await page.getByText('Cut out', { exact: true }).first().click();
+          await choose(page, 'bus.jpg');
+          await page.waitForFunction(() => document.getElementById('picture').naturalWidth === 810);
+          await page.locator('#overlay').click();
+          await page.locator('#problem').waitFor();
+          assert.match(await page.locator('#problem').textContent(), /nexus models pull mobile-sam/);
+        });
+      } finally {
+        await bare.stop();
+        home.remove();
+      }
     });
   });
 
