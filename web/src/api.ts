@@ -197,30 +197,29 @@ export async function segment(
   prompts: readonly Prompt[],
   signal: AbortSignal,
 ): Promise<SegmentResult> {
-  const points = prompts.flatMap((prompt) =>
-    prompt.kind === 'point' ? [{ x: prompt.x, y: prompt.y, label: prompt.label }] : [],
-  );
-  const boxes = prompts.flatMap((prompt) =>
-    prompt.kind === 'box' ? [[prompt.x1, prompt.y1, prompt.x2, prompt.y2]] : [],
-  );
-  const options = {
-    ...(points.length > 0 && { points }),
-    ...(boxes.length > 0 && { boxes }),
-  };
   const path = '/api/v1/inference/segment';
-  const init: RequestInit = { method: 'POST', signal };
-  if (typeof image === 'string') {
-    init.headers = { 'Content-Type': 'application/json' };
-    init.body = JSON.stringify({ image_id: image, ...options });
-  } else {
-    const form = new FormData();
-    form.set('image', image);
-    for (const [name, value] of Object.entries(options)) {
-      form.set(name, JSON.stringify(value));
-    }
-    init.body = form;
-  }
-  const response = await request(path, init);
+  const points = prompts.filter((prompt) => prompt.kind === 'point');
+  const boxes = prompts.filter((prompt) => prompt.kind === 'box');
+  const body =
+    typeof image === 'string'
+      ? request(path, {
+          method: 'POST',
+          headers: { 'Content-Type': 'application/json' },
+          body: JSON.stringify({
+            image_id: image,
+            points: points.map(({ x, y, label }) => ({ x, y, label })),
+            boxes: boxes.map(({ x1, y1, x2, y2 }) => [x1, y1, x2, y2]),
+          }),
+          signal,
+        })
+      : request(
+          `${path}?${new URLSearchParams([
+            ...points.map(({ x, y, label }): [string, string] => ['point', `${x},${y},${label}`]),
+            ...boxes.map(({ x1, y1, x2, y2 }): [string, string] => ['box', `${x1},${y1},${x2},${y2}`]),
+          ])}`,
+          { method: 'POST', headers: { 'Content-Type': typeOf(image) }, body: image, signal },
+        );
+  const response = await body;
   return (await response.json()) as SegmentResult;
 }
 
