@@ -207,7 +207,8 @@ static bool levels_fit(const nx_head *head, const nx_tensor *outputs, int64_t ba
         int64_t distances[4];
         int64_t scores[4];
         level_shapes(head, i, batch, width, height, distances, scores);
-        if (!shape_is(&outputs[2 * i], 4, distances) || !shape_is(&outputs[2 * i + 1], 4, scores)) {
+        if (!shape_is(&outputs[2 * (size_t)i], 4, distances) ||
+            !shape_is(&outputs[2 * (size_t)i + 1], 4, scores)) {
             return false;
         }
     }
@@ -279,8 +280,8 @@ static void view_levels(const nx_head *head, const nx_tensor *outputs, uint32_t 
     for (uint32_t i = 0; i < head->level_count; i++) {
         size_t width = (size_t)out->input_width / head->strides[i];
         size_t height = (size_t)out->input_height / head->strides[i];
-        const float *distances = outputs[2 * i].data;
-        const float *scores = outputs[2 * i + 1].data;
+        const float *distances = outputs[2 * (size_t)i].data;
+        const float *scores = outputs[2 * (size_t)i + 1].data;
         out->levels[i] = (nx_head_level){
             .distances = distances + slot * (width * height * 4 * head->reg_max),
             .scores = scores + slot * (width * height * head->classes),

@@ -21,7 +21,8 @@
 
 #define NX_MODEL_NAME_MAX    64
 #define NX_MODEL_VERSION_MAX 999999999U
-#define NX_MODEL_MAX_STORED  1000 /* names, and versions of one name; what is beyond is not seen */
+#define NX_MODEL_MAX_STORED                                                                        \
+    ((size_t)1000) /* names, and versions of one name; what is beyond is not seen */
 
 typedef struct nx_model_store nx_model_store;
 

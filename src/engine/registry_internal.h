@@ -87,7 +87,7 @@ bool nx_slot_is_default(nx_registry *registry, const nx_slot *slot);
 /* --- registry_loader.c --------------------------------------------------------------------------
  */
 
-void *nx_registry_load_loop(void *registry);
+void *nx_registry_load_loop(void *user);
 void nx_handle_free(nx_registry_handle *handle);
 
 /* Is this the default model, given as a path? */

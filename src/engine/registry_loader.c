@@ -85,15 +85,17 @@ static nx_status find_source(const nx_registry *registry, const char *name, uint
 
 static uint64_t resident_bytes(void)
 {
-    unsigned long long pages = 0;
+    char line[128] = "";
     FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL || fscanf(file, "%*u %llu", &pages) != 1) {
-        pages = 0;
-    }
     if (file != NULL) {
+        if (fgets(line, sizeof line, file) == NULL) {
+            line[0] = '\0';
+        }
         (void)fclose(file);
     }
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    char *second = line; /* the first number is the address space */
+    (void)strtoull(line, &second, 10);
+    return strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 void nx_handle_free(nx_registry_handle *handle)

@@ -56,7 +56,7 @@ size_t nx_metric_series(const nx_metric *metric, size_t first, size_t second, si
 
 /* The index of a label's value. One that is not known takes a spare place, or, when there is none
  * left, the last value's. Thread-safe behind the family's lock. */
-size_t nx_metric_value(nx_metric *metric, size_t label, const char *value);
+size_t nx_metric_value(nx_metric *metric, size_t index, const char *value);
 
 void nx_metric_add(nx_metric *metric, size_t series, uint64_t amount);  /* a counter */
 void nx_metric_set(nx_metric *metric, size_t series, double value);     /* a gauge */

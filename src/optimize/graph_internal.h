@@ -15,7 +15,7 @@ struct nx_graph {
 
 /* Whether a tensor has its data, of a known type and as many as its shape says. Errors:
  * NX_ERR_CORRUPT, NX_ERR_UNSUPPORTED. */
-nx_status nx_graph_check_tensor(const nx_graph *graph, const Onnx__TensorProto *tensor,
+nx_status nx_graph_check_tensor(const nx_graph *self, const Onnx__TensorProto *tensor,
                                 nx_error *err);
 
 /* Constant nodes become initializers, Identity nodes go. Errors: NX_ERR_NO_MEMORY,

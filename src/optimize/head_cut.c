@@ -8,7 +8,7 @@
 
 #define MIN_LEVELS  2
 #define MAX_STRIDE  128
-#define MAX_REG_MAX 64
+#define MAX_REG_MAX ((int64_t)64)
 #define MAX_CLASSES 1024
 
 /* The nodes of one stride: two convolutions, what joins them, and the reshape behind it. */

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NX_HISTOGRAM_HALF 2048 /* bins on each side of 0 */
+#define NX_HISTOGRAM_HALF ((size_t)2048) /* bins on each side of 0 */
 
 /* {0} is empty. Bin i holds values of [(i - HALF) * width, (i - HALF + 1) * width). */
 typedef struct nx_histogram {

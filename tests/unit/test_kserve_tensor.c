@@ -7,7 +7,9 @@
 static nx_tensor tensor_of(nx_type type, uint32_t rank, const int64_t *dims)
 {
     nx_tensor tensor = {.name = "x", .type = type, .rank = rank};
-    memcpy(tensor.dims, dims, rank * sizeof *dims);
+    for (uint32_t i = 0; i < rank; i++) { /* a scalar comes without dims */
+        tensor.dims[i] = dims[i];
+    }
     return tensor;
 }
 

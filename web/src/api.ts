@@ -62,8 +62,7 @@ export interface SegmentResult {
 
 export interface Model {
   name: string;
-  task: string;
-  state: string;
+  kind: 'detector' | 'sam';
   default: boolean;
 }
 

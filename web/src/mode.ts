@@ -6,7 +6,7 @@ import type { AppStore, Mode } from './state.ts';
 
 async function listModels(store: AppStore): Promise<void> {
   try {
-    const detectors = (await models()).filter(({ task }) => task === 'detect');
+    const detectors = (await models()).filter(({ kind }) => kind === 'detector');
     store.set({ models: detectors });
   } catch (error) {
     if (!(error instanceof ApiError)) {
