@@ -317,11 +317,8 @@ const nx_cli_command nx_cmd_models_remove = {
  */
 
 static const nx_cli_command *const subcommands[] = {
-    &nx_cmd_models_list,
-    &nx_cmd_models_add,
-    &nx_cmd_models_remove,
-    &nx_cmd_models_pull,
-    &nx_cmd_models_optimize,
+    &nx_cmd_models_list, &nx_cmd_models_add,      &nx_cmd_models_remove,
+    &nx_cmd_models_pull, &nx_cmd_models_optimize,
 };
 
 const nx_cli_command nx_cmd_models = {

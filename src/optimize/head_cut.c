@@ -8,7 +8,7 @@
 
 #define MIN_LEVELS  2
 #define MAX_STRIDE  128
-#define MAX_REG_MAX ((int64_t)64)
+#define MAX_REG_MAX 64
 #define MAX_CLASSES 1024
 
 /* The nodes of one stride: two convolutions, what joins them, and the reshape behind it. */
@@ -202,7 +202,7 @@ static nx_status check_channels(finder *f, nx_split_head *out, nx_error *err)
             return refuse(f, "its strides have different numbers of channels", err);
         }
     }
-    if (distances % 4 != 0 || distances < 8 || distances > 4 * MAX_REG_MAX || scores < 1 ||
+    if (distances % 4 != 0 || distances < 8 || distances > (int64_t)4 * MAX_REG_MAX || scores < 1 ||
         scores > MAX_CLASSES) {
         return nx_error_set(err, NX_ERR_UNSUPPORTED,
                             "%s has %lld channels of distances and %lld of classes; 4 times 2 to "
