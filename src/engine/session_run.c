@@ -22,9 +22,9 @@ static nx_status run_new(const nx_session *session, size_t inputs, const char *c
         output_count = session->outputs.count;
     }
     run *self = NULL;
+    /* behind the struct: views, then pointers, two for each input and one for each output */
     char *memory = calloc(1, sizeof *self + output_count * sizeof *self->views +
-                                 inputs * (sizeof *self->inputs + sizeof *self->input_names) +
-                                 output_count * sizeof *self->outputs);
+                                 (2 * inputs + output_count) * sizeof(void *));
     if (memory == NULL) {
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to run %s", session->name);
     }
