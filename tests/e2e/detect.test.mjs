@@ -491,7 +491,7 @@ describe('models', { skip }, () => {
     mkdirSync(join(folder, 'models'));
     writeFileSync(join(folder, 'models', 'mine.onnx'), '');
     const result = await nexus(['detect', BUS, '--model', 'yours', '--data-dir', folder]);
-    assertRefused(result, 3, /no model 'yours' in .*\/models \(there: mine\)/);
+    assertRefused(result, 3, /no model 'yours'; there: mine \(in .*\/models\)/);
   });
 });
 
