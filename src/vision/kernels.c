@@ -8,11 +8,35 @@ extern const nx_kernels_set NX_KERNELS_SYMBOL;
 /* From weights times levels to levels, rounded half up. */
 #define HALF (1 << (NX_WEIGHT_BITS - 1))
 
+/* The same for sums of fine weights' high parts, to which the low ones' are added before. Each
+ * weight being rounded for itself, thousands of them may make a little more than one together. */
+#define HIGH_BITS (NX_FINE_BITS - NX_FINE_LOW_BITS)
+#define HIGH_HALF (1 << (HIGH_BITS - 1))
+
+static inline uint8_t level_of_fine(int32_t high, int32_t low)
+{
+    int32_t level = (high + (low >> NX_FINE_LOW_BITS) + HIGH_HALF) >> HIGH_BITS;
+    return (uint8_t)(level > 255 ? 255 : level);
+}
+
 #if defined(__AVX2__)
 #include "vision/kernels_avx2.h"
 #else
 /* Columns that are summed before the next: their sums stay in registers or the L1 cache. */
 #define COLUMNS 64
+
+/* sums[i] += sum over t < taps of weights[t] * rows[t][start + i] */
+static inline void add_rows(const uint8_t *const *rows, const int16_t *weights, size_t taps,
+                            size_t start, size_t width, int32_t *restrict sums)
+{
+    for (size_t t = 0; t < taps; t++) {
+        const uint8_t *row = rows[t] + start;
+        int32_t weight = weights[t];
+        for (size_t i = 0; i < width; i++) {
+            sums[i] += weight * row[i];
+        }
+    }
+}
 
 static void blend_rows(const uint8_t *const *rows, const int16_t *weights, size_t taps,
                        uint8_t *restrict out, size_t count)
@@ -20,50 +44,81 @@ static void blend_rows(const uint8_t *const *rows, const int16_t *weights, size_
     for (size_t start = 0; start < count; start += COLUMNS) {
         int32_t sums[COLUMNS] = {0};
         size_t width = count - start < COLUMNS ? count - start : COLUMNS;
-        for (size_t t = 0; t < taps; t++) {
-            const uint8_t *row = rows[t] + start;
-            int32_t weight = weights[t];
-            for (size_t i = 0; i < width; i++) {
-                sums[i] += weight * row[i];
-            }
-        }
+        add_rows(rows, weights, taps, start, width, sums);
         for (size_t i = 0; i < width; i++) {
             out[start + i] = (uint8_t)((sums[i] + HALF) >> NX_WEIGHT_BITS);
         }
     }
 }
 
-/* The weighted sum at position `at` of a group; channels: the distance of taps in the row. */
-static inline uint8_t filtered(const uint8_t *row, const nx_filter *filter, size_t group, size_t at,
-                               size_t channels)
+static void blend_rows_fine(const uint8_t *const *rows, const int16_t *weights, size_t taps,
+                            uint8_t *restrict out, size_t count)
 {
-    int32_t sum = HALF;
-    size_t chunk = filter->chunk;
-    const int16_t *weights = filter->weights + group * filter->taps * NX_FILTER_GROUP + at * chunk;
-    for (size_t t = 0; t < filter->taps; t += chunk) {
-        for (size_t k = 0; k < chunk; k++) {
-            sum += row[(t + k) * channels] * weights[k];
+    for (size_t start = 0; start < count; start += COLUMNS) {
+        int32_t high[COLUMNS] = {0};
+        int32_t low[COLUMNS] = {0};
+        size_t width = count - start < COLUMNS ? count - start : COLUMNS;
+        add_rows(rows, weights, taps, start, width, high);
+        add_rows(rows, weights + taps, taps, start, width, low);
+        for (size_t i = 0; i < width; i++) {
+            out[start + i] = level_of_fine(high[i], low[i]);
         }
-        weights += chunk * NX_FILTER_GROUP;
     }
-    return (uint8_t)(sum >> NX_WEIGHT_BITS);
+}
+
+/* Weights times the bytes of a chunk's taps; channels: the distance of taps in the row. */
+static inline int32_t weigh_chunk(const uint8_t *row, const int16_t *weights, size_t chunk,
+                                  size_t channels)
+{
+    int32_t sum = 0;
+    for (size_t k = 0; k < chunk; k++) {
+        sum += row[k * channels] * weights[k];
+    }
+    return sum;
+}
+
+static inline uint8_t filtered_rgb(const uint8_t *row, const nx_filter *filter, size_t x)
+{
+    const size_t low_after = (size_t)NX_RGB_CHUNK * NX_FILTER_GROUP;
+    const int16_t *weights = filter->weights +
+                             x / NX_FILTER_GROUP * NX_FILTER_GROUP * filter->taps * 2 +
+                             x % NX_FILTER_GROUP * NX_RGB_CHUNK;
+    int32_t high = 0;
+    int32_t low = 0;
+    for (size_t t = 0; t < filter->taps; t += NX_RGB_CHUNK) {
+        high += weigh_chunk(row + 3 * t, weights, NX_RGB_CHUNK, 3);
+        low += weigh_chunk(row + 3 * t, weights + low_after, NX_RGB_CHUNK, 3);
+        weights += 2 * low_after;
+    }
+    return level_of_fine(high, low);
 }
 
 static void filter_rgb(const uint8_t *row, const nx_filter *filter, uint8_t *out)
 {
     for (size_t x = 0; x < filter->groups * NX_FILTER_GROUP; x++) {
         for (size_t c = 0; c < 3; c++) {
-            out[3 * x + c] = filtered(row + 3 * (size_t)filter->first[x] + c, filter,
-                                      x / NX_FILTER_GROUP, x % NX_FILTER_GROUP, 3);
+            out[3 * x + c] = filtered_rgb(row + 3 * (size_t)filter->first[x] + c, filter, x);
         }
     }
+}
+
+static inline uint8_t filtered_plane(const uint8_t *row, const nx_filter *filter, size_t x)
+{
+    const int16_t *weights = filter->weights +
+                             x / NX_FILTER_GROUP * NX_FILTER_GROUP * filter->taps +
+                             x % NX_FILTER_GROUP * NX_PLANE_CHUNK;
+    int32_t sum = HALF;
+    for (size_t t = 0; t < filter->taps; t += NX_PLANE_CHUNK) {
+        sum += weigh_chunk(row + t, weights, NX_PLANE_CHUNK, 1);
+        weights += (size_t)NX_PLANE_CHUNK * NX_FILTER_GROUP;
+    }
+    return (uint8_t)(sum >> NX_WEIGHT_BITS);
 }
 
 static void filter_plane(const uint8_t *row, const nx_filter *filter, uint8_t *out)
 {
     for (size_t x = 0; x < filter->groups * NX_FILTER_GROUP; x++) {
-        out[x] =
-            filtered(row + filter->first[x], filter, x / NX_FILTER_GROUP, x % NX_FILTER_GROUP, 1);
+        out[x] = filtered_plane(row + filter->first[x], filter, x);
     }
 }
 #endif
@@ -191,6 +246,7 @@ const nx_kernels_set NX_KERNELS_SYMBOL = {
     .filter_rgb = filter_rgb,
     .filter_plane = filter_plane,
     .blend_rows = blend_rows,
+    .blend_rows_fine = blend_rows_fine,
     .yuv_to_rgb = yuv_to_rgb,
     .spread = spread,
     .spread_half = spread_half,

@@ -18,6 +18,15 @@
 #define NX_WEIGHT_ONE  (1 << NX_WEIGHT_BITS)
 #define NX_WEIGHT_MOST (NX_WEIGHT_ONE - 1)
 
+/*
+ * Fine weights have the 22 bits of Pillow's, of which NX_FINE_LOW_BITS are kept in a second number:
+ * multiplications take 16 bits. Sums are rounded as one number.
+ */
+#define NX_FINE_BITS     22
+#define NX_FINE_LOW_BITS 8
+#define NX_FINE_ONE      (1 << NX_FINE_BITS)
+#define NX_FINE_LOW_MASK ((1 << NX_FINE_LOW_BITS) - 1)
+
 /* Positions that a filter along x makes at a time, and bytes that it may read beyond a row's end.
  */
 #define NX_FILTER_GROUP 8
@@ -26,7 +35,8 @@
 /*
  * A filter along x. Position x is the sum of weights times the source's positions from first[x] on.
  * Positions are padded to whole groups, and taps to a multiple of the kernel's, with weights of 0.
- * The weights lie as they are used: [group][chunk number][position in the group][tap in the chunk].
+ * The weights lie as they are used: [group][chunk number][position in the group][tap in the chunk];
+ * fine ones [group][chunk number][high, low][position in the group][tap in the chunk].
  */
 typedef struct nx_filter {
     const int32_t *first;
@@ -51,9 +61,9 @@ typedef struct nx_yuv_matrix {
 } nx_yuv_matrix;
 
 typedef struct nx_kernels_set {
-    /* A row of interleaved RGB through a filter, each sum rounded to a byte. What any position's
-     * taps read may begin up to NX_FILTER_SLACK bytes before the row's end and go as far beyond it.
-     * out: whole groups of RGB and 4 bytes more. */
+    /* A row of interleaved RGB through a filter of fine weights, each sum rounded to a byte. What
+     * any position's taps read may begin up to NX_FILTER_SLACK bytes before the row's end and go as
+     * far beyond it. out: whole groups of RGB and 4 bytes more. */
     void (*filter_rgb)(const uint8_t *row, const nx_filter *filter, uint8_t *out);
 
     /* The same for a row of one channel. out: whole groups. */
@@ -62,6 +72,10 @@ typedef struct nx_kernels_set {
     /* out[i] = sum over t < taps of weights[t] * rows[t][i], rounded; taps is even. */
     void (*blend_rows)(const uint8_t *const *rows, const int16_t *weights, size_t taps,
                        uint8_t *out, size_t count);
+
+    /* The same with fine weights: the high parts of all taps, then the low ones. */
+    void (*blend_rows_fine)(const uint8_t *const *rows, const int16_t *weights, size_t taps,
+                            uint8_t *out, size_t count);
 
     /* `count` pixels of three rows of bytes to interleaved RGB. */
     void (*yuv_to_rgb)(const uint8_t *y, const uint8_t *u, const uint8_t *v,

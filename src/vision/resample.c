@@ -53,21 +53,11 @@ static size_t most_taps(const axis *a)
 static double weight_at(const axis *a, uint32_t position, int64_t source)
 {
     double centre = (position + 0.5) * a->ratio - a->shift;
-    double weight = a->reach - fabs((double)source + 0.5 - centre);
+    double weight = 1 - fabs(((double)source + 0.5 - centre) / a->reach);
     return weight > 0 ? weight : 0;
 }
 
-static int16_t clamp_weight(int32_t weight)
-{
-    return (int16_t)(weight < NX_WEIGHT_MOST ? weight : NX_WEIGHT_MOST);
-}
-
-/*
- * The weights of one position, in chunks that lie `distance` apart; returns the first source
- * position. What rounding them leaves over goes to the largest: they make NX_WEIGHT_ONE together.
- */
-static int32_t fill_weights(const axis *a, uint32_t position, size_t chunk, size_t distance,
-                            int16_t *weights)
+static double sum_of_weights(const axis *a, uint32_t position)
 {
     int64_t first = 0;
     int64_t end = 0;
@@ -76,17 +66,68 @@ static int32_t fill_weights(const axis *a, uint32_t position, size_t chunk, size
     for (int64_t i = first; i < end; i++) {
         sum += weight_at(a, position, i);
     }
-    double unit = sum > 0 ? NX_WEIGHT_ONE / sum : 0;
+    return sum > 0 ? sum : 1;
+}
+
+/* Where a position's weights go: in chunks of taps that lie `distance` apart, and the low parts of
+ * fine ones `low_after` behind the high ones; 0 if they are not fine. */
+typedef struct places {
+    size_t chunk;
+    size_t distance;
+    size_t low_after;
+} places;
+
+static int16_t clamp_weight(int32_t weight)
+{
+    return (int16_t)(weight < NX_WEIGHT_MOST ? weight : NX_WEIGHT_MOST);
+}
+
+/* What rounding the weights leaves over goes to the largest: they make NX_WEIGHT_ONE together. */
+static void fill_coarse(const axis *a, uint32_t position, const places *to, int16_t *weights)
+{
+    int64_t first = 0;
+    int64_t end = 0;
+    span_of(a, position, &first, &end);
+    double unit = NX_WEIGHT_ONE / sum_of_weights(a, position);
     int32_t left = NX_WEIGHT_ONE;
     int16_t *largest = weights;
     for (int64_t i = first; i < end; i++) {
         size_t t = (size_t)(i - first);
-        int16_t *weight = &weights[t / chunk * distance + t % chunk];
+        int16_t *weight = &weights[t / to->chunk * to->distance + t % to->chunk];
         *weight = clamp_weight((int32_t)(weight_at(a, position, i) * unit + 0.5));
         left -= *weight;
         largest = *weight > *largest ? weight : largest;
     }
     *largest = clamp_weight(*largest + left);
+}
+
+/* Each weight is rounded for itself, as Pillow does it. */
+static void fill_fine(const axis *a, uint32_t position, const places *to, int16_t *weights)
+{
+    int64_t first = 0;
+    int64_t end = 0;
+    span_of(a, position, &first, &end);
+    double sum = sum_of_weights(a, position);
+    for (int64_t i = first; i < end; i++) {
+        size_t t = (size_t)(i - first);
+        int16_t *weight = &weights[t / to->chunk * to->distance + t % to->chunk];
+        int32_t whole = (int32_t)(weight_at(a, position, i) / sum * NX_FINE_ONE + 0.5);
+        weight[0] = (int16_t)(whole >> NX_FINE_LOW_BITS);
+        weight[to->low_after] = (int16_t)(whole & NX_FINE_LOW_MASK);
+    }
+}
+
+/* The weights of one position; returns its first source position. */
+static int32_t fill_weights(const axis *a, uint32_t position, const places *to, int16_t *weights)
+{
+    int64_t first = 0;
+    int64_t end = 0;
+    span_of(a, position, &first, &end);
+    if (to->low_after > 0) {
+        fill_fine(a, position, to, weights);
+    } else {
+        fill_coarse(a, position, to, weights);
+    }
     return (int32_t)first;
 }
 
@@ -98,7 +139,8 @@ struct nx_resampler {
     int16_t *x_weights;
     size_t y_taps;
     int32_t *y_first;
-    int16_t *y_weights;   /* y_taps for each row of the result */
+    int16_t *y_weights;   /* of each row of the result, y_taps times parts */
+    size_t parts;         /* of a weight: 2 if it is fine, else 1 */
     const uint8_t **rows; /* y_taps */
     uint8_t *ring;        /* y_taps rows that went through the x filter */
     size_t ring_stride;   /* whole groups, with slack */
@@ -117,15 +159,20 @@ static bool make_x(nx_resampler *r, const axis *a)
     size_t chunk = r->plane.rgb ? NX_RGB_CHUNK : NX_PLANE_CHUNK;
     size_t taps = round_up(most_taps(a), r->plane.rgb ? NX_RGB_TAPS : NX_PLANE_TAPS);
     size_t padded = round_up(a->out_size, NX_FILTER_GROUP);
+    size_t group = taps * NX_FILTER_GROUP * r->parts;
+    const places to = {
+        .chunk = chunk,
+        .distance = chunk * NX_FILTER_GROUP * r->parts,
+        .low_after = chunk * NX_FILTER_GROUP * (r->parts - 1),
+    };
     r->x_first = calloc(padded, sizeof *r->x_first);
-    r->x_weights = calloc(padded * taps, sizeof *r->x_weights);
+    r->x_weights = calloc(padded / NX_FILTER_GROUP * group, sizeof *r->x_weights);
     if (r->x_first == NULL || r->x_weights == NULL) {
         return false;
     }
     for (size_t x = 0; x < a->out_size; x++) {
-        size_t at = x / NX_FILTER_GROUP * NX_FILTER_GROUP * taps + x % NX_FILTER_GROUP * chunk;
-        r->x_first[x] =
-            fill_weights(a, (uint32_t)x, chunk, chunk * NX_FILTER_GROUP, r->x_weights + at);
+        size_t at = x / NX_FILTER_GROUP * group + x % NX_FILTER_GROUP * chunk;
+        r->x_first[x] = fill_weights(a, (uint32_t)x, &to, r->x_weights + at);
     }
     r->x = (nx_filter){
         .first = r->x_first,
@@ -140,15 +187,16 @@ static bool make_x(nx_resampler *r, const axis *a)
 static bool make_y(nx_resampler *r, const axis *a)
 {
     size_t taps = round_up(most_taps(a), 2);
+    const places to = {.chunk = taps, .distance = 0, .low_after = taps * (r->parts - 1)};
     r->y_taps = taps;
     r->y_first = calloc(a->out_size, sizeof *r->y_first);
-    r->y_weights = calloc(a->out_size * taps, sizeof *r->y_weights);
+    r->y_weights = calloc(a->out_size * taps * r->parts, sizeof *r->y_weights);
     r->rows = calloc(taps, sizeof *r->rows);
     if (r->y_first == NULL || r->y_weights == NULL || r->rows == NULL) {
         return false;
     }
     for (uint32_t y = 0; y < a->out_size; y++) {
-        r->y_first[y] = fill_weights(a, y, taps, taps, r->y_weights + y * taps);
+        r->y_first[y] = fill_weights(a, y, &to, r->y_weights + y * taps * r->parts);
     }
     return true;
 }
@@ -178,6 +226,7 @@ nx_status nx_resampler_new(const nx_plane *plane, uint32_t width, uint32_t heigh
     nx_resampler *r = calloc(1, sizeof *r);
     if (r != NULL) {
         r->plane = *plane;
+        r->parts = plane->rgb ? 2 : 1;
         r->kernels = nx_kernels();
     }
     if (r == NULL || !make_x(r, &across) || !make_y(r, &down) || !make_buffers(r, width)) {
@@ -241,5 +290,6 @@ void nx_resampler_row(nx_resampler *r, uint32_t y, uint8_t *out)
         size_t row = first + t < height ? first + t : height - 1;
         r->rows[t] = r->ring + row % r->y_taps * r->ring_stride;
     }
-    r->kernels->blend_rows(r->rows, r->y_weights + y * r->y_taps, r->y_taps, out, r->row_bytes);
+    (r->plane.rgb ? r->kernels->blend_rows_fine : r->kernels->blend_rows)(
+        r->rows, r->y_weights + y * r->y_taps * r->parts, r->y_taps, out, r->row_bytes);
 }

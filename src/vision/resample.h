@@ -5,7 +5,8 @@
  *
  * Rows are filtered first and combined after, each rounded to bytes, as Pillow does it: the
  * reference detections were made so, and quantised models move with single levels. Weights are in
- * fixed point, so that one level in some hundreds differs from Pillow's by one.
+ * fixed point: of RGB with Pillow's own 22 bits, so that its bytes come out; of single channels,
+ * which are a video's, with 15, so that one level in some hundreds differs by one.
  */
 #ifndef NX_VISION_RESAMPLE_H
 #define NX_VISION_RESAMPLE_H

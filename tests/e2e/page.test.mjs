@@ -73,10 +73,10 @@ describe('page', { skip: skipWithoutShared() }, () => {
   }
 
   /** What the API itself says: the page must show neither more nor less. */
-  async function ask(name, query, headers = {}) {
+  async function ask(name, query, headers = {}, origin = server.url) {
     const body = readFileSync(picture(name));
     const type = { 'Content-Type': 'application/octet-stream' };
-    return fetch(`${server.url}${imageApi}?${new URLSearchParams(query)}`, {
+    return fetch(`${origin}${imageApi}?${new URLSearchParams(query)}`, {
       method: 'POST',
       body,
       headers: { ...type, ...headers },
@@ -495,10 +495,13 @@ describe('page', { skip: skipWithoutShared() }, () => {
         assert.equal(await model.inputValue(), 'yolov8n');
         await choose(page, 'bus.jpg');
         await expectRows(page, 5);
-        const answered = page.waitForResponse(/model=yolov8s/);
+        const asked = page.waitForRequest(/model=yolov8s/);
         await model.selectOption('yolov8s');
-        const { model: name, detections } = await (await answered).json();
-        assert.equal(name, 'yolov8s');
+        await asked;
+        const query = { model: 'yolov8s', confidence: 0.25, iou: 0.45 };
+        const { detections } = await (await ask('bus.jpg', query, {}, cutter.server.url)).json();
+        const best = rows(page).nth(0).getByText(detections[0].confidence.toFixed(3));
+        await best.waitFor();
         await expectRows(page, detections.length);
         await expectNoSeriousAxeFindings(page, 'the choice of models');
       });
