@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
+import { cpus } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import { eventually, fdCount, rss, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
@@ -62,7 +63,8 @@ describe('bad days', { skip: skipWithoutShared() }, () => {
 
   before(async () => {
     server = await startServer({ env: { REQUEST_TIMEOUT: '3', KEEPALIVE: '5' } });
-    await Promise.all(Array.from({ length: 8 }, servesWell)); // every worker has its memory
+    const workers = 2 * cpus().length; // twice, so that every one has its memory
+    await Promise.all(Array.from({ length: workers }, servesWell));
     await new Promise((resolve) => setTimeout(resolve, 5000)); // idle memory goes back after 3 s
     restingRss = rss(server.pid);
     restingFds = fdCount(server.pid);
