@@ -25,8 +25,6 @@
 #define MAX_DIST_BYTES ((size_t)1 << 20)
 #define READ_BYTES     ((size_t)1 << 16)
 
-extern char **environ;
-
 typedef struct member {
     const char *path;   /* in the tarball */
     const char *file;   /* in the version's folder */

@@ -22,7 +22,7 @@
 #define INCOMING       ".incoming."
 #define REMOVED        ".removed."
 #define UPLOAD         ".upload." /* files that the HTTP server writes here */
-#define STALE_S        (24 * 3600)
+#define STALE_S        (24L * 3600)
 #define COPY_BYTES     ((size_t)1 << 20)
 #define COMMIT_TRIES   100
 #define MAX_LISTED_404 20

@@ -57,7 +57,7 @@ static void free_metric(nx_metric *metric)
     if (metric == NULL) {
         return;
     }
-    for (size_t i = 0; i < metric->label_count; i++) {
+    for (size_t i = 0; i < NX_METRIC_MAX_LABELS; i++) {
         for (size_t v = 0; metric->labels[i].values != NULL && v < metric->labels[i].count; v++) {
             free(metric->labels[i].values[v]);
         }
