@@ -28,37 +28,22 @@ static const char model_types_text[] =
 /* --- routes -------------------------------------------------------------------------------------
  */
 
+/* TOO_MANY: the status of a form with more files than that, and what to do instead. */
+#define INFERENCE(NAME, HANDLER, TYPES, FILES, TOO_MANY, ADVICE)                                   \
+    {                                                                                              \
+        .method = "POST", .pattern = "/api/v1/inference/" NAME, .handle = HANDLER,                 \
+        .admit = nx_api_admit_inference, .types = TYPES, .types_text = TYPES##_text,               \
+        .max_files = FILES, .too_many_files_status = TOO_MANY, .too_many_files_advice = ADVICE,    \
+        .per_client = true                                                                         \
+    }
+
 static const nx_http_route fixed_routes[] = {
-    {.method = "POST",
-     .pattern = "/api/v1/inference/image",
-     .handle = nx_api_infer_image,
-     .admit = nx_api_admit_inference,
-     .types = picture_types,
-     .types_text = picture_types_text,
-     .max_files = 1,
-     .too_many_files_status = 400,
-     .too_many_files_advice = "Send several pictures to /api/v1/inference/batch.",
-     .per_client = true},
-    {.method = "POST",
-     .pattern = "/api/v1/inference/batch",
-     .handle = nx_api_infer_batch,
-     .admit = nx_api_admit_inference,
-     .types = batch_types,
-     .types_text = batch_types_text,
-     .max_files = NX_API_MAX_BATCH,
-     .too_many_files_status = 413,
-     .too_many_files_advice = "Send them as several batches of at most 100.",
-     .per_client = true},
-    {.method = "POST",
-     .pattern = "/api/v1/inference/segment",
-     .handle = nx_api_infer_segment,
-     .admit = nx_api_admit_inference,
-     .types = picture_types,
-     .types_text = picture_types_text,
-     .max_files = 1,
-     .too_many_files_status = 400,
-     .too_many_files_advice = "Send one picture at a time.",
-     .per_client = true},
+    INFERENCE("image", nx_api_infer_image, picture_types, 1, 400,
+              "Send several pictures to /api/v1/inference/batch."),
+    INFERENCE("batch", nx_api_infer_batch, batch_types, NX_API_MAX_BATCH, 413,
+              "Send them as several batches of at most 100."),
+    INFERENCE("segment", nx_api_infer_segment, picture_types, 1, 400,
+              "Send one picture at a time."),
     {.method = "GET", .pattern = "/api/v1/models", .handle = nx_api_models_list},
     {.method = "POST",
      .pattern = "/api/v1/models",

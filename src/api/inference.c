@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Whole seconds until the engine will have worked off its queue, for Retry-After. */
@@ -64,6 +65,21 @@ void nx_api_inference_ends(nx_api *api)
         pthread_cond_broadcast(&api->quiet);
     }
     pthread_mutex_unlock(&api->lock);
+}
+
+void *nx_api_inference_new(nx_api *api, nx_http_request *request, size_t size,
+                           void (*end)(void *context))
+{
+    void *context = calloc(1, size);
+    if (context == NULL) {
+        const nx_problem problem =
+            nx_problem_make(503, "Try again later.", "no memory for the request");
+        nx_http_reply_problem(request, &problem);
+        return NULL;
+    }
+    nx_api_inference_begins(api);
+    nx_http_set_context(request, context, end);
+    return context;
 }
 
 void nx_api_admit_inference(nx_http_request *request, void *user)

@@ -13,6 +13,13 @@ nx_problem nx_api_problem_of(nx_api *api, const nx_http_request *request, nx_sta
 void nx_api_inference_begins(nx_api *api);
 void nx_api_inference_ends(nx_api *api);
 
+/*
+ * The context of an inference request, zeroed, and counted as nx_api_inference_begins does. The
+ * request owns it: `end` frees it and calls nx_api_inference_ends. NULL: the request is answered.
+ */
+void *nx_api_inference_new(nx_api *api, nx_http_request *request, size_t size,
+                           void (*end)(void *context));
+
 /* The job of one picture with these options and the server's limits. Errors: as nx_image_job_new.
  */
 nx_status nx_api_new_job(nx_api *api, nx_model *model, const nx_api_options *options,

@@ -390,19 +390,15 @@ static bool read_document(batch *self, nx_problem *problem)
 void nx_api_infer_batch(nx_http_request *request, void *user)
 {
     nx_api *api = user;
-    batch *self = calloc(1, sizeof *self);
+    batch *self = nx_api_inference_new(api, request, sizeof *self, free_batch);
     nx_problem problem;
     if (self == NULL) {
-        problem = nx_problem_make(503, "Try again later.", "no memory for the batch");
-        nx_http_reply_problem(request, &problem);
         return;
     }
     self->api = api;
     self->request = request;
     self->started_ns = nx_clock_now_ns();
     pthread_mutex_init(&self->lock, NULL);
-    nx_api_inference_begins(api);
-    nx_http_set_context(request, self, free_batch);
     if (!read_document(self, &problem)) {
         nx_http_reply_problem(request, &problem);
         return;

@@ -268,18 +268,14 @@ static bool read_document(inference *self, nx_problem *problem)
 void nx_api_infer_image(nx_http_request *request, void *user)
 {
     nx_api *api = user;
-    inference *self = calloc(1, sizeof *self);
+    inference *self = nx_api_inference_new(api, request, sizeof *self, free_inference);
     nx_problem problem;
     if (self == NULL) {
-        problem = nx_problem_make(503, "Try again later.", "no memory for the request");
-        nx_http_reply_problem(request, &problem);
         return;
     }
     self->api = api;
     self->request = request;
     self->decoded = (nx_buffer)NX_BUFFER_INIT;
-    nx_api_inference_begins(api);
-    nx_http_set_context(request, self, free_inference);
     if (!read_document(self, &problem)) {
         nx_http_reply_problem(request, &problem);
         return;

@@ -306,17 +306,13 @@ static void start(segmentation *self)
 void nx_api_infer_segment(nx_http_request *request, void *user)
 {
     nx_api *api = user;
-    segmentation *self = calloc(1, sizeof *self);
+    segmentation *self = nx_api_inference_new(api, request, sizeof *self, free_segmentation);
     nx_problem problem;
     if (self == NULL) {
-        problem = nx_problem_make(503, "Try again later.", "no memory for the request");
-        nx_http_reply_problem(request, &problem);
         return;
     }
     self->api = api;
     self->request = request;
-    nx_api_inference_begins(api);
-    nx_http_set_context(request, self, free_segmentation);
     if (choose_answer(self, &problem) && read_request(self, &problem)) {
         start(self);
     } else {

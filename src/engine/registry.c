@@ -1,6 +1,7 @@
 #include "engine/registry_internal.h"
 
 #include "base/clock.h"
+#include "base/waiter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,46 +249,28 @@ bool nx_registry_cancel(nx_registry *registry, nx_registry_task *task)
     return found;
 }
 
-typedef struct waiter {
+/* A task that somebody waits for. */
+typedef struct waited {
     nx_registry_task task; /* first, so that the task's pointer is ours */
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool finished;
-    nx_status status;
-    nx_error err;
-} waiter;
+    nx_waiter waiter;
+} waited;
 
-static void wake_waiter(nx_registry_task *task, nx_status status, const nx_error *err)
+static void wake(nx_registry_task *task, nx_status status, const nx_error *err)
 {
-    waiter *self = (waiter *)task;
-    pthread_mutex_lock(&self->lock);
-    self->finished = true;
-    self->status = status;
-    self->err = *err;
-    pthread_cond_signal(&self->cond);
-    pthread_mutex_unlock(&self->lock);
+    nx_waiter_finish(&((waited *)task)->waiter, status, err);
 }
 
 nx_status nx_registry_run(nx_registry *registry, nx_registry_task *task, nx_error *err)
 {
-    waiter self = {
-        .task = *task, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    self.task.done = wake_waiter;
+    waited self = {.task = *task};
+    self.task.done = wake;
+    nx_waiter_init(&self.waiter);
     nx_status status = nx_registry_submit(registry, &self.task, err);
-    if (status == NX_OK) {
-        pthread_mutex_lock(&self.lock);
-        while (!self.finished) {
-            pthread_cond_wait(&self.cond, &self.lock);
-        }
-        pthread_mutex_unlock(&self.lock);
-        status = self.status;
+    bool submitted = status == NX_OK;
+    status = nx_waiter_end(&self.waiter, status, err);
+    if (submitted) {
         *task = self.task;
-        if (status != NX_OK && err != NULL) {
-            *err = self.err;
-        }
     }
-    pthread_cond_destroy(&self.cond);
-    pthread_mutex_destroy(&self.lock);
     return status;
 }
 

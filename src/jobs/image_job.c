@@ -1,9 +1,9 @@
 #include "jobs/image_job.h"
 
 #include "base/clock.h"
+#include "base/waiter.h"
 #include "vision/draw.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #define JPEG_QUALITY 90
@@ -159,44 +159,17 @@ bool nx_image_job_cancel(nx_image_job *job, nx_engine *engine)
 /* --- waiting ------------------------------------------------------------------------------------
  */
 
-typedef struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool finished;
-    nx_status status;
-    nx_error err;
-} waiter;
-
-static void wake_waiter(nx_image_job *job, nx_status status, const nx_error *err, void *user)
+static void wake(nx_image_job *job, nx_status status, const nx_error *err, void *user)
 {
-    waiter *self = user;
     (void)job;
-    pthread_mutex_lock(&self->lock);
-    self->finished = true;
-    self->status = status;
-    self->err = *err;
-    pthread_cond_signal(&self->cond);
-    pthread_mutex_unlock(&self->lock);
+    nx_waiter_finish(user, status, err);
 }
 
 nx_status nx_image_job_run(nx_image_job *job, nx_engine *engine, nx_error *err)
 {
-    waiter self = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    nx_status status = nx_image_job_submit(job, engine, wake_waiter, &self, err);
-    if (status == NX_OK) {
-        pthread_mutex_lock(&self.lock);
-        while (!self.finished) {
-            pthread_cond_wait(&self.cond, &self.lock);
-        }
-        pthread_mutex_unlock(&self.lock);
-        status = self.status;
-        if (status != NX_OK && err != NULL) {
-            *err = self.err;
-        }
-    }
-    pthread_cond_destroy(&self.cond);
-    pthread_mutex_destroy(&self.lock);
-    return status;
+    nx_waiter waiter;
+    nx_waiter_init(&waiter);
+    return nx_waiter_end(&waiter, nx_image_job_submit(job, engine, wake, &waiter, err), err);
 }
 
 /* --- the outcome --------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
 /* Options, JSON bodies and base64 of a request: any bytes are taken or refused with a sentence. */
+#include "fuzz.h"
+
 #include "api/options.h"
 #include "api/payload.h"
 
@@ -30,25 +32,21 @@ static void check(bool taken, const nx_problem *problem, const nx_api_options *o
     }
 }
 
-/* name=value lines, as a query or a form would give them */
-static void fuzz_text(char *text)
+static void take_pair(const char *name, const char *value, void *user)
 {
-    nx_api_options options = nx_api_options_start(&rules);
-    char *rest = NULL;
-    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest)) {
-        char *equals = strchr(line, '=');
-        if (equals != NULL) {
-            *equals = '\0';
-        }
-        nx_problem problem = {0};
-        bool taken =
-            nx_api_options_set(&options, line, equals != NULL ? equals + 1 : NULL, &problem);
-        check(taken, &problem, &options);
-    }
+    nx_api_options *options = user;
+    nx_problem problem = {0};
+    bool taken = nx_api_options_set(options, name, value, &problem);
+    check(taken, &problem, options);
 }
 
-static void fuzz_json(const char *text, size_t size)
+static void fuzz_text(char *text, size_t size)
+{
+    nx_api_options options = nx_api_options_start(&rules);
+    fuzz_lines(text, size, take_pair, &options);
+}
+
+static void fuzz_json(char *text, size_t size)
 {
     json_t *document = NULL;
     nx_problem problem = {0};
@@ -68,7 +66,7 @@ static void fuzz_json(const char *text, size_t size)
     json_decref(document);
 }
 
-static void fuzz_base64(const char *text, size_t size)
+static void fuzz_base64(char *text, size_t size)
 {
     nx_buffer out = NX_BUFFER_INIT;
     nx_problem problem = {0};
@@ -83,26 +81,6 @@ static void fuzz_base64(const char *text, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size == 0) {
-        return 0;
-    }
-    char *text = malloc(size); /* of its own and exact, so that reading past it is seen */
-    if (text == NULL) {
-        return 0;
-    }
-    memcpy(text, data + 1, size - 1);
-    switch (data[0] % 3) {
-    case 0:
-        text[size - 1] = '\0';
-        fuzz_text(text);
-        break;
-    case 1:
-        fuzz_json(text, size - 1);
-        break;
-    default:
-        fuzz_base64(text, size - 1);
-        break;
-    }
-    free(text);
-    return 0;
+    static const fuzz_parser parsers[] = {fuzz_text, fuzz_json, fuzz_base64};
+    return fuzz_one_of(parsers, sizeof parsers / sizeof parsers[0], data, size);
 }

@@ -1,5 +1,7 @@
 /* What clients send about masks: prompts as text and as JSON, and run lengths. Any bytes are taken
  * or refused with a sentence; what is taken keeps its promises. */
+#include "fuzz.h"
+
 #include "api/payload.h"
 #include "api/segment_options.h"
 
@@ -52,26 +54,22 @@ static void use_prompt(nx_segment_options *options)
     }
 }
 
-/* name=value lines, as a query or a form would give them */
-static void fuzz_text(char *text)
+static void take_pair(const char *name, const char *value, void *user)
+{
+    nx_segment_options *options = user;
+    nx_problem problem = {0};
+    bool taken = nx_segment_options_set(options, name, value, &problem);
+    check_options(taken, &problem, options);
+}
+
+static void fuzz_text(char *text, size_t size)
 {
     nx_segment_options options = {0};
-    char *rest = NULL;
-    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest)) {
-        char *equals = strchr(line, '=');
-        if (equals != NULL) {
-            *equals = '\0';
-        }
-        nx_problem problem = {0};
-        bool taken =
-            nx_segment_options_set(&options, line, equals != NULL ? equals + 1 : NULL, &problem);
-        check_options(taken, &problem, &options);
-    }
+    fuzz_lines(text, size, take_pair, &options);
     use_prompt(&options);
 }
 
-static void fuzz_json(const char *text, size_t size)
+static void fuzz_json(char *text, size_t size)
 {
     nx_segment_options options = {0};
     json_t *document = NULL;
@@ -92,7 +90,7 @@ static void fuzz_json(const char *text, size_t size)
 }
 
 /* Two bytes of size, then the string: what is read is written and read the same. */
-static void fuzz_rle(const char *text, size_t size)
+static void fuzz_rle(char *text, size_t size)
 {
     nx_rle rle;
     nx_rle again;
@@ -131,26 +129,6 @@ static void fuzz_rle(const char *text, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size == 0) {
-        return 0;
-    }
-    char *text = malloc(size); /* of its own and exact, so that reading past it is seen */
-    if (text == NULL) {
-        return 0;
-    }
-    memcpy(text, data + 1, size - 1);
-    switch (data[0] % 3) {
-    case 0:
-        fuzz_rle(text, size - 1);
-        break;
-    case 1:
-        text[size - 1] = '\0';
-        fuzz_text(text);
-        break;
-    default:
-        fuzz_json(text, size - 1);
-        break;
-    }
-    free(text);
-    return 0;
+    static const fuzz_parser parsers[] = {fuzz_rle, fuzz_text, fuzz_json};
+    return fuzz_one_of(parsers, sizeof parsers / sizeof parsers[0], data, size);
 }

@@ -12,6 +12,19 @@ static nx_engine *busy_engine(const nx_engine_options *options, fake_backend *fa
     return engine;
 }
 
+/* Lets all runs go, after which these pictures are done. */
+static void let_go(fake_backend *fake, probe *probes, int count)
+{
+    fake_hold(fake, false);
+    assert_all_done(probes, count);
+}
+
+static void end(nx_engine *engine, fake_backend *fake)
+{
+    nx_engine_free(engine);
+    fake_free(fake);
+}
+
 /* --- batches ------------------------------------------------------------------------------------
  */
 
@@ -58,8 +71,7 @@ static void nothing_waits_for_company(void **state)
         assert_all_done(&probes[i], 1);
     }
     fake_assert_runs(fake, "0|1|2");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void a_batch_has_one_shape_and_one_backend(void **state)
@@ -76,14 +88,12 @@ static void a_batch_has_one_shape_and_one_backend(void **state)
         probes[i].task.input_width = i % 3 == 1 ? 16 : 8;
         submit(engine, &probes[i]);
     }
-    fake_hold(fake, false);
-    assert_all_done(probes, 9);
+    let_go(fake, probes, 9);
     fake_assert_runs(fake, "0|1 4 7|2 5 8");
     fake_assert_runs(other, "3 6 9");
     assert_int_equal(fake->runs[1].width, 8);
     assert_int_equal(fake->runs[2].width, 16);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
     fake_free(other);
 }
 
@@ -96,11 +106,9 @@ static void assert_limit(uint32_t asked, uint32_t best, uint32_t most, const cha
     nx_engine *engine =
         busy_engine(&(nx_engine_options){.workers = 1, .batch_size = asked}, fake, &busy);
     submit_many(engine, fake, probes, 1, 6);
-    fake_hold(fake, false);
-    assert_all_done(probes, 6);
+    let_go(fake, probes, 6);
     fake_assert_runs(fake, runs);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void the_backend_limits_the_batch(void **state)
@@ -138,11 +146,9 @@ static void idle_workers_share_what_waits(void **state)
     sem_post(&gates[1]);
     fake_wait(fake, 2);
     fake_assert_runs(fake, "1 2 3 4 5|6 7 8 9");
-    fake_hold(fake, false);
-    assert_all_done(probes, 9);
+    let_go(fake, probes, 9);
     assert_int_equal(fake->at_once, 2);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void workers_run_at_the_same_time(void **state)
@@ -162,11 +168,9 @@ static void workers_run_at_the_same_time(void **state)
     submit_many(engine, fake, probes + 3, 4, 1);
     fake_assert_runs(fake, "1|2|3"); /* and the fourth waits */
     assert_false(fake->runs[1].alone || fake->runs[2].alone);
-    fake_hold(fake, false);
-    assert_all_done(probes, 4);
+    let_go(fake, probes, 4);
     assert_int_equal(fake->at_once, 3);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 /* Alone is a batch that has the machine for itself. */
@@ -180,8 +184,7 @@ static void alone_is_who_has_no_company(void **state)
     nx_engine *engine =
         busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 2}, fake, &busy);
     submit_many(engine, fake, probes, 1, 4);
-    fake_hold(fake, false);
-    assert_all_done(probes, 4);
+    let_go(fake, probes, 4);
     assert_true(nx_engine_drain(engine, 0));
     nx_engine_free(engine);
     fake_assert_runs(fake, "0|1 2|3 4");
@@ -201,8 +204,7 @@ static void alone_is_who_has_no_company(void **state)
     assert_false(fake->runs[3].alone); /* something else is being done */
     sem_post(&gate);
     assert_done(&busy, NX_OK);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 /* --- priorities ---------------------------------------------------------------------------------
@@ -230,11 +232,9 @@ static void higher_classes_come_first(void **state)
     submit_class(engine, fake, &probes[3], 4, NX_PRIORITY_BATCH);
     submit_class(engine, fake, &probes[4], 5, NX_PRIORITY_STREAM);
     submit_class(engine, fake, &probes[5], 6, NX_PRIORITY_INTERACTIVE);
-    fake_hold(fake, false);
-    assert_all_done(probes, 6);
+    let_go(fake, probes, 6);
     fake_assert_runs(fake, "0|3|6|2|5|1|4");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void lower_classes_do_not_starve(void **state)
@@ -252,11 +252,9 @@ static void lower_classes_do_not_starve(void **state)
     for (int i = 0; i < 20; i++) {
         submit_class(engine, fake, &probes[i], i + 1, NX_PRIORITY_INTERACTIVE);
     }
-    fake_hold(fake, false);
-    assert_all_done(probes, 24);
+    let_go(fake, probes, 24);
     fake_assert_runs(fake, "0|1|2|3|4|5|6|7|8|51|91|9|10|11|12|13|14|15|16|52|92|17|18|19|20");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 /* The most urgent one decides which batch it is; whoever fits may come along. */
@@ -275,11 +273,9 @@ static void a_batch_takes_lower_classes_along(void **state)
     probe_init(&probes[4], 5, fake);
     probes[4].task.input_height = 16;
     submit(engine, &probes[4]); /* interactive, of another shape */
-    fake_hold(fake, false);
-    assert_all_done(probes, 5);
+    let_go(fake, probes, 5);
     fake_assert_runs(fake, "0|5|1 3 4|2");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 /* --- what leaves a batch ------------------------------------------------------------------------
@@ -312,8 +308,7 @@ static void the_late_and_the_cancelled_cost_no_run(void **state)
     nx_assert_contains(probes[1].err.message, "in the queue, longer than allowed");
     assert_true(probes[1].task.timings.queue > 0);
     fake_assert_runs(fake, "0|1 3 5");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void a_failed_picture_gives_its_place_to_the_next(void **state)
@@ -335,8 +330,7 @@ static void a_failed_picture_gives_its_place_to_the_next(void **state)
     }
     assert_string_equal(probes[2].err.message, "prepare of 3");
     fake_assert_runs(fake, "0|2 4 5 6|7");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 /* A hole in the middle that nobody fills is closed before the run. */
@@ -366,8 +360,7 @@ static void holes_are_closed(void **state)
     assert_done(&probes[0], NX_OK);
     assert_done(&probes[2], NX_OK);
     fake_assert_runs(fake, "0|1 3");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void a_batch_of_failures_is_no_run(void **state)
@@ -390,8 +383,7 @@ static void a_batch_of_failures_is_no_run(void **state)
     submit_many(engine, fake, &probes[3], 4, 1); /* and the worker is free again */
     assert_done(&probes[3], NX_OK);
     fake_assert_runs(fake, "0|4");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void a_failed_run_fails_its_batch_alone(void **state)
@@ -422,8 +414,7 @@ static void a_failed_run_fails_its_batch_alone(void **state)
     fake->silent = false;
     submit_many(engine, fake, probes + 3, 4, 2);
     assert_all_done(probes + 3, 2);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void a_failed_reading_fails_its_picture_alone(void **state)
@@ -445,8 +436,7 @@ static void a_failed_reading_fails_its_picture_alone(void **state)
     assert_string_equal(probes[1].err.message, "consume of 2");
     assert_done(&probes[2], NX_OK);
     fake_assert_runs(fake, "0|1 2 3");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void what_does_not_fit_into_memory_fails(void **state)
@@ -465,8 +455,7 @@ static void what_does_not_fit_into_memory_fails(void **state)
     assert_int_equal(huge.prepare_calls, 0);
     submit_many(engine, fake, &small, 2, 1);
     assert_done(&small, NX_OK);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 /* --- memory -------------------------------------------------------------------------------------
@@ -536,14 +525,12 @@ static void prefetch_prepares_while_others_run(void **state)
     assert_int_equal(stats.queued, 2); /* two batches are full, there is no third */
     assert_int_equal(stats.running, 5);
     fake_assert_runs(fake, "0");
-    fake_hold(fake, false);
-    assert_all_done(probes, 6);
+    let_go(fake, probes, 6);
     assert_int_equal(fake->runs[1].count, 2);
     assert_int_equal(fake->runs[2].count, 2);
     assert_int_equal(fake->runs[1].numbers[0] + fake->runs[1].numbers[1], 3);
     assert_int_equal(fake->at_once, 1);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void a_batch_that_must_wait_takes_what_comes(void **state)
@@ -558,11 +545,9 @@ static void a_batch_that_must_wait_takes_what_comes(void **state)
         submit_many(engine, fake, &probes[i], i + 1, 1);
         wait_for(&probes[i].prepared);
     }
-    fake_hold(fake, false);
-    assert_all_done(probes, 3);
+    let_go(fake, probes, 3);
     fake_assert_runs(fake, "0|1 2 3");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 /* Once a worker is free for a batch, it goes with what it has. */
@@ -587,11 +572,9 @@ static void a_batch_whose_turn_it_is_takes_no_more(void **state)
     submit_many(engine, fake, &probes[2], 3, 1);
     wait_for(&probes[2].prepared); /* in a batch of its own, or there would be no thread for it */
     sem_post(&gate);
-    fake_hold(fake, false);
-    assert_all_done(probes, 3);
+    let_go(fake, probes, 3);
     fake_assert_runs(fake, "0|1 2|3");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void the_next_batch_runs_while_one_is_read(void **state)
@@ -612,8 +595,7 @@ static void the_next_batch_runs_while_one_is_read(void **state)
     assert_int_equal(atomic_load(&first.done_calls), 0);
     sem_post(&gate);
     assert_done(&first, NX_OK);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 static void threads_prepare_and_read_a_batch_together(void **state)
@@ -653,8 +635,7 @@ static void threads_prepare_and_read_a_batch_together(void **state)
     }
     assert_all_done(probes, TOGETHER + 1);
     fake_assert_runs(fake, "0|1 2 3 4");
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 /* --- delay --------------------------------------------------------------------------------------
@@ -685,8 +666,7 @@ static void a_delay_waits_for_a_full_batch(void **state)
     assert_all_done(probes, 1); /* nobody came */
     const nx_engine_timings *timings = &probes[0].task.timings;
     assert_true(timings->queue + timings->prepare >= NX_NS_PER_MS);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 /* --- other work ---------------------------------------------------------------------------------
@@ -747,10 +727,8 @@ static void other_work_is_not_starved_by_batches(void **state)
     fake_let_one(fake);
     assert_done(&work, NX_OK); /* while 2 is held or waits */
     assert_int_equal(atomic_load(&probes[2].done_calls), 0);
-    fake_hold(fake, false);
-    assert_all_done(probes, 4);
-    nx_engine_free(engine);
-    fake_free(fake);
+    let_go(fake, probes, 4);
+    end(engine, fake);
 }
 
 /* --- how much to have in the engine ------------------------------------------------------------
@@ -766,8 +744,7 @@ static void a_window_keeps_every_batch_full(void **state)
     nx_engine_free(engine);
     engine = engine_of(&(nx_engine_options){.workers = 2});
     assert_int_equal(nx_engine_window(engine, &fake->backend), 4);
-    nx_engine_free(engine);
-    fake_free(fake);
+    end(engine, fake);
 }
 
 int main(void)

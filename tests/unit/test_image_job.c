@@ -1,4 +1,4 @@
-#include "models.h"
+#include "jobs.h"
 #include "pictures.h"
 
 #include "base/clock.h"
@@ -6,30 +6,6 @@
 
 #include <math.h>
 #include <pthread.h>
-
-static nx_runtime *runtime;
-static nx_engine *engine;
-
-static int setup(void **state)
-{
-    nx_error err = {0};
-    if (access(models_data_path("lib/libonnxruntime.so.1"), R_OK) == 0) {
-        runtime = models_runtime();
-        const nx_engine_options options = {.workers = 2, .runtime = runtime};
-        if (nx_engine_new(&options, &engine, &err) != NX_OK) {
-            fprintf(stderr, "%s\n", err.message);
-            return -1;
-        }
-    }
-    return scratch_make(state);
-}
-
-static int teardown(void **state)
-{
-    nx_engine_free(engine);
-    nx_runtime_free(runtime);
-    return scratch_remove(state);
-}
 
 static nx_image_job_options defaults(void)
 {
@@ -605,5 +581,5 @@ int main(void)
         cmocka_unit_test(exif_orientation_is_undone),
         cmocka_unit_test(a_wide_picture_runs_wide),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, jobs_setup, jobs_teardown);
 }

@@ -1,22 +1,6 @@
-#include "testing.h"
-
-#include "vision/mask.h"
+#include "masks.h"
 
 #include <math.h>
-
-/* A mask from rows of '.' and '#'. */
-static nx_mask mask_of(const char *const *rows, uint32_t height)
-{
-    nx_error err = {0};
-    nx_mask mask;
-    nx_assert_ok(nx_mask_alloc((uint32_t)strlen(rows[0]), height, &mask, &err), err);
-    for (uint32_t y = 0; y < height; y++) {
-        for (uint32_t x = 0; x < mask.width; x++) {
-            mask.bits[y * mask.width + x] = rows[y][x] == '#';
-        }
-    }
-    return mask;
-}
 
 static nx_rle encode(const nx_mask *mask)
 {

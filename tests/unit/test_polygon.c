@@ -1,19 +1,4 @@
-#include "testing.h"
-
-#include "vision/mask.h"
-
-static nx_mask mask_of(const char *const *rows, uint32_t height)
-{
-    nx_error err = {0};
-    nx_mask mask;
-    nx_assert_ok(nx_mask_alloc((uint32_t)strlen(rows[0]), height, &mask, &err), err);
-    for (uint32_t y = 0; y < height; y++) {
-        for (uint32_t x = 0; x < mask.width; x++) {
-            mask.bits[y * mask.width + x] = rows[y][x] == '#';
-        }
-    }
-    return mask;
-}
+#include "masks.h"
 
 static nx_polygons polygons_of(const nx_mask *mask, double tolerance)
 {

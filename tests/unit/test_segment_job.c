@@ -1,35 +1,11 @@
 /* Jobs on the real MobileSAM: what waits, shares, fails and is cancelled. tests/e2e looks at the
  * masks. */
-#include "models.h"
+#include "jobs.h"
 
 #include "base/file.h"
 #include "jobs/segment_job.h"
 
 #include <pthread.h>
-
-static nx_runtime *runtime;
-static nx_engine *engine;
-
-static int setup(void **state)
-{
-    nx_error err = {0};
-    if (access(models_data_path("lib/libonnxruntime.so.1"), R_OK) == 0) {
-        runtime = models_runtime();
-        const nx_engine_options options = {.workers = 2, .runtime = runtime};
-        if (nx_engine_new(&options, &engine, &err) != NX_OK) {
-            fprintf(stderr, "%s\n", err.message);
-            return -1;
-        }
-    }
-    return scratch_make(state);
-}
-
-static int teardown(void **state)
-{
-    nx_engine_free(engine);
-    nx_runtime_free(runtime);
-    return scratch_remove(state);
-}
 
 #define NEED_SAM()                                                                                 \
     do {                                                                                           \
@@ -229,5 +205,5 @@ int main(void)
         cmocka_unit_test(a_job_says_what_it_cannot_do),
         cmocka_unit_test(other_graphs_are_refused),
     };
-    return cmocka_run_group_tests_name("segment_job", tests, setup, teardown);
+    return cmocka_run_group_tests_name("segment_job", tests, jobs_setup, jobs_teardown);
 }
