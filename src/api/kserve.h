@@ -21,7 +21,9 @@
 
 /* A model in use, from nx_kserve_acquire to nx_kserve_release. */
 typedef struct nx_kserve_model {
-    char name[128]; /* with ".image" when pictures */
+    char name[128];                   /* with ".image" when pictures */
+    char base[NX_MODEL_NAME_MAX + 1]; /* without */
+    uint32_t wanted;                  /* the version that was asked for; 0: the one that serves */
     char version[16];
     nx_registry_handle *handle;
     nx_model *model;
@@ -30,11 +32,14 @@ typedef struct nx_kserve_model {
 } nx_kserve_model;
 
 /* The model of a request's path, or of these names; version "" is the one that serves. out is to be
- * released after success. Errors: NX_ERR_NOT_FOUND, NX_ERR_UNAVAILABLE (not in memory). */
+ * released after success. Errors: NX_ERR_NOT_FOUND, NX_ERR_UNAVAILABLE (not in memory: load
+ * out->base in version out->wanted, and adopt it). */
 nx_status nx_kserve_acquire(nx_api *api, const char *name, const char *version,
                             nx_kserve_model *out, nx_error *err);
 nx_status nx_kserve_acquire_path(nx_api *api, const nx_http_request *request, nx_kserve_model *out,
                                  nx_error *err);
+/* Takes over the caller's handle of a model that was not in memory. */
+void nx_kserve_adopt(nx_kserve_model *model, nx_registry_handle *handle);
 void nx_kserve_release(nx_kserve_model *model);
 
 /* NAME of NAME.image, or the name as it is; returns whether it is the former. "" when it is too
@@ -55,6 +60,7 @@ void nx_kserve_fail(nx_api *api, nx_http_request *request, nx_status status, con
 
 /* An inference from its handler until the request is put away. */
 typedef struct nx_kserve_call {
+    nx_registry_task load; /* first; of a model that was not in memory */
     nx_api *api;
     nx_http_request *request;
     nx_kserve_model model;
@@ -64,6 +70,8 @@ typedef struct nx_kserve_call {
     size_t answer_header; /* bytes of JSON in front of binary data; 0: there is no such data */
     void *work;           /* of kserve_graph.c or kserve_pictures.c */
     void (*free_work)(void *work);
+    /* Ends the work early when the client has gone; set once that is possible, read at any time. */
+    void (*_Atomic cancel_work)(void *work);
 } nx_kserve_call;
 
 /* Builds the answer from tensors in the order of call->parsed.outputs, or of all outputs. Errors:

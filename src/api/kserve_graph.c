@@ -198,9 +198,8 @@ static void done(nx_engine_task *task, nx_status status, const nx_error *err)
 /* --- starting -----------------------------------------------------------------------------------
  */
 
-static void cancel(nx_http_request *request, void *user)
+static void cancel(void *user)
 {
-    (void)request;
     graph_work *work = user;
     nx_engine_cancel(work->call->api->deps.engine, &work->task);
 }
@@ -223,7 +222,7 @@ void nx_kserve_start_graph(nx_kserve_call *call)
         work->task.deadline_ns = call->deadline_ns;
         work->task.execute = execute;
         work->task.done = done;
-        nx_http_on_gone(call->request, cancel, work);
+        atomic_store(&call->cancel_work, cancel);
         status = nx_engine_submit(call->api->deps.engine, &work->task, &err);
     }
     if (status != NX_OK) {

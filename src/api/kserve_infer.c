@@ -171,11 +171,7 @@ static nx_status header_size(const nx_http_request *request, size_t *out, nx_err
 static nx_status read_call(nx_kserve_call *call, nx_error *err)
 {
     size_t header = 0;
-    nx_status status = nx_kserve_acquire_path(call->api, call->request, &call->model, err);
-    if (status != NX_OK) {
-        return status;
-    }
-    status = header_size(call->request, &header, err);
+    nx_status status = header_size(call->request, &header, err);
     if (status != NX_OK) {
         return status;
     }
@@ -201,30 +197,87 @@ static bool asks_for_pictures(const nx_kserve_call *call)
             strcmp(input->name, "image") == 0);
 }
 
+/* The model is there and the request is read. On the request's thread, or on the registry's. */
+static void start(nx_kserve_call *call)
+{
+    if (asks_for_pictures(call)) {
+        nx_kserve_start_pictures(call);
+    } else {
+        nx_kserve_start_graph(call);
+    }
+}
+
+/* On the registry's thread, or on the one that cancels. */
+static void loaded(nx_registry_task *task, nx_status status, const nx_error *err)
+{
+    nx_kserve_call *call = (nx_kserve_call *)task;
+    switch (status) {
+    case NX_OK:
+        nx_kserve_adopt(&call->model, task->handle);
+        start(call);
+        return;
+    case NX_ERR_INVALID: /* what is wrong with an installed file is not the client's fault */
+    case NX_ERR_CORRUPT:
+    case NX_ERR_UNSUPPORTED:
+    case NX_ERR_IO:
+        status = NX_ERR_UNAVAILABLE;
+        break;
+    default:
+        break;
+    }
+    nx_kserve_fail(call->api, call->request, status, err);
+}
+
+/* Has the registry load the model while the request waits. */
+static nx_status load(nx_kserve_call *call, nx_error *err)
+{
+    call->load = (nx_registry_task){.op = NX_REGISTRY_ACQUIRE,
+                                    .version = call->model.wanted,
+                                    .deadline_ns = call->deadline_ns,
+                                    .done = loaded};
+    memcpy(call->load.name, call->model.base, sizeof call->load.name);
+    return nx_registry_submit(call->api->deps.registry, &call->load, err);
+}
+
+static void cancel(nx_http_request *request, void *user)
+{
+    (void)request;
+    nx_kserve_call *call = user;
+    if (!nx_registry_cancel(call->api->deps.registry, &call->load)) {
+        void (*cancel_work)(void *) = atomic_load(&call->cancel_work);
+        if (cancel_work != NULL) {
+            cancel_work(call->work);
+        }
+    }
+}
+
 void nx_kserve_infer(nx_http_request *request, void *user)
 {
     nx_api *api = user;
     nx_error err = {0};
-    nx_kserve_call *call = calloc(1, sizeof *call);
+    nx_kserve_call *call = nx_api_inference_new(api, request, sizeof *call, free_call);
     if (call == NULL) {
-        nx_error_set(&err, NX_ERR_NO_MEMORY, "no memory for the request");
-        nx_kserve_fail(api, request, NX_ERR_NO_MEMORY, &err);
         return;
     }
     call->api = api;
     call->request = request;
-    nx_api_inference_begins(api);
-    nx_http_set_context(request, call, free_call);
-    nx_status status = read_call(call, &err);
-    if (status != NX_OK) {
-        if (call->model.model != NULL) {
-            nx_kserve_finish(call, status, &err, &(nx_kserve_sample){0});
-        } else {
-            nx_kserve_fail(api, request, status, &err);
+    nx_http_on_gone(request, cancel, call);
+    nx_status found = nx_kserve_acquire_path(api, request, &call->model, &err);
+    nx_status status = found;
+    if (found == NX_OK || found == NX_ERR_UNAVAILABLE) {
+        status = read_call(call, &err);
+    }
+    if (status == NX_OK && found == NX_ERR_UNAVAILABLE) {
+        status = load(call, &err);
+        if (status == NX_OK) {
+            return; /* the call may be gone */
         }
-    } else if (asks_for_pictures(call)) {
-        nx_kserve_start_pictures(call);
+    }
+    if (status == NX_OK) {
+        start(call);
+    } else if (found == NX_OK) {
+        nx_kserve_finish(call, status, &err, &(nx_kserve_sample){0});
     } else {
-        nx_kserve_start_graph(call);
+        nx_kserve_fail(api, request, status, &err);
     }
 }

@@ -26,17 +26,16 @@ bool nx_kserve_base_name(const char *name, char base[NX_MODEL_NAME_MAX + 1])
 }
 
 /* The handle of a model by its own name or as NAME.image. */
-static nx_status acquire_face(nx_api *api, const char *name, uint32_t version, bool *pictures,
+static nx_status acquire_face(nx_api *api, const char *name, nx_kserve_model *model,
                               nx_registry_handle **out, nx_error *err)
 {
     nx_registry *registry = api->deps.registry;
-    char base[NX_MODEL_NAME_MAX + 1];
-    *pictures = false;
-    nx_status status = nx_registry_acquire(registry, name, version, out, err);
+    snprintf(model->base, sizeof model->base, "%s", name);
+    nx_status status = nx_registry_acquire(registry, name, model->wanted, out, err);
     bool other = status == NX_ERR_NOT_FOUND || status == NX_ERR_INVALID;
-    if (other && nx_kserve_base_name(name, base)) {
-        *pictures = true;
-        status = nx_registry_acquire(registry, base, version, out, err);
+    if (other && nx_kserve_base_name(name, model->base)) {
+        model->pictures = true;
+        status = nx_registry_acquire(registry, model->base, model->wanted, out, err);
     }
     if (status == NX_ERR_INVALID) { /* what can't be a name is none */
         status = nx_error_set(err, NX_ERR_NOT_FOUND, "there is no model '%.100s'", name);
@@ -55,20 +54,26 @@ static bool read_version(const char *text, uint32_t *out)
 nx_status nx_kserve_acquire(nx_api *api, const char *name, const char *version,
                             nx_kserve_model *out, nx_error *err)
 {
-    uint32_t number = 0;
+    nx_registry_handle *handle = NULL;
     *out = (nx_kserve_model){0};
-    if (name[0] == '\0' || !read_version(version, &number)) {
+    if (name[0] == '\0' || !read_version(version, &out->wanted)) {
         return nx_error_set(err, NX_ERR_NOT_FOUND, "the model '%.100s' has no version '%.20s'",
                             name, version);
     }
-    nx_status status = acquire_face(api, name, number, &out->pictures, &out->handle, err);
+    nx_status status = acquire_face(api, name, out, &handle, err);
+    snprintf(out->name, sizeof out->name, "%s", name);
     if (status == NX_OK) {
-        snprintf(out->name, sizeof out->name, "%s", name);
-        snprintf(out->version, sizeof out->version, "%u", nx_registry_version(out->handle));
-        out->model = nx_registry_model(out->handle);
-        out->session = nx_model_session(out->model);
+        nx_kserve_adopt(out, handle);
     }
     return status;
+}
+
+void nx_kserve_adopt(nx_kserve_model *model, nx_registry_handle *handle)
+{
+    snprintf(model->version, sizeof model->version, "%u", nx_registry_version(handle));
+    model->handle = handle;
+    model->model = nx_registry_model(handle);
+    model->session = nx_model_session(model->model);
 }
 
 nx_status nx_kserve_acquire_path(nx_api *api, const nx_http_request *request, nx_kserve_model *out,

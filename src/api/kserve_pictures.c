@@ -274,9 +274,8 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
     }
 }
 
-static void cancel(nx_http_request *request, void *user)
+static void cancel(void *user)
 {
-    (void)request;
     pictures_work *work = user;
     pthread_mutex_lock(&work->lock);
     work->cancelled = true;
@@ -461,7 +460,7 @@ void nx_kserve_start_pictures(nx_kserve_call *call)
         return;
     }
     work->window = 2 * (size_t)nx_engine_get_stats(call->api->deps.engine).workers;
-    nx_http_on_gone(call->request, cancel, work);
+    atomic_store(&call->cancel_work, cancel);
     pthread_mutex_lock(&work->lock);
     bool over = advance(work);
     pthread_mutex_unlock(&work->lock);

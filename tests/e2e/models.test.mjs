@@ -135,6 +135,34 @@ describe('models over HTTP', { skip }, () => {
     assert.equal((await (await post('models/small/unload')).json()).state, 'unloaded');
   });
 
+  it('loads what a KServe request names', async () => {
+    const infer = (path, body) =>
+      fetch(`${server.url}/v2/models/${path}/infer`, { method: 'POST', body });
+    const picture = JSON.stringify({
+      inputs: [{ name: 'image', shape: [1], datatype: 'BYTES', data: [bus.toString('base64')] }],
+    });
+    assert.equal((await shown('small')).state, 'unloaded');
+    assert.equal((await infer('small', '{"inputs":7}')).status, 400);
+    assert.equal((await infer('small/versions/9', picture)).status, 404);
+    assert.equal((await infer('none.image', picture)).status, 404);
+    assert.equal((await shown('small')).state, 'unloaded', 'what is refused loads nothing');
+    const paths = ['small', 'small.image', 'small/versions/1', 'small.image/versions/1'];
+    const answers = await Promise.all(paths.map((path) => infer(path, picture)));
+    for (const [i, answer] of answers.entries()) {
+      const result = await answer.json();
+      assert.equal(answer.status, 200, result.error);
+      assert.equal(result.model_name, paths[i].split('/')[0]);
+      assert.equal(result.model_version, '1');
+      assert.ok(result.outputs.find(({ name }) => name === 'num_detections').data[0] > 0);
+    }
+    assert.equal((await (await post('models/small/unload')).json()).state, 'unloaded');
+    writeFileSync(`${folder}/models/torn.onnx`, readFileSync(`${folder}/models/small.onnx`).subarray(0, 5000));
+    const torn = await infer('torn', picture);
+    assert.equal(torn.status, 503);
+    assert.match((await torn.json()).error, /torn/);
+    assert.equal((await ask('models/torn', { method: 'DELETE' })).status, 204);
+  });
+
   it('changes nothing for a broken file', async () => {
     const before = (await (await ask('models')).json()).items.map((m) => [m.name, m.serving_version]);
     const broken = {
