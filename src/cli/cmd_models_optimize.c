@@ -2,10 +2,12 @@
 #include "cli/cmd_models.h"
 
 #include "base/json_writer.h"
+#include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/setup.h"
 #include "optimize/optimize.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,13 +165,38 @@ static nx_status keep(destination *to, nx_buffer *text, nx_error *err)
     return status;
 }
 
-/* Removes what was not kept. */
-static void end_destination(destination *to)
+/* A file that is just being written beside its place has a longer name than that. */
+static void remove_beginning_with(const char *path)
 {
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    char *folder = slash != NULL ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    DIR *dir = folder != NULL ? opendir(folder) : NULL;
+    for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL;
+         entry = readdir(dir)) {
+        if (strncmp(entry->d_name, name, strlen(name)) == 0) {
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    free(folder);
+}
+
+/* Removes what was not kept. Also on another thread, when a signal ends the work. */
+static void discard(void *user)
+{
+    const destination *to = user;
     if (to->file != NULL && to->path != NULL) {
-        (void)unlink(to->path);
+        remove_beginning_with(to->path);
     }
     nx_model_store_discard(to->folder);
+}
+
+static void end_destination(destination *to)
+{
+    discard(to);
     nx_model_store_free(to->store);
     free(to->folder);
     free(to->path);
@@ -388,20 +415,24 @@ static int run_optimize(const nx_cli_args *args)
     nx_error err = {0};
     optimize_run run = {.args = args};
     destination to = {0};
+    nx_interrupt interrupt;
     int code = NX_EXIT_OK;
     nx_status status = read_options(&run, &err);
     if (status != NX_OK) {
         return nx_cli_fail(args, NX_EXIT_USAGE, &err);
     }
+    nx_interrupt_begin(&interrupt);
     status = begin_destination(&run, &to, &err);
     if (status != NX_OK) {
         code = nx_cli_fail(args, nx_cli_exit_code(status), &err);
-    } else if (optimize(&run, &to, &err) != NX_OK) {
-        code = nx_cli_fail(args, NX_EXIT_UNAVAILABLE, &err);
     } else {
-        code = conclude(&run, &to);
+        nx_interrupt_watch(&interrupt, discard, &to);
+        status = optimize(&run, &to, &err);
+        nx_interrupt_hold(&interrupt); /* what is finished is kept */
+        code = status == NX_OK ? conclude(&run, &to) : nx_cli_fail(args, NX_EXIT_UNAVAILABLE, &err);
     }
     end_destination(&to);
+    nx_interrupt_end(&interrupt);
     return code;
 }
 

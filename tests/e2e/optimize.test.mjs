@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { start } from './lib/cli.mjs';
@@ -12,6 +12,8 @@ import { sharedPath, skipWithoutShared } from './lib/server.mjs';
 const skip = skipWithoutShared();
 const yolov8n = sharedPath('models/yolov8n.onnx');
 const PICTURES = 12;
+const defaultData =
+  process.env.NEXUS_DATA_DIR || join(process.env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'nexus');
 
 let folder;
 let pictures;
@@ -74,6 +76,28 @@ describe('models optimize', { skip }, () => {
     assert.ok(names.filter((name) => name === 'person').length >= 3, found.stdout);
     assert.deepEqual(leftovers(), []);
   });
+
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    it(`leaves nothing behind when ${signal} ends it`, async () => {
+      const data = mkdtempSync(join(folder, 'data-'));
+      const output = join(folder, `ended-${signal}.onnx`);
+      const targets = [['-o', output], ['-n', 'ended', '--data-dir', data]];
+      const library = process.env.NEXUS_ORT_LIBRARY || join(defaultData, 'lib/libonnxruntime.so.1');
+      for (const target of targets) {
+        const { child, ended } = start(
+          ['models', 'optimize', yolov8n, '--images', pictures, ...target],
+          { env: { NEXUS_ORT_LIBRARY: library } },
+        );
+        child.stderr.once('data', () => child.kill(signal)); // it has begun, and has a file
+        const run = await ended;
+        assert.equal(run.signal, signal, run.stderr);
+        assert.equal(run.code, null);
+      }
+      assert.deepEqual(leftovers(), []);
+      assert.equal(existsSync(output), false);
+      assert.deepEqual(readdirSync(join(data, 'models')), []);
+    });
+  }
 
   it('quantises, and judges with pictures that it has not calibrated with', async () => {
     const output = join(folder, 'int8.onnx');
