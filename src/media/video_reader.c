@@ -1,6 +1,7 @@
 #include "media/video_reader.h"
 
 #include "media/codec.h"
+#include "media/formats.h"
 
 #include <errno.h>
 #include <libavcodec/avcodec.h>
@@ -352,4 +353,10 @@ nx_status nx_video_reader_next(nx_video_reader *reader, nx_yuv_frame *frame, boo
         *frame = view_of(reader->converted);
     }
     return status;
+}
+
+nx_status nx_video_turn(nx_image *image, uint32_t rotation, nx_error *err)
+{
+    static const uint8_t orientations[] = {1, 6, 3, 8}; /* of EXIF, by quarters of a turn */
+    return nx_image_orient(image, orientations[rotation / 90 % 4], err);
 }

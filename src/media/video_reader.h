@@ -8,6 +8,7 @@
 #define NX_MEDIA_VIDEO_READER_H
 
 #include "base/error.h"
+#include "vision/image.h"
 #include "vision/letterbox.h"
 
 #include <stdbool.h>
@@ -44,6 +45,9 @@ const nx_video_info *nx_video_reader_info(const nx_video_reader *reader);
  */
 nx_status nx_video_reader_next(nx_video_reader *reader, nx_yuv_frame *frame, bool *end,
                                nx_error *err);
+
+/* Turns a frame, as RGB, upright: rotation is nx_video_info's. Errors: NX_ERR_NO_MEMORY. */
+nx_status nx_video_turn(nx_image *image, uint32_t rotation, nx_error *err);
 
 /* Packets that could not be decoded so far. */
 uint64_t nx_video_reader_damaged(const nx_video_reader *reader);

@@ -146,9 +146,9 @@ static nx_status list_folder(const char *path, nx_samples *samples, nx_error *er
 /* Between two frames that are taken, where a file doesn't say how many it has. */
 #define USUAL_STEP 10
 
-/* A frame scaled down, as a picture. */
-static nx_status take_frame(nx_samples *samples, const nx_yuv_frame *frame, uint64_t number,
-                            nx_error *err)
+/* A frame scaled down, as an upright picture. */
+static nx_status take_frame(nx_samples *samples, const nx_yuv_frame *frame, uint32_t rotation,
+                            uint64_t number, nx_error *err)
 {
     sample *item = add(samples);
     if (item == NULL || asprintf(&item->name, "frame %llu", (unsigned long long)number) < 0) {
@@ -161,8 +161,9 @@ static nx_status take_frame(nx_samples *samples, const nx_yuv_frame *frame, uint
     width = width > 0 ? width : 1;
     height = height > 0 ? height : 1;
     nx_letterbox letterbox = nx_letterbox_fit(frame->width, frame->height, width, height, true);
-    item->source_width = frame->width;
-    item->source_height = frame->height;
+    bool on_its_side = rotation % 180 != 0;
+    item->source_width = on_its_side ? frame->height : frame->width;
+    item->source_height = on_its_side ? frame->width : frame->height;
     item->frame = (nx_image){.pixels = malloc((size_t)3 * width * height),
                              .width = width,
                              .height = height,
@@ -170,8 +171,9 @@ static nx_status take_frame(nx_samples *samples, const nx_yuv_frame *frame, uint
     if (item->frame.pixels == NULL) {
         return no_memory(err);
     }
-    return nx_letterbox_apply_yuv(&letterbox, frame, NX_PIXELS_RGB_BYTE_NHWC, item->frame.pixels,
-                                  err);
+    nx_status status =
+        nx_letterbox_apply_yuv(&letterbox, frame, NX_PIXELS_RGB_BYTE_NHWC, item->frame.pixels, err);
+    return status == NX_OK ? nx_video_turn(&item->frame, rotation, err) : status;
 }
 
 static nx_status list_video(const char *path, size_t most, nx_samples *samples, nx_error *err)
@@ -181,15 +183,15 @@ static nx_status list_video(const char *path, size_t most, nx_samples *samples, 
     if (status != NX_OK) {
         return status;
     }
-    int64_t frames = nx_video_reader_info(reader)->frames;
-    uint64_t step = frames > 0 ? (uint64_t)frames / most : USUAL_STEP;
+    const nx_video_info *info = nx_video_reader_info(reader);
+    uint64_t step = info->frames > 0 ? (uint64_t)info->frames / most : USUAL_STEP;
     bool end = false;
     step = step > 0 ? step : 1;
     for (uint64_t number = 0; status == NX_OK && !end && samples->count < most; number++) {
         nx_yuv_frame frame;
         status = nx_video_reader_next(reader, &frame, &end, err);
         if (status == NX_OK && !end && number % step == 0) {
-            status = take_frame(samples, &frame, number, err);
+            status = take_frame(samples, &frame, info->rotation, number, err);
         }
     }
     nx_video_reader_free(reader);
