@@ -39,12 +39,14 @@ static void write_models(nx_api *api, nx_json *json)
     nx_registry_handle *handle = NULL;
     nx_registry_entry *entries = NULL;
     size_t count = 0;
+    const char *device = nx_registry_device(api->deps.registry);
     if (nx_registry_acquire(api->deps.registry, NULL, 0, &handle, &err) == NX_OK) {
         const nx_model_spec *spec = nx_model_get_spec(nx_registry_model(handle));
+        device = spec->device;
         write_model(spec, json);
-        nx_json_key_string(json, "execution_provider", spec->device);
         nx_registry_release(handle);
     }
+    nx_json_key_string(json, "execution_provider", device);
     json->out->failed |=
         nx_registry_list(api->deps.registry, &entries, &count, &err) == NX_ERR_NO_MEMORY;
     nx_json_key(json, "models");

@@ -306,6 +306,17 @@ static nx_status open_session(nx_model *model, const nx_model_options *options, 
     return status;
 }
 
+static void warn_of_fp16(const nx_model *model, const nx_model_options *options)
+{
+    if (nx_session_leaves_fp16(model->session, &options->device)) {
+        nx_log_warn("engine",
+                    "USE_FP16 changes nothing for %s, whose input is not float16, on plain CUDA: "
+                    "make a float16 model with 'nexus models optimize %s --fp16', or set "
+                    "USE_TENSORRT=true",
+                    model->name, model->name);
+    }
+}
+
 /* A second session for Runs that are alone. Without it everything works, so it is no reason to
  * fail. */
 static void open_alone(nx_model *model, const nx_model_options *options)
@@ -430,6 +441,7 @@ nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_op
         goto fail;
     }
     describe(model);
+    warn_of_fp16(model, options);
     nx_runtime_trim(runtime); /* building a session leaves more behind than running it needs */
     *out = model;
     return NX_OK;
@@ -452,6 +464,18 @@ void nx_model_free(nx_model *model)
     free(model->name);
     free(model->path);
     free(model);
+}
+
+nx_status nx_model_moved(nx_model *model, const char *path, nx_error *err)
+{
+    char *copy = strdup(path);
+    if (copy == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+    }
+    free(model->path);
+    model->path = copy;
+    model->spec.path = copy;
+    return NX_OK;
 }
 
 const nx_model_spec *nx_model_get_spec(const nx_model *model)

@@ -75,6 +75,10 @@ typedef struct nx_model_options {
 nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_options *options,
                         nx_model **out, nx_error *err);
 void nx_model_free(nx_model *model);
+
+/* Its file lies elsewhere now. Before others use the model. Errors: NX_ERR_NO_MEMORY. */
+nx_status nx_model_moved(nx_model *model, const char *path, nx_error *err);
+
 const nx_model_spec *nx_model_get_spec(const nx_model *model);
 
 /* The model's graph, for whoever has tensors of his own to run. Lives as long as the model. */

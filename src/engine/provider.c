@@ -62,6 +62,11 @@ size_t nx_provider_candidates(const nx_device *device, nx_provider out[NX_MAX_PR
     return count;
 }
 
+bool nx_provider_leaves_fp16(const nx_device *device, nx_provider provider, nx_type input)
+{
+    return device->fp16 && provider == NX_PROVIDER_CUDA && input != NX_TYPE_FLOAT16;
+}
+
 /* --- what is there ------------------------------------------------------------------------------
  */
 

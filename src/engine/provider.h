@@ -28,6 +28,10 @@ const char *nx_provider_label(nx_provider provider);
 size_t nx_provider_candidates(const nx_device *device, nx_provider out[NX_MAX_PROVIDERS],
                               nx_error *err);
 
+/* Whether the device asks for half precision that nothing gives: only TensorRT converts a model,
+ * CUDA's own kernels take it as it is. input: the type of the model's input. */
+bool nx_provider_leaves_fp16(const nx_device *device, nx_provider provider, nx_type input);
+
 /* What a provider needs to know of the session. */
 typedef struct nx_provider_request {
     const nx_device *device;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/waiter.h"
+#include "engine/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -443,6 +444,11 @@ const char *nx_registry_default(const nx_registry *registry)
     return registry->default_name;
 }
 
+const char *nx_registry_device(const nx_registry *registry)
+{
+    return atomic_load(&registry->device);
+}
+
 /* --- life ---------------------------------------------------------------------------------------
  */
 
@@ -508,6 +514,7 @@ nx_status nx_registry_new(const nx_registry_options *options, nx_registry **out,
     registry->runtime = options->runtime;
     registry->store = options->store;
     registry->model = options->model;
+    atomic_init(&registry->device, nx_session_likely_device(&options->model.device));
     registry->max_loaded = options->max_loaded > 0 ? options->max_loaded : 1;
     registry->last = &registry->first;
     pthread_mutex_init(&registry->lock, NULL);

@@ -46,6 +46,10 @@ void nx_registry_free(nx_registry *registry);
 /* The default model's name, without its version. */
 const char *nx_registry_default(const nx_registry *registry);
 
+/* What runs the models ("cpu", "cuda", "tensorrt"): the last that was loaded, and before the first
+ * what will be tried first. Thread-safe. */
+const char *nx_registry_device(const nx_registry *registry);
+
 /* --- handles ------------------------------------------------------------------------------------
  */
 

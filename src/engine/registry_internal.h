@@ -23,6 +23,7 @@ struct nx_registry_handle {
     nx_file_stamp stamp;
     uint64_t memory_bytes;
     int64_t loaded_s;
+    int64_t load_ns; /* how long that took */
     _Atomic uint64_t inferences;
     uint32_t refs;            /* guarded by the registry's lock */
     nx_registry_handle *next; /* of those to be freed */
@@ -57,6 +58,7 @@ struct nx_registry {
     uint32_t default_version; /* 0: the one that serves */
     char *fixed_path;         /* the default model's file, when it was given so */
     pthread_t loader;
+    const char *_Atomic device; /* of the last model that was loaded; static */
 
     pthread_mutex_t lock; /* guards all below, and what the structs above say */
     pthread_cond_t wake;  /* the loader has something to do */
@@ -88,6 +90,7 @@ bool nx_slot_is_default(nx_registry *registry, const nx_slot *slot);
  */
 
 void *nx_registry_load_loop(void *user);
+/* NULL is fine. */
 void nx_handle_free(nx_registry_handle *handle);
 
 /* Is this the default model, given as a path? */

@@ -21,6 +21,7 @@ typedef struct source {
     bool active; /* the store's active version */
     nx_file_stamp stamp;
     char *path;
+    nx_registry_handle *tried; /* in memory already since its trial; or NULL */
 } source;
 
 /* --- finding ------------------------------------------------------------------------------------
@@ -100,8 +101,10 @@ static uint64_t resident_bytes(void)
 
 void nx_handle_free(nx_registry_handle *handle)
 {
-    nx_model_free(handle->model);
-    free(handle);
+    if (handle != NULL) {
+        nx_model_free(handle->model);
+        free(handle);
+    }
 }
 
 /*
@@ -151,26 +154,20 @@ static nx_status open_model(nx_registry *registry, const char *path, const char 
     return status;
 }
 
-/* A handle with one reference, which is the caller's. */
-static nx_status open_source(nx_registry *registry, const source *from, nx_registry_handle **out,
-                             nx_error *err)
+/* A handle with one reference, which is the caller's, and no version yet. */
+static nx_status open_handle(nx_registry *registry, const char *path, const char *name,
+                             const char *label, nx_registry_handle **out, nx_error *err)
 {
     *out = NULL;
-    if (from->kind == NX_STORED_SAM) {
-        return nx_error_set(err, NX_ERR_UNSUPPORTED,
-                            "%s segments by points and boxes; it does not detect", from->label);
-    }
     nx_registry_handle *handle = calloc(1, sizeof *handle);
     if (handle == NULL) {
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
     }
-    *handle = (nx_registry_handle){
-        .registry = registry, .version = from->version, .stamp = from->stamp, .refs = 1};
-    memcpy(handle->name, from->name, sizeof handle->name);
+    *handle = (nx_registry_handle){.registry = registry, .refs = 1};
+    snprintf(handle->name, sizeof handle->name, "%s", name);
     uint64_t before = resident_bytes();
     int64_t start = nx_clock_now_ns();
-    nx_status status =
-        open_model(registry, from->path, from->name, from->label, &handle->model, err);
+    nx_status status = open_model(registry, path, name, label, &handle->model, err);
     if (status != NX_OK) {
         free(handle);
         return status;
@@ -178,10 +175,36 @@ static nx_status open_source(nx_registry *registry, const source *from, nx_regis
     uint64_t after = resident_bytes();
     handle->memory_bytes = after > before ? after - before : 0;
     handle->loaded_s = time(NULL);
-    nx_log_info("engine", "model %s is in memory (%.0f ms)", from->label,
-                nx_clock_ms(nx_clock_now_ns() - start));
+    atomic_store(&registry->device, nx_model_get_spec(handle->model)->device);
+    handle->load_ns = nx_clock_now_ns() - start;
     *out = handle;
     return NX_OK;
+}
+
+/* The handle of a version; what was tried is taken from `from`. */
+static nx_status open_source(nx_registry *registry, source *from, nx_registry_handle **out,
+                             nx_error *err)
+{
+    nx_status status = NX_OK;
+    *out = NULL;
+    if (from->kind == NX_STORED_SAM) {
+        return nx_error_set(err, NX_ERR_UNSUPPORTED,
+                            "%s segments by points and boxes; it does not detect", from->label);
+    }
+    if (from->tried != NULL) {
+        status = nx_model_moved(from->tried->model, from->path, err);
+    } else {
+        status = open_handle(registry, from->path, from->name, from->label, &from->tried, err);
+    }
+    if (status == NX_OK) {
+        *out = from->tried;
+        from->tried = NULL;
+        (*out)->version = from->version;
+        (*out)->stamp = from->stamp;
+        nx_log_info("engine", "model %s is in memory (%.0f ms)", from->label,
+                    nx_clock_ms((*out)->load_ns));
+    }
+    return status;
 }
 
 /* The lock is held. The least recently used that may go, or NULL. */
@@ -280,7 +303,7 @@ static void end_load(nx_registry *registry, const source *from, nx_status status
  * Has a version in memory; *out is the caller's reference. again: also when it failed before.
  * swaps: it takes the place of another, so that there is room for it.
  */
-static nx_status load(nx_registry *registry, const source *from, bool again, bool swaps,
+static nx_status load(nx_registry *registry, source *from, bool again, bool swaps,
                       nx_registry_handle **out, nx_error *err)
 {
     nx_status status = begin_load(registry, from, again, swaps, out, err);
@@ -349,7 +372,7 @@ static bool is_loaded(nx_registry *registry, const source *from)
 }
 
 /* Loads a version and lets it serve. keep: after a restart too. */
-static nx_status serve(nx_registry *registry, const source *from, bool keep, nx_error *err)
+static nx_status serve(nx_registry *registry, source *from, bool keep, nx_error *err)
 {
     bool was_loaded = is_loaded(registry, from);
     nx_registry_handle *handle = NULL;
@@ -491,8 +514,10 @@ static nx_status run_unload(nx_registry *registry, nx_registry_task *task, nx_er
     return status;
 }
 
-/* Opens the files before they are installed, so that what is broken changes nothing. */
-static nx_status try_files(nx_registry *registry, const nx_registry_task *task, nx_error *err)
+/* Opens the files before they are installed, so that what is broken changes nothing. A detector
+ * stays open (*out), for it is going to serve: its trial takes as long as loading it. */
+static nx_status try_files(nx_registry *registry, const nx_registry_task *task,
+                           nx_registry_handle **out, nx_error *err)
 {
     static const char *const files[] = {"model.onnx", "encoder.onnx", "decoder.onnx"};
     nx_status status = NX_OK;
@@ -503,9 +528,7 @@ static nx_status try_files(nx_registry *registry, const nx_registry_task *task, 
             return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
         }
         if (access(path, F_OK) == 0 && i == 0) {
-            nx_model *model = NULL;
-            status = open_model(registry, path, task->name, "the file", &model, err);
-            nx_model_free(model);
+            status = open_handle(registry, path, task->name, "the file", out, err);
             found = 1;
         } else if (access(path, F_OK) == 0) {
             nx_session *session = NULL;
@@ -525,22 +548,26 @@ static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error
     if (nx_registry_is_fixed(registry, task->name)) {
         return refuse_fixed(registry, err);
     }
+    nx_registry_handle *tried = NULL;
     nx_status status = nx_model_name_check(task->name, err);
     if (status == NX_OK) {
-        status = try_files(registry, task, err);
+        status = try_files(registry, task, &tried, err);
     }
     uint32_t version = 0;
     if (status == NX_OK) {
         status = nx_model_store_commit(registry->store, task->folder, task->name, &version, err);
     }
     if (status != NX_OK) {
+        nx_handle_free(tried);
         return status;
     }
     source from;
     status = find_source(registry, task->name, version, &from, err);
+    from.tried = tried;
     if (status == NX_OK && from.kind == NX_STORED_DETECTOR) {
         status = serve(registry, &from, false, err);
     }
+    nx_handle_free(from.tried); /* unless it serves */
     if (status != NX_OK) {
         nx_error ignored;
         if (nx_model_store_remove(registry->store, task->name, version, &ignored) != NX_OK) {

@@ -287,6 +287,19 @@ static bool has_gpu(void)
            access("/dev/nvhost-gpu", F_OK) == 0;
 }
 
+/* The first provider to try: with a choice and no GPU, the last resort. */
+static size_t first_candidate(size_t count)
+{
+    return count > 1 && !has_gpu() ? count - 1 : 0;
+}
+
+const char *nx_session_likely_device(const nx_device *device)
+{
+    nx_provider candidates[NX_MAX_PROVIDERS];
+    size_t count = nx_provider_candidates(device, candidates, NULL);
+    return nx_provider_label(count > 0 ? candidates[first_candidate(count)] : NX_PROVIDER_CPU);
+}
+
 /* On the best provider that works, when the device leaves a choice. */
 static nx_status build(nx_session *self, const source *from, const nx_session_options *options,
                        nx_error *err)
@@ -294,9 +307,8 @@ static nx_status build(nx_session *self, const source *from, const nx_session_op
     nx_provider candidates[NX_MAX_PROVIDERS];
     size_t count = nx_provider_candidates(options->device, candidates, err);
     nx_status status = count > 0 ? NX_OK : NX_ERR_INVALID;
-    size_t first = 0;
-    if (count > 1 && !has_gpu()) {
-        first = count - 1;
+    size_t first = first_candidate(count);
+    if (first > 0) {
         nx_log_debug("engine", "%s runs on %s: there is no NVIDIA GPU here", self->name,
                      nx_provider_name(candidates[first]));
     }
@@ -421,6 +433,12 @@ const nx_tensor *nx_session_find_output(const nx_session *session, const char *n
 const char *nx_session_provider(const nx_session *session)
 {
     return nx_provider_name(session->provider);
+}
+
+bool nx_session_leaves_fp16(const nx_session *session, const nx_device *device)
+{
+    nx_type input = session->inputs.count > 0 ? session->inputs.items[0].type : NX_TYPE_OTHER;
+    return nx_provider_leaves_fp16(device, session->provider, input);
 }
 
 const char *nx_session_device(const nx_session *session)

@@ -10,6 +10,7 @@
 #include "engine/runtime.h"
 #include "engine/tensor.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -75,6 +76,12 @@ const char *nx_session_provider(const nx_session *session);
 
 /* The same for people: "cpu", "cuda" or "tensorrt". */
 const char *nx_session_device(const nx_session *session);
+
+/* The same of what will be tried first for a device, before anything is opened. */
+const char *nx_session_likely_device(const nx_device *device);
+
+/* Whether this session does not compute in half precision although the device is to. */
+bool nx_session_leaves_fp16(const nx_session *session, const nx_device *device);
 
 /* Reads the outputs in place; the view ends when it returns. */
 typedef nx_status (*nx_session_read)(const nx_tensor *outputs, size_t count, void *user,

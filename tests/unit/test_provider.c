@@ -67,6 +67,31 @@ static void devices_that_contradict_themselves_are_told(void **state)
     }
 }
 
+static void half_precision_that_nothing_gives_is_noticed(void **state)
+{
+    (void)state;
+    static const nx_device asked = {.kind = NX_DEVICE_CUDA, .fp16 = true};
+    static const nx_device not_asked = {.kind = NX_DEVICE_CUDA};
+    assert_true(nx_provider_leaves_fp16(&asked, NX_PROVIDER_CUDA, NX_TYPE_FLOAT32));
+    assert_true(nx_provider_leaves_fp16(&asked, NX_PROVIDER_CUDA, NX_TYPE_UINT8));
+    assert_false(nx_provider_leaves_fp16(&asked, NX_PROVIDER_CUDA, NX_TYPE_FLOAT16));
+    assert_false(nx_provider_leaves_fp16(&asked, NX_PROVIDER_TENSORRT, NX_TYPE_FLOAT32));
+    assert_false(nx_provider_leaves_fp16(&asked, NX_PROVIDER_CPU, NX_TYPE_FLOAT32));
+    assert_false(nx_provider_leaves_fp16(&not_asked, NX_PROVIDER_CUDA, NX_TYPE_FLOAT32));
+}
+
+static void the_likely_device_is_told_before_anything_is_opened(void **state)
+{
+    (void)state;
+    bool gpu = access("/dev/nvidiactl", F_OK) == 0 || access("/dev/dxg", F_OK) == 0 ||
+               access("/dev/nvhost-gpu", F_OK) == 0;
+    const nx_device cuda = {.kind = NX_DEVICE_CUDA};
+    const nx_device choice = {.kind = NX_DEVICE_AUTO};
+    assert_string_equal(nx_session_likely_device(&(nx_device){0}), "cpu");
+    assert_string_equal(nx_session_likely_device(&cuda), "cuda");
+    assert_string_equal(nx_session_likely_device(&choice), gpu ? "cuda" : "cpu");
+}
+
 /* On a machine with a GPU it opens; on any other it says what is missing. */
 static void a_gpu_that_is_asked_for_is_there_or_missed(void **state)
 {
@@ -141,6 +166,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_means_providers_in_order),
         cmocka_unit_test(devices_that_contradict_themselves_are_told),
+        cmocka_unit_test(half_precision_that_nothing_gives_is_noticed),
+        cmocka_unit_test(the_likely_device_is_told_before_anything_is_opened),
         cmocka_unit_test(a_gpu_that_is_asked_for_is_there_or_missed),
         cmocka_unit_test(auto_takes_what_is_there),
         cmocka_unit_test(memory_for_inputs_outlives_its_session),

@@ -194,6 +194,51 @@ static nx_registry_entry entry(fixture *f, const char *name, uint32_t version)
 /* --- the tests ----------------------------------------------------------------------------------
  */
 
+/* The device is known before and after; an upload is opened once, where it was tried, and says
+ * afterwards where it lies. */
+static void an_upload_serves_as_it_was_tried(void **state)
+{
+    NX_NEED_RUNTIME();
+    fixture *f = *state;
+    char expected[2 * PATH_MAX];
+    start(f, "first", 2);
+    assert_string_equal(nx_registry_device(f->registry), "cpu");
+    assert_int_equal(add_tiny(f, "first", "one"), 1);
+    assert_string_equal(nx_registry_device(f->registry), "cpu");
+    nx_registry_handle *handle = acquire(f, "first");
+    const nx_model_spec *spec = nx_model_get_spec(nx_registry_model(handle));
+    snprintf(expected, sizeof expected, "%s/models/first/1/model.onnx", f->folder);
+    assert_string_equal(spec->path, expected);
+    assert_string_equal(spec->name, "first");
+    assert_int_equal(nx_registry_version(handle), 1);
+    run_model(handle);
+    nx_registry_release(handle);
+    assert_int_equal(entry(f, "first", 1).state, NX_MODEL_READY);
+    assert_true(entry(f, "first", 1).loaded_s > 0);
+    run_ok(f, NX_REGISTRY_LOAD, "first", 0); /* the same file: it is not loaded again */
+    nx_registry_handle *again = acquire(f, "first");
+    assert_ptr_equal(again, handle);
+    nx_registry_release(again);
+}
+
+/* With no room beside the default an upload is refused, and nothing of it is left. */
+static void an_upload_without_room_leaves_nothing(void **state)
+{
+    NX_NEED_RUNTIME();
+    fixture *f = *state;
+    nx_error err = {0};
+    uint32_t version = 0;
+    char path[PATH_MAX];
+    start(f, "first", 1);
+    (void)add_tiny(f, "first", "one");
+    write_model(f, "upload.onnx", "two");
+    snprintf(path, sizeof path, "%s/upload.onnx", f->folder);
+    assert_int_equal(add_file(f, "second", path, &version, &err), NX_ERR_UNAVAILABLE);
+    nx_assert_contains(err.message, "MAX_LOADED_MODELS=1");
+    assert_int_equal(entry(f, "second", 1).file_bytes, 0);
+    assert_serves(f, "first", "one");
+}
+
 static void loads_when_asked(void **state)
 {
     NX_NEED_RUNTIME();
@@ -648,6 +693,8 @@ static void memory_comes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_upload_serves_as_it_was_tried, make, unmake),
+        cmocka_unit_test_setup_teardown(an_upload_without_room_leaves_nothing, make, unmake),
         cmocka_unit_test_setup_teardown(loads_when_asked, make, unmake),
         cmocka_unit_test_setup_teardown(tells_what_is_not_there, make, unmake),
         cmocka_unit_test_setup_teardown(swaps_under_a_request, make, unmake),
