@@ -8,6 +8,10 @@
 #include <strings.h>
 #include <unistd.h>
 
+/* Without settings to the contrary; what they gain was not measured. */
+#define GPU_WORKERS  2
+#define GPU_PREFETCH 2
+
 char *nx_setup_data_dir(const nx_config *config)
 {
     const char *configured = nx_config_string(config, NX_CONFIG_DATA_DIR);
@@ -226,19 +230,45 @@ nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_erro
     return status;
 }
 
-nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,
-                                nx_setup *setup, nx_error *err)
+nx_engine_options nx_setup_engine_options(const nx_config *config, const char *device)
 {
-    const nx_engine_options options = {
+    bool cpu = strcmp(device, "cpu") == 0;
+    bool is_set = strcmp(nx_config_origin(config, NX_CONFIG_INFERENCE_PREFETCH), "default") != 0;
+    nx_engine_options options = {
         .workers = nx_setup_workers(config),
         .prefetch = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_PREFETCH),
         .batch_size = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_BATCH_SIZE),
         .batch_delay_ns = 1000 * nx_config_int(config, NX_CONFIG_INFERENCE_BATCH_DELAY),
         .queue_size = (uint32_t)nx_config_int(config, NX_CONFIG_INFERENCE_QUEUE_SIZE),
-        .runtime = setup->runtime,
-        .on_run = hooks != NULL ? hooks->on_run : NULL,
-        .user = hooks != NULL ? hooks->user : NULL,
     };
+    if (!cpu) {
+        if (nx_config_int(config, NX_CONFIG_INFERENCE_WORKERS) == 0) {
+            options.workers = GPU_WORKERS;
+        }
+        if (!is_set) {
+            options.prefetch = GPU_PREFETCH;
+        }
+        options.preparers = options.workers + cores(); /* beside the threads that wait for it */
+    }
+    return options;
+}
+
+/* What runs the models: of a command its one model, of a server the default. */
+static const char *device_in_use(const nx_setup *setup)
+{
+    if (setup->model != NULL) {
+        return nx_model_get_spec(setup->model)->device;
+    }
+    return setup->registry != NULL ? nx_registry_device(setup->registry) : "cpu";
+}
+
+nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,
+                                nx_setup *setup, nx_error *err)
+{
+    nx_engine_options options = nx_setup_engine_options(config, device_in_use(setup));
+    options.runtime = setup->runtime;
+    options.on_run = hooks != NULL ? hooks->on_run : NULL;
+    options.user = hooks != NULL ? hooks->user : NULL;
     return nx_engine_new(&options, &setup->engine, err);
 }
 

@@ -55,7 +55,13 @@ nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out
  */
 nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_error *err);
 
-/* Then the engine. hooks (may be NULL) supplies on_run and its user pointer. */
+/* What the configuration says about the engine; device: what runs the models, "cpu" or a GPU's
+ * label. A GPU gets two batches at once, so that one is copied while the other is calculated,
+ * batches ahead of them, and every core to prepare those. */
+nx_engine_options nx_setup_engine_options(const nx_config *config, const char *device);
+
+/* Then the engine, for the device that runs setup's models. hooks (may be NULL) supplies on_run and
+ * its user pointer. */
 nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,
                                 nx_setup *setup, nx_error *err);
 void nx_setup_close(nx_setup *setup);
