@@ -83,7 +83,9 @@ nx_status nx_kserve_write_answer(nx_kserve_call *call, const nx_tensor *outputs,
 void nx_kserve_finish(nx_kserve_call *call, nx_status status, const nx_error *err,
                       const nx_kserve_sample *sample);
 
-/* Starts the call on the model's graph, or on pictures; it is answered in any case, perhaps before
+/* Starts the call on the model's graph (one picture's tensor of a usual size goes with others into
+ * a batch; several in one request, other sizes and outputs that no head reads have a Run of their
+ * own), or on pictures; it is answered in any case, perhaps before
  * they return. */
 void nx_kserve_start_graph(nx_kserve_call *call);
 void nx_kserve_start_pictures(nx_kserve_call *call);

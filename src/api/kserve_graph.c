@@ -1,4 +1,9 @@
-/* An inference on a model's own tensors: read, run and written on an engine thread. */
+/*
+ * An inference on a model's own tensors: read, run and written on an engine thread.
+ *
+ * A request for one picture of a size that pictures have takes a slot of a batch, as a picture
+ * does, beside those and other requests. Any other runs by itself.
+ */
 #include "api/kserve.h"
 #include "base/clock.h"
 
@@ -10,8 +15,8 @@
 typedef struct graph_work {
     nx_engine_task task; /* first, so that the engine's pointer is ours */
     nx_kserve_call *call;
-    nx_tensor inputs[NX_KSERVE_MAX_TENSORS]; /* data is owned */
-    const char *outputs[NX_KSERVE_MAX_TENSORS];
+    nx_tensor inputs[NX_KSERVE_MAX_TENSORS];    /* data is owned */
+    const char *outputs[NX_KSERVE_MAX_TENSORS]; /* that were asked for */
     int64_t input_ns, infer_ns, output_ns;
     int64_t run_started_ns;
     uint32_t batch;
@@ -133,21 +138,37 @@ static nx_status check_bools(const nx_tensor *tensor, nx_error *err)
     return NX_OK;
 }
 
-static nx_status read_input(const nx_kserve_input *input, nx_tensor *out, nx_error *err)
+static nx_tensor describe_input(const nx_kserve_input *input)
 {
-    *out = (nx_tensor){.name = input->name, .type = input->datatype->type, .rank = input->rank};
-    memcpy(out->dims, input->dims, sizeof out->dims);
-    out->bytes = input->elements * nx_type_size(out->type); /* checked before */
-    size_t room = (out->bytes / ALIGNMENT + 1) * ALIGNMENT;
-    out->data = room > out->bytes ? aligned_alloc(ALIGNMENT, room) : NULL;
-    if (out->data == NULL) {
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the input '%.100s'", input->name);
-    }
+    nx_tensor tensor = {
+        .name = input->name,
+        .type = input->datatype->type,
+        .rank = input->rank,
+        .bytes = input->elements * nx_type_size(input->datatype->type), /* checked before */
+    };
+    memcpy(tensor.dims, input->dims, sizeof tensor.dims);
+    return tensor;
+}
+
+/* Into out->data, which has room for it. */
+static nx_status fill_input(const nx_kserve_input *input, nx_tensor *out, nx_error *err)
+{
     if (!input->binary) {
         return nx_kserve_read_json(input->data, out, out->data, err);
     }
     memcpy(out->data, input->data.text, out->bytes);
     return check_bools(out, err);
+}
+
+static nx_status read_input(const nx_kserve_input *input, nx_tensor *out, nx_error *err)
+{
+    *out = describe_input(input);
+    size_t room = (out->bytes / ALIGNMENT + 1) * ALIGNMENT;
+    out->data = room > out->bytes ? aligned_alloc(ALIGNMENT, room) : NULL;
+    if (out->data == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the input '%.100s'", input->name);
+    }
+    return fill_input(input, out, err);
 }
 
 static nx_status write_outputs(const nx_tensor *outputs, size_t count, void *user, nx_error *err)
@@ -180,6 +201,108 @@ static nx_status execute(nx_engine_task *task, nx_error *err)
     free_inputs(work);
     return status;
 }
+
+/* --- in a batch ---------------------------------------------------------------------------------
+ */
+
+static bool is_usual_side(const nx_model_spec *spec, int64_t side, uint32_t fixed)
+{
+    uint32_t longest =
+        spec->input_width > spec->input_height ? spec->input_width : spec->input_height;
+    return spec->dynamic_size ? side > 0 && side % spec->stride == 0 && side <= longest
+                              : side == fixed;
+}
+
+static bool is_among(const char *name, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the request is for one picture of a usual size, and for what a batch gives; fills the
+ * task's size. Memory for a whole batch of any size that a client names would be too much. */
+static bool fits_batch(graph_work *work)
+{
+    const nx_kserve_call *call = work->call;
+    const nx_kserve_request *parsed = &call->parsed;
+    const nx_kserve_input *input = parsed->inputs;
+    const nx_model_spec *spec = nx_model_get_spec(call->model.model);
+    size_t given = 0;
+    const char *const *names = nx_model_outputs(call->model.model, &given);
+    size_t ports = 0;
+    const nx_tensor *all = nx_session_outputs(call->model.session, &ports);
+    size_t wanted = parsed->output_count > 0 ? parsed->output_count : ports;
+    size_t height = spec->pixels == NX_PIXELS_RGB_BYTE_NHWC ? 1 : 2;
+    bool fits = parsed->input_count == 1 && input->rank == 4 && input->dims[0] == 1 &&
+                is_usual_side(spec, input->dims[height], spec->input_height) &&
+                is_usual_side(spec, input->dims[height + 1], spec->input_width);
+    for (size_t i = 0; i < wanted && fits; i++) {
+        fits = is_among(parsed->output_count > 0 ? work->outputs[i] : all[i].name, names, given);
+    }
+    if (fits) {
+        work->task.input_height = (uint32_t)input->dims[height];
+        work->task.input_width = (uint32_t)input->dims[height + 1];
+    }
+    return fits;
+}
+
+static nx_status prepare(nx_engine_task *task, void *slot, nx_error *err)
+{
+    graph_work *work = (graph_work *)task;
+    int64_t start = nx_clock_now_ns();
+    nx_tensor tensor = describe_input(work->call->parsed.inputs);
+    tensor.data = slot;
+    nx_status status = fill_input(work->call->parsed.inputs, &tensor, err);
+    work->input_ns = nx_clock_now_ns() - start;
+    return status;
+}
+
+/* The slot's part of the output of that name. */
+static nx_status find_part(const nx_tensor *outputs, size_t count, const char *name, uint32_t slot,
+                           nx_tensor *out, nx_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const nx_tensor *whole = &outputs[i];
+        if (strcmp(whole->name, name) == 0 && whole->rank > 0 && slot < whole->dims[0]) {
+            *out = *whole;
+            out->dims[0] = 1;
+            out->bytes = whole->bytes / (size_t)whole->dims[0];
+            out->data = (char *)whole->data + slot * out->bytes;
+            return NX_OK;
+        }
+    }
+    return nx_error_set(err, NX_ERR_INTERNAL, "the model gave no output '%.100s'", name);
+}
+
+static nx_status consume(nx_engine_task *task, const nx_tensor *outputs, size_t count,
+                         uint32_t slot, nx_error *err)
+{
+    graph_work *work = (graph_work *)task;
+    const nx_kserve_request *parsed = &work->call->parsed;
+    nx_tensor parts[NX_KSERVE_MAX_TENSORS];
+    size_t ports = 0;
+    const nx_tensor *all = nx_session_outputs(work->call->model.session, &ports);
+    size_t wanted = parsed->output_count > 0 ? parsed->output_count : ports;
+    nx_status status = NX_OK;
+    int64_t start = nx_clock_now_ns();
+    work->infer_ns = task->timings.run;
+    for (size_t i = 0; i < wanted && status == NX_OK; i++) {
+        const char *name = parsed->output_count > 0 ? work->outputs[i] : all[i].name;
+        status = find_part(outputs, count, name, slot, &parts[i], err);
+    }
+    if (status == NX_OK) {
+        status = nx_kserve_write_answer(work->call, parts, wanted, err);
+    }
+    work->output_ns = nx_clock_now_ns() - start;
+    return status;
+}
+
+/* --- the end ------------------------------------------------------------------------------------
+ */
 
 static void done(nx_engine_task *task, nx_status status, const nx_error *err)
 {
@@ -220,7 +343,13 @@ void nx_kserve_start_graph(nx_kserve_call *call)
     if (status == NX_OK) {
         work->task.priority = NX_PRIORITY_INTERACTIVE;
         work->task.deadline_ns = call->deadline_ns;
-        work->task.execute = execute;
+        if (fits_batch(work)) {
+            work->task.backend = nx_model_backend(call->model.model);
+            work->task.prepare = prepare;
+            work->task.consume = consume;
+        } else {
+            work->task.execute = execute;
+        }
         work->task.done = done;
         atomic_store(&call->cancel_work, cancel);
         status = nx_engine_submit(call->api->deps.engine, &work->task, &err);

@@ -488,6 +488,12 @@ nx_session *nx_model_session(const nx_model *model)
     return model->session;
 }
 
+const char *const *nx_model_outputs(const nx_model *model, size_t *count)
+{
+    *count = model->head.output_count;
+    return model->head.outputs;
+}
+
 void nx_model_input_size(const nx_model *model, uint32_t source_width, uint32_t source_height,
                          uint32_t *out_width, uint32_t *out_height)
 {

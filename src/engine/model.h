@@ -84,6 +84,9 @@ const nx_model_spec *nx_model_get_spec(const nx_model *model);
 /* The model's graph, for whoever has tensors of his own to run. Lives as long as the model. */
 nx_session *nx_model_session(const nx_model *model);
 
+/* The outputs that the model's head reads, which nx_model_backend gives. */
+const char *const *nx_model_outputs(const nx_model *model, size_t *count);
+
 /* Input size for a source picture: the fixed one, or the stride-rounded one of a dynamic model. */
 void nx_model_input_size(const nx_model *model, uint32_t source_width, uint32_t source_height,
                          uint32_t *out_width, uint32_t *out_height);

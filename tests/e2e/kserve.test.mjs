@@ -306,6 +306,59 @@ describe('the KServe protocol', { skip }, () => {
   });
 });
 
+describe('KServe requests at the same time', { skip }, () => {
+  const COUNT = 8;
+  const BATCH = 4;
+  const EACH = 3 * 64 * 96;
+  let server;
+  before(async () => {
+    server = await startServer({
+      args: ['--model', sharedPath('models/yolov8n-dynamic.onnx')],
+      // a batch waits until it is full, so that the number of Runs is known
+      env: { INFERENCE_WORKERS: '1', INFERENCE_BATCH_SIZE: `${BATCH}`, INFERENCE_BATCH_DELAY_US: '10000000' },
+    });
+  });
+  after(() => server?.stop());
+
+  it('share batches and get the results that they would get alone', async () => {
+    const series = (kind) => metric(server.url, `model_inference_batch_size_${kind}{model="yolov8n-dynamic"}`);
+    const values = new Float32Array(COUNT * EACH);
+    values.forEach((_, i) => {
+      values[i] = ((i * 7919 + Math.floor(i / EACH) * 104729) % 1000) / 1000;
+    });
+    const infer = async (from, count) => {
+      const tail = Buffer.from(values.buffer, from * EACH * 4, count * EACH * 4);
+      const json = JSON.stringify({
+        inputs: [{ name: 'images', shape: [count, 3, 64, 96], datatype: 'FP32',
+          parameters: { binary_data_size: tail.length } }],
+        parameters: { binary_data_output: true },
+      });
+      const response = await fetch(`${server.url}/v2/models/yolov8n-dynamic/infer`, {
+        method: 'POST',
+        headers: { 'Inference-Header-Content-Length': json.length },
+        body: Buffer.concat([Buffer.from(json), tail]),
+      });
+      const bytes = Buffer.from(await response.arrayBuffer());
+      const end = Number(response.headers.get('inference-header-content-length') ?? bytes.length);
+      const { outputs, error } = JSON.parse(bytes.subarray(0, end).toString());
+      assert.equal(response.status, 200, error);
+      return { shape: outputs[0].shape, data: new Float32Array(new Uint8Array(bytes.subarray(end)).buffer) };
+    };
+    const whole = await infer(0, COUNT); // in one request: a Run of its own
+    assert.deepEqual(whole.shape, [COUNT, 84, 126]);
+    const [runs, pictures] = [await series('count'), await series('sum')];
+    const answers = await Promise.all(Array.from({ length: COUNT }, (_, i) => infer(i, 1)));
+    assert.equal((await series('count')) - (runs || 0), COUNT / BATCH);
+    assert.equal((await series('sum')) - (pictures || 0), COUNT);
+    answers.forEach(({ shape, data }, i) => {
+      assert.deepEqual(shape, [1, 84, 126]);
+      const part = whole.data.subarray(i * data.length, (i + 1) * data.length);
+      assert.ok(data.every((value, k) => Math.abs(value - part[k]) < 1e-2), `the answer to request ${i}`);
+    });
+    assert.ok(answers[0].data.some((value, k) => Math.abs(value - answers[1].data[k]) > 0.1), 'all alike');
+  });
+});
+
 describe('the KServe protocol on a graph of free sizes', { skip }, () => {
   let server;
   before(async () => {
