@@ -31,10 +31,10 @@ static const char model_types_text[] =
 /* TOO_MANY: the status of a form with more files than that, and what to do instead. */
 #define INFERENCE(NAME, HANDLER, TYPES, FILES, TOO_MANY, ADVICE)                                   \
     {                                                                                              \
-        .method = "POST", .pattern = "/api/v1/inference/" NAME, .handle = HANDLER,                 \
-        .admit = nx_api_admit_inference, .types = TYPES, .types_text = TYPES##_text,               \
-        .max_files = FILES, .too_many_files_status = TOO_MANY, .too_many_files_advice = ADVICE,    \
-        .per_client = true                                                                         \
+        .method = "POST", .pattern = "/api/v1/inference/" NAME, .handle = (HANDLER),               \
+        .admit = nx_api_admit_inference, .types = (TYPES), .types_text = (TYPES##_text),           \
+        .max_files = (FILES), .too_many_files_status = (TOO_MANY),                                 \
+        .too_many_files_advice = (ADVICE), .per_client = true                                      \
     }
 
 static const nx_http_route fixed_routes[] = {

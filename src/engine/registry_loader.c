@@ -185,26 +185,28 @@ static nx_status open_handle(nx_registry *registry, const char *path, const char
 static nx_status open_source(nx_registry *registry, source *from, nx_registry_handle **out,
                              nx_error *err)
 {
+    nx_registry_handle *handle = from->tried;
     nx_status status = NX_OK;
     *out = NULL;
     if (from->kind == NX_STORED_SAM) {
         return nx_error_set(err, NX_ERR_UNSUPPORTED,
                             "%s segments by points and boxes; it does not detect", from->label);
     }
-    if (from->tried != NULL) {
-        status = nx_model_moved(from->tried->model, from->path, err);
+    if (handle != NULL) {
+        status = nx_model_moved(handle->model, from->path, err);
     } else {
-        status = open_handle(registry, from->path, from->name, from->label, &from->tried, err);
+        status = open_handle(registry, from->path, from->name, from->label, &handle, err);
     }
-    if (status == NX_OK) {
-        *out = from->tried;
-        from->tried = NULL;
-        (*out)->version = from->version;
-        (*out)->stamp = from->stamp;
-        nx_log_info("engine", "model %s is in memory (%.0f ms)", from->label,
-                    nx_clock_ms((*out)->load_ns));
+    if (status != NX_OK || handle == NULL) {
+        return status;
     }
-    return status;
+    from->tried = NULL;
+    handle->version = from->version;
+    handle->stamp = from->stamp;
+    nx_log_info("engine", "model %s is in memory (%.0f ms)", from->label,
+                nx_clock_ms(handle->load_ns));
+    *out = handle;
+    return NX_OK;
 }
 
 /* The lock is held. The least recently used that may go, or NULL. */

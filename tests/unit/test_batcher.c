@@ -12,6 +12,13 @@ static nx_engine *busy_engine(const nx_engine_options *options, fake_backend *fa
     return engine;
 }
 
+/* The same with one batch at once. */
+static nx_engine *busy_worker(uint32_t batch_size, fake_backend *fake, probe *busy)
+{
+    const nx_engine_options options = {.workers = 1, .batch_size = batch_size};
+    return busy_engine(&options, fake, busy);
+}
+
 /* Lets all runs go, after which these pictures are done. */
 static void let_go(fake_backend *fake, probe *probes, int count)
 {
@@ -81,8 +88,7 @@ static void a_batch_has_one_shape_and_one_backend(void **state)
     fake_backend *other = fake_new(32);
     probe busy;
     probe probes[9];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 4}, fake, &busy);
+    nx_engine *engine = busy_worker(4, fake, &busy);
     for (int i = 0; i < 9; i++) {
         probe_init(&probes[i], i + 1, i % 3 == 2 ? other : fake);
         probes[i].task.input_width = i % 3 == 1 ? 16 : 8;
@@ -103,8 +109,7 @@ static void assert_limit(uint32_t asked, uint32_t best, uint32_t most, const cha
     fake->backend.best_batch = best;
     probe busy;
     probe probes[6];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = asked}, fake, &busy);
+    nx_engine *engine = busy_worker(asked, fake, &busy);
     submit_many(engine, fake, probes, 1, 6);
     let_go(fake, probes, 6);
     fake_assert_runs(fake, runs);
@@ -181,8 +186,7 @@ static void alone_is_who_has_no_company(void **state)
     probe busy;
     probe probes[4];
     probe last;
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 2}, fake, &busy);
+    nx_engine *engine = busy_worker(2, fake, &busy);
     submit_many(engine, fake, probes, 1, 4);
     let_go(fake, probes, 4);
     assert_true(nx_engine_drain(engine, 0));
@@ -224,8 +228,7 @@ static void higher_classes_come_first(void **state)
     fake_backend *fake = fake_new(32);
     probe busy;
     probe probes[6];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 1}, fake, &busy);
+    nx_engine *engine = busy_worker(1, fake, &busy);
     submit_class(engine, fake, &probes[0], 1, NX_PRIORITY_BATCH);
     submit_class(engine, fake, &probes[1], 2, NX_PRIORITY_STREAM);
     submit_class(engine, fake, &probes[2], 3, NX_PRIORITY_INTERACTIVE);
@@ -243,8 +246,7 @@ static void lower_classes_do_not_starve(void **state)
     fake_backend *fake = fake_new(32);
     probe busy;
     static probe probes[24];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 1}, fake, &busy);
+    nx_engine *engine = busy_worker(1, fake, &busy);
     submit_class(engine, fake, &probes[20], 51, NX_PRIORITY_STREAM);
     submit_class(engine, fake, &probes[21], 52, NX_PRIORITY_STREAM);
     submit_class(engine, fake, &probes[22], 91, NX_PRIORITY_BATCH);
@@ -264,8 +266,7 @@ static void a_batch_takes_lower_classes_along(void **state)
     fake_backend *fake = fake_new(32);
     probe busy;
     probe probes[5];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 3}, fake, &busy);
+    nx_engine *engine = busy_worker(3, fake, &busy);
     submit_class(engine, fake, &probes[0], 1, NX_PRIORITY_BATCH);
     submit_class(engine, fake, &probes[1], 2, NX_PRIORITY_BATCH);
     submit_class(engine, fake, &probes[2], 3, NX_PRIORITY_STREAM);
@@ -287,8 +288,7 @@ static void the_late_and_the_cancelled_cost_no_run(void **state)
     fake_backend *fake = fake_new(32);
     probe busy;
     probe probes[6];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 8}, fake, &busy);
+    nx_engine *engine = busy_worker(8, fake, &busy);
     for (int i = 0; i < 6; i++) {
         probe_init(&probes[i], i + 1, fake);
         if (i == 1 || i == 5) {
@@ -317,8 +317,7 @@ static void a_failed_picture_gives_its_place_to_the_next(void **state)
     fake_backend *fake = fake_new(32);
     probe busy;
     probe probes[7];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 4}, fake, &busy);
+    nx_engine *engine = busy_worker(4, fake, &busy);
     for (int i = 0; i < 7; i++) {
         probe_init(&probes[i], i + 1, fake);
         probes[i].prepare_status = i == 0 || i == 2 ? NX_ERR_CORRUPT : NX_OK;
@@ -369,8 +368,7 @@ static void a_batch_of_failures_is_no_run(void **state)
     fake_backend *fake = fake_new(32);
     probe busy;
     probe probes[4];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 4}, fake, &busy);
+    nx_engine *engine = busy_worker(4, fake, &busy);
     for (int i = 0; i < 3; i++) {
         probe_init(&probes[i], i + 1, fake);
         probes[i].prepare_status = NX_ERR_TOO_LARGE;
@@ -392,8 +390,7 @@ static void a_failed_run_fails_its_batch_alone(void **state)
     fake_backend *fake = fake_new(32);
     probe busy;
     probe probes[5];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 2}, fake, &busy);
+    nx_engine *engine = busy_worker(2, fake, &busy);
     submit_many(engine, fake, probes, 1, 2);
     fake_let_one(fake);
     fake_wait(fake, 2);
@@ -423,8 +420,7 @@ static void a_failed_reading_fails_its_picture_alone(void **state)
     fake_backend *fake = fake_new(32);
     probe busy;
     probe probes[3];
-    nx_engine *engine =
-        busy_engine(&(nx_engine_options){.workers = 1, .batch_size = 4}, fake, &busy);
+    nx_engine *engine = busy_worker(4, fake, &busy);
     for (int i = 0; i < 3; i++) {
         probe_init(&probes[i], i + 1, fake);
         probes[i].consume_status = i == 1 ? NX_ERR_UNSUPPORTED : NX_OK;
