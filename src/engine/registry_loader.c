@@ -161,7 +161,8 @@ static nx_status open_handle(nx_registry *registry, const char *path, const char
     *out = NULL;
     nx_registry_handle *handle = calloc(1, sizeof *handle);
     if (handle == NULL) {
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+        nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
+        return NX_ERR_NO_MEMORY;
     }
     *handle = (nx_registry_handle){.registry = registry, .refs = 1};
     snprintf(handle->name, sizeof handle->name, "%s", name);
@@ -197,7 +198,7 @@ static nx_status open_source(nx_registry *registry, source *from, nx_registry_ha
     } else {
         status = open_handle(registry, from->path, from->name, from->label, &handle, err);
     }
-    if (status != NX_OK || handle == NULL) {
+    if (status != NX_OK) {
         return status;
     }
     from->tried = NULL;
