@@ -1,8 +1,9 @@
 // The server under load against bare parallel Runs of the same model, in turns; alone; overloaded;
-// idle; and its cheapest route. Usage: node bench/server.mjs
+// idle; and its cheapest route. Usage: node bench/server.mjs [MODEL.onnx]
 import { execFile } from 'node:child_process';
 import http from 'node:http';
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { promisify } from 'node:util';
 import { startServer } from '../tests/e2e/lib/server.mjs';
 import { cores, fixed, load, median, percentile, pictures, post, rawRuns, rssMb, table } from './lib.mjs';
@@ -10,9 +11,11 @@ import { cores, fixed, load, median, percentile, pictures, post, rawRuns, rssMb,
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const files = pictures();
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-const rawRate = async () => (await rawRuns({ seconds: 4 })).run.images_per_second;
+const model = process.argv[2];
+const rawRate = async () =>
+  (await rawRuns({ seconds: 4, model, image: model && files[0] })).run.images_per_second;
 
-const server = await startServer();
+const server = await startServer(model ? { args: ['--model', model] } : {});
 const rows = [];
 
 async function idleMemory() {
@@ -70,7 +73,7 @@ async function health() {
 }
 
 try {
-  rows.push(['idle with yolov8n', `${fixed(await idleMemory())} MB`, 'under 120 MB']);
+  rows.push([`idle with ${model ? basename(model) : 'yolov8n'}`, `${fixed(await idleMemory())} MB`, 'under 120 MB']);
   await alone();
   await underLoad();
   await overload();
