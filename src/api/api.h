@@ -15,7 +15,6 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "engine/registry.h"
-#include "engine/sam_source.h"
 #include "ops/service_metrics.h"
 
 #include <stdint.h>
@@ -29,7 +28,6 @@ typedef struct nx_api_deps {
     nx_registry *registry; /* its default model is in memory */
     const nx_model_store *store;
     nx_engine *engine;
-    nx_sam_source *sam;
     nx_service_metrics *metrics;
 } nx_api_deps;
 

@@ -1,12 +1,14 @@
 /* POST /api/v1/inference/segment: one picture, or the id of one that was here before, and points or
  * boxes in; masks out. */
 #include "api/inference.h"
+#include "api/model_use.h"
 #include "api/payload.h"
 #include "api/segment_options.h"
 #include "base/clock.h"
 #include "base/json_writer.h"
 #include "http/negotiate.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,10 +17,11 @@ typedef enum answer_kind { ANSWER_JSON, ANSWER_MASK, ANSWER_PICTURE } answer_kin
 
 /* One request, from its handler until it is put away. */
 typedef struct segmentation {
+    nx_model_use use; /* first */
     nx_api *api;
     nx_http_request *request;
-    nx_segment_job *job;
-    nx_buffer decoded; /* the picture, when it came as base64 */
+    _Atomic(nx_segment_job *) job; /* NULL while the model is loaded */
+    nx_buffer decoded;             /* the picture, when it came as base64 */
     nx_segment_options options;
     answer_kind answer;
     const void *bytes; /* of the picture; NULL when it came by id */
@@ -28,7 +31,8 @@ typedef struct segmentation {
 static void free_segmentation(void *context)
 {
     segmentation *self = context;
-    nx_segment_job_free(self->job);
+    nx_segment_job_free(atomic_load(&self->job));
+    nx_model_use_release(&self->use); /* after the job, which borrows its model */
     nx_buffer_free(&self->decoded);
     nx_api_inference_ends(self->api);
     free(self);
@@ -181,6 +185,11 @@ static void record(const segmentation *self, const nx_segment_result *result)
 {
     nx_service_metrics *metrics = self->api->deps.metrics;
     const nx_segment_timings *timings = &result->timings;
+    const char *decoder = nx_sam_decoder_name(nx_registry_sam(self->use.handle));
+    for (size_t i = 0; i < result->masks->runs; i++) { /* the encoder's is counted by the engine */
+        nx_service_metrics_run(metrics, decoder, result->masks->runs_ns[i], 1);
+    }
+    nx_registry_count(self->use.handle, 1);
     nx_service_metrics_stage(metrics, NX_STAGE_QUEUE, timings->queue);
     nx_service_metrics_stage(metrics, NX_STAGE_DECODE, timings->decode);
     nx_service_metrics_stage(metrics, NX_STAGE_PREPROCESS, timings->preprocess);
@@ -207,15 +216,14 @@ static void reply_json(segmentation *self, const nx_segment_result *result)
 }
 
 /* A picture has no room for what else is to be said: headers have. */
-static void reply_picture(segmentation *self, const nx_segment_result *result)
+static void reply_picture(segmentation *self, nx_segment_job *job, const nx_segment_result *result)
 {
     char count[24];
     snprintf(count, sizeof count, "%zu", result->masks->count);
     nx_http_add_header(self->request, "X-Nexus-Image-Id", result->image_id);
     nx_http_add_header(self->request, "X-Nexus-Masks", count);
     bool mask = self->answer == ANSWER_MASK;
-    nx_buffer bytes =
-        mask ? nx_segment_job_take_mask_png(self->job) : nx_segment_job_take_picture(self->job);
+    nx_buffer bytes = mask ? nx_segment_job_take_mask_png(job) : nx_segment_job_take_picture(job);
     nx_http_reply(self->request, 200, mask ? "image/png" : "image/jpeg", &bytes);
 }
 
@@ -232,7 +240,7 @@ static void finished(nx_segment_job *job, nx_status status, const nx_error *err,
     if (self->answer == ANSWER_JSON) {
         reply_json(self, &result);
     } else {
-        reply_picture(self, &result);
+        reply_picture(self, job, &result);
     }
 }
 
@@ -240,15 +248,22 @@ static void cancel(nx_http_request *request, void *user)
 {
     (void)request;
     segmentation *self = user;
-    (void)nx_segment_job_cancel(self->job);
+    nx_segment_job *job = NULL;
+    if (!nx_model_use_cancel(&self->use)) {
+        job = atomic_load(&self->job);
+    }
+    if (job != NULL) {
+        (void)nx_segment_job_cancel(job);
+    }
 }
 
 /* --- the handler --------------------------------------------------------------------------------
  */
 
-static nx_status new_job(segmentation *self, nx_sam *sam, nx_error *err)
+static nx_status new_job(segmentation *self, nx_segment_job **out, nx_error *err)
 {
     nx_api *api = self->api;
+    nx_sam *sam = nx_registry_sam(self->use.handle);
     const nx_segment_job_options options = {
         .prompt = self->options.prompt,
         .mask_png = self->answer == ANSWER_MASK,
@@ -258,13 +273,13 @@ static nx_status new_job(segmentation *self, nx_sam *sam, nx_error *err)
         .deadline_ns = nx_clock_now_ns() + api->timeout_ns,
     };
     return self->bytes != NULL && self->size > 0
-               ? nx_segment_job_new(sam, api->deps.engine, self->bytes, self->size, &options,
-                                    &self->job, err)
+               ? nx_segment_job_new(sam, api->deps.engine, self->bytes, self->size, &options, out,
+                                    err)
                : nx_segment_job_new_by_id(sam, api->deps.engine, &self->options.image_id, &options,
-                                          &self->job, err);
+                                          out, err);
 }
 
-/* A picture that was given up, and a model that is not there, each in its own words. */
+/* A picture that was given up, or was seen by a version that serves no more, in its own words. */
 static void refuse(segmentation *self, nx_status status, const nx_error *err)
 {
     nx_problem problem;
@@ -279,25 +294,26 @@ static void refuse(segmentation *self, nx_status status, const nx_error *err)
     nx_http_reply_problem(self->request, &problem);
 }
 
-static void start(segmentation *self)
+/* The model is there. On the request's thread, or on the registry's. */
+static void start(nx_model_use *use, const nx_problem *refusal)
 {
+    segmentation *self = (segmentation *)use;
     nx_error err = {0};
-    nx_sam *sam = NULL;
-    nx_status status = nx_sam_source_get(self->api->deps.sam, &sam, &err);
-    if (status != NX_OK) {
-        nx_service_metrics_failure(self->api->deps.metrics, NX_ERR_UNAVAILABLE);
-        nx_problem problem = nx_problem_make(
-            503, "Run 'nexus models pull mobile-sam' on the server.", "%s", err.message);
-        nx_http_reply_problem(self->request, &problem);
+    if (refusal != NULL) {
+        if (refusal->status == 503) {
+            nx_service_metrics_failure(self->api->deps.metrics, NX_ERR_UNAVAILABLE);
+        }
+        nx_http_reply_problem(self->request, refusal);
         return;
     }
-    status = new_job(self, sam, &err);
+    nx_segment_job *job = NULL;
+    nx_status status = new_job(self, &job, &err);
     if (status != NX_OK) {
         refuse(self, status, &err);
         return;
     }
-    nx_http_on_gone(self->request, cancel, self);
-    status = nx_segment_job_submit(self->job, finished, self, &err);
+    atomic_store(&self->job, job);
+    status = nx_segment_job_submit(job, finished, self, &err);
     if (status != NX_OK) {
         fail(self, status, &err);
     }
@@ -314,7 +330,8 @@ void nx_api_infer_segment(nx_http_request *request, void *user)
     self->api = api;
     self->request = request;
     if (choose_answer(self, &problem) && read_request(self, &problem)) {
-        start(self);
+        nx_http_on_gone(request, cancel, self);
+        nx_model_use_begin_sam(&self->use, api, request, self->options.model, start);
     } else {
         nx_http_reply_problem(request, &problem);
     }

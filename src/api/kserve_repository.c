@@ -64,10 +64,11 @@ void nx_kserve_index(nx_http_request *request, void *user)
     nx_json json = nx_json_begin(&out);
     nx_json_array_begin(&json);
     for (size_t i = 0; i < count; i++) {
-        bool shown =
-            entries[i].kind == NX_STORED_DETECTOR && (!ready || entries[i].state == NX_MODEL_READY);
-        if (shown) {
-            write_entry(&entries[i], "", &json);
+        if (ready && entries[i].state != NX_MODEL_READY) {
+            continue;
+        }
+        write_entry(&entries[i], "", &json);
+        if (entries[i].kind == NX_STORED_DETECTOR) { /* the other kind has no face here */
             write_entry(&entries[i], ".image", &json);
         }
     }

@@ -32,6 +32,12 @@ static const char *wanted_model(const nx_http_request *request, const json_t *do
 
 static nx_problem explain(nx_model_use *use, nx_status status, const nx_error *err)
 {
+    bool sam = use->task.kind == NX_STORED_SAM;
+    if (sam && !use->named &&
+        (status == NX_ERR_NOT_FOUND || status == NX_ERR_UNSUPPORTED || status == NX_ERR_INVALID)) {
+        return nx_problem_make(503, "Run 'nexus models pull mobile-sam' on the server.",
+                               "the model for segmentation (NEXUS_SAM_MODEL): %s", err->message);
+    }
     switch (status) {
     case NX_ERR_INVALID:
     case NX_ERR_NOT_FOUND:
@@ -65,39 +71,77 @@ static void loaded(nx_registry_task *task, nx_status status, const nx_error *err
     }
 }
 
+static nx_status acquire(nx_model_use *use, nx_error *err)
+{
+    nx_registry *registry = use->api->deps.registry;
+    return use->task.kind == NX_STORED_SAM
+               ? nx_registry_acquire_sam(registry, use->task.name, use->task.version, &use->handle,
+                                         err)
+               : nx_registry_acquire(registry, use->task.name, use->task.version, &use->handle,
+                                     err);
+}
+
+/* Of a model of another kind than the request's. */
+static nx_problem wrong_kind(const nx_model_use *use, const nx_error *err)
+{
+    return nx_problem_make(422,
+                           use->task.kind == NX_STORED_SAM
+                               ? "Name a model whose kind is sam in GET /api/v1/models."
+                               : "Name a detector, or use /api/v1/inference/segment.",
+                           "model: %s", err->message);
+}
+
+static void begin(nx_model_use *use, nx_stored_kind kind, const char *wanted)
+{
+    nx_error err = {0};
+    nx_status status = NX_OK;
+    use->named = wanted != NULL;
+    use->task = (nx_registry_task){.op = NX_REGISTRY_ACQUIRE,
+                                   .kind = kind,
+                                   .deadline_ns = nx_clock_now_ns() + use->api->timeout_ns,
+                                   .done = loaded};
+    if (wanted != NULL) {
+        status = nx_model_reference_parse(wanted, use->task.name, &use->task.version, &err);
+    }
+    if (status == NX_OK) {
+        status = acquire(use, &err);
+    }
+    if (status == NX_ERR_UNAVAILABLE) {
+        status = nx_registry_submit(use->api->deps.registry, &use->task, &err);
+        if (status == NX_OK) {
+            return;
+        }
+    }
+    if (status == NX_OK) {
+        use->ready(use, NULL);
+    } else if (status == NX_ERR_UNSUPPORTED && use->named) {
+        nx_problem problem = wrong_kind(use, &err);
+        use->ready(use, &problem);
+    } else {
+        refuse(use, status, &err);
+    }
+}
+
 void nx_model_use_begin(nx_model_use *use, nx_api *api, nx_http_request *request,
                         const json_t *document, nx_model_use_ready ready)
 {
     use->api = api;
     use->request = request;
     use->ready = ready;
-    use->task = (nx_registry_task){.op = NX_REGISTRY_ACQUIRE,
-                                   .deadline_ns = nx_clock_now_ns() + api->timeout_ns,
-                                   .done = loaded};
-    nx_error err = {0};
     const char *wanted = wanted_model(request, document);
-    nx_status status = NX_OK;
     if (wanted != NULL && strcmp(wanted, nx_registry_default(api->deps.registry)) == 0) {
         wanted = NULL; /* also when it is the name of a file and no name for a model */
     }
-    if (wanted != NULL) {
-        status = nx_model_reference_parse(wanted, use->task.name, &use->task.version, &err);
-    }
-    if (status == NX_OK) {
-        status = nx_registry_acquire(api->deps.registry, use->task.name, use->task.version,
-                                     &use->handle, &err);
-    }
-    if (status == NX_ERR_UNAVAILABLE) {
-        status = nx_registry_submit(api->deps.registry, &use->task, &err);
-        if (status == NX_OK) {
-            return;
-        }
-    }
-    if (status == NX_OK) {
-        ready(use, NULL);
-    } else {
-        refuse(use, status, &err);
-    }
+    begin(use, NX_STORED_DETECTOR, wanted);
+}
+
+void nx_model_use_begin_sam(nx_model_use *use, nx_api *api, nx_http_request *request,
+                            const char *wanted, nx_model_use_ready ready)
+{
+    use->api = api;
+    use->request = request;
+    use->ready = ready;
+    begin(use, NX_STORED_SAM, wanted != NULL && wanted[0] != '\0' ? wanted : NULL);
 }
 
 bool nx_model_use_cancel(nx_model_use *use)

@@ -22,6 +22,7 @@ struct nx_model_use {
     nx_http_request *request;
     nx_registry_handle *handle; /* NULL before it is ready */
     nx_model_use_ready ready;
+    bool named; /* the request said which */
 };
 
 /*
@@ -31,6 +32,11 @@ struct nx_model_use {
  */
 void nx_model_use_begin(nx_model_use *use, nx_api *api, nx_http_request *request,
                         const json_t *document, nx_model_use_ready ready);
+
+/* The same for a model that segments (SAM). wanted: "NAME" or "NAME:VERSION"; NULL or "": the
+ * configured one, without which the answer is 503. */
+void nx_model_use_begin_sam(nx_model_use *use, nx_api *api, nx_http_request *request,
+                            const char *wanted, nx_model_use_ready ready);
 
 /* Ends waiting: ready is then called before this returns true. Any thread; only after the use was
  * begun, or while all of it is 0. */

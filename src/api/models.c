@@ -21,8 +21,11 @@ nx_problem nx_api_models_problem(nx_api *api, const nx_http_request *request, nx
         return nx_problem_make(422, "Send the whole ONNX file; check that it was not cut short.",
                                "%s", err->message);
     case NX_ERR_UNSUPPORTED:
-        return nx_problem_make(422, "Send a detector that Nexus knows, exported to ONNX.", "%s",
-                               err->message);
+        return nx_problem_make(
+            422,
+            "Send a detector that Nexus knows, or the encoder and decoder of SAM, as "
+            "ONNX files.",
+            "%s", err->message);
     case NX_ERR_INVALID:
         return nx_problem_make(422, "Check the name and the file.", "%s", err->message);
     case NX_ERR_IO:

@@ -2,6 +2,7 @@
 
 #include "base/suggest.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef enum option_id {
@@ -10,13 +11,14 @@ typedef enum option_id {
     OPTION_MULTIMASK,
     OPTION_MASK_FORMAT,
     OPTION_IMAGE_ID,
+    OPTION_MODEL,
     OPTION_COUNT,
 } option_id;
 
-static const char *const text_names[OPTION_COUNT] = {"point", "box", "multimask", "mask_format",
-                                                     "image_id"};
-static const char *const json_names[OPTION_COUNT] = {"points", "boxes", "multimask", "mask_format",
-                                                     "image_id"};
+static const char *const text_names[OPTION_COUNT] = {"point",       "box",      "multimask",
+                                                     "mask_format", "image_id", "model"};
+static const char *const json_names[OPTION_COUNT] = {"points",      "boxes",    "multimask",
+                                                     "mask_format", "image_id", "model"};
 
 static const char point_advice[] =
     "Send points inside the picture: {\"x\": 400, \"y\": 300, \"label\": 1} in JSON, "
@@ -41,8 +43,9 @@ static bool find_option(nx_segment_options *options, const char *const *names, c
         *problem = nx_problem_make(
             422,
             names == json_names
-                ? "Members are image or image_id, points, boxes, multimask and mask_format."
-                : "Options are point, box, multimask, mask_format and image_id.",
+                ? "Members are image or image_id, points, boxes, multimask, mask_format and "
+                  "model."
+                : "Options are point, box, multimask, mask_format, image_id and model.",
             "there is no option '%.60s'%s%s%s", name, near != NULL ? "; did you mean '" : "",
             near != NULL ? near : "", near != NULL ? "'?" : "");
         return false;
@@ -87,6 +90,13 @@ static bool set_image_id(nx_segment_options *options, const char *text, nx_probl
     return options->has_image_id;
 }
 
+/* What it names is looked up by whoever needs it. */
+static bool set_model(nx_segment_options *options, const char *text)
+{
+    snprintf(options->model, sizeof options->model, "%s", text);
+    return true;
+}
+
 static bool set_multimask(nx_segment_options *options, const char *text, nx_problem *problem)
 {
     options->prompt.multimask = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
@@ -123,6 +133,8 @@ bool nx_segment_options_set(nx_segment_options *options, const char *name, const
         return set_mask_format(options, value, problem);
     case OPTION_IMAGE_ID:
         return set_image_id(options, value, problem);
+    case OPTION_MODEL:
+        return set_model(options, value);
     case OPTION_COUNT:
         break;
     }
@@ -202,7 +214,8 @@ bool nx_segment_options_set_json(nx_segment_options *options, const char *name, 
                                  nx_problem *problem)
 {
     static const char *const wanted[OPTION_COUNT] = {
-        "an array of points", "an array of boxes", "true or false", "a string", "a string",
+        "an array of points", "an array of boxes", "true or false",
+        "a string",           "a string",          "a string",
     };
     option_id id;
     if (!find_option(options, json_names, name, &id, problem)) {
@@ -223,6 +236,9 @@ bool nx_segment_options_set_json(nx_segment_options *options, const char *name, 
     }
     if (id == OPTION_IMAGE_ID && json_is_string(value)) {
         return set_image_id(options, json_string_value(value), problem);
+    }
+    if (id == OPTION_MODEL && json_is_string(value)) {
+        return set_model(options, json_string_value(value));
     }
     *problem = nx_problem_make(400, "openapi.json has the types of all options.", "%s must be %s",
                                name, wanted[id]);

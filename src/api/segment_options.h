@@ -1,5 +1,6 @@
 /*
- * The options of a segmentation: points, boxes, multimask, mask_format, image_id. They come as text
+ * The options of a segmentation: points, boxes, multimask, mask_format, image_id,
+ * model. They come as text
  * (query, form fields: point=X,Y[,0|1] and box=X1,Y1,X2,Y2, as often as needed) or as JSON members
  * (points and boxes, arrays), and each error names the option, what was given and what is allowed.
  *
@@ -21,7 +22,8 @@ typedef struct nx_segment_options {
     nx_mask_format mask_format;
     bool has_image_id;
     nx_content_hash image_id;
-    unsigned seen; /* options that the current source has given */
+    char model[128]; /* NAME or NAME:VERSION, longer than any that there is; "": not given */
+    unsigned seen;   /* options that the current source has given */
 } nx_segment_options;
 
 /* A source begins (the query; then fields, which win): in one source no option is given twice,

@@ -35,6 +35,15 @@ const nx_cli_option nx_cli_common_options[] = {
 const size_t nx_cli_common_option_count =
     sizeof nx_cli_common_options / sizeof nx_cli_common_options[0];
 
+bool nx_cli_takes_common(const nx_cli_command *command, const nx_cli_option *common)
+{
+    bool own = false;
+    for (size_t i = 0; i < command->option_count; i++) {
+        own = own || strcmp(command->options[i].name, common->name) == 0;
+    }
+    return command->uses_config && !own;
+}
+
 /* The running command's options and, behind them, the common ones and --help. */
 typedef struct option_set {
     const nx_cli_option *all[MAX_OPTIONS];
@@ -53,8 +62,10 @@ static void build_option_set(const nx_cli_command *command, option_set *set)
         set->all[set->count++] = &command->options[i];
     }
     set->own = set->count;
-    for (size_t i = 0; command->uses_config && i < nx_cli_common_option_count; i++) {
-        set->all[set->count++] = &nx_cli_common_options[i];
+    for (size_t i = 0; i < nx_cli_common_option_count; i++) {
+        if (nx_cli_takes_common(command, &nx_cli_common_options[i])) {
+            set->all[set->count++] = &nx_cli_common_options[i];
+        }
     }
     char *letter = set->letters;
     *letter++ = ':'; /* getopt tells a missing argument from an unknown option */

@@ -85,6 +85,9 @@ extern const size_t nx_cli_command_count;
 extern const nx_cli_option nx_cli_common_options[];
 extern const size_t nx_cli_common_option_count;
 
+/* Does the command take this common option? One of its own of the same name takes its place. */
+bool nx_cli_takes_common(const nx_cli_command *command, const nx_cli_option *common);
+
 /* Parses and runs; the value for main to return. */
 int nx_cli_main(int argc, char **argv);
 

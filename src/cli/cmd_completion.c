@@ -11,8 +11,10 @@ static void each_option(const nx_cli_command *command, nx_buffer *out,
     for (size_t i = 0; i < command->option_count; i++) {
         visit(command, &command->options[i], out);
     }
-    for (size_t i = 0; command->uses_config && i < nx_cli_common_option_count; i++) {
-        visit(command, &nx_cli_common_options[i], out);
+    for (size_t i = 0; i < nx_cli_common_option_count; i++) {
+        if (nx_cli_takes_common(command, &nx_cli_common_options[i])) {
+            visit(command, &nx_cli_common_options[i], out);
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 
 #include "base/json_writer.h"
 #include "cli/setup.h"
-#include "engine/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,11 +163,27 @@ static nx_status copy_files(const nx_cli_args *args, const char *folder, nx_erro
                : status;
 }
 
-static nx_status try_graph(nx_runtime *runtime, const char *path, nx_error *err)
+/* paths[1] is NULL for a detector; else they are an encoder and a decoder. */
+static nx_status try_paths(nx_runtime *runtime, char *const paths[2], const char *name,
+                           nx_error *err)
 {
-    nx_session *session = NULL;
-    nx_status status = nx_session_open(runtime, path, &(nx_session_options){0}, &session, err);
-    nx_session_free(session);
+    nx_status status = NX_OK;
+    if (paths[1] == NULL) {
+        const nx_model_options options = {.name = name};
+        nx_model *model = NULL;
+        status = nx_model_open(runtime, paths[0], &options, &model, err);
+        nx_model_free(model);
+        return status;
+    }
+    nx_sam *sam = NULL;
+    status = nx_sam_new(runtime, paths[0], paths[1], &(nx_sam_options){.name = name}, &sam, err);
+    if (status == NX_OK) {
+        status = nx_sam_open(sam, err);
+    }
+    if (status == NX_OK) {
+        status = nx_sam_try(sam, err);
+    }
+    nx_sam_free(sam);
     return status;
 }
 
@@ -178,24 +193,22 @@ static nx_status try_files(const nx_cli_args *args, const char *folder, const ch
 {
     static const char *const files[][2] = {{"model.onnx", NULL}, {"encoder.onnx", "decoder.onnx"}};
     nx_runtime *runtime = NULL;
+    char *paths[2] = {NULL, NULL};
     nx_status status = nx_setup_runtime(args->config, &runtime, err);
     for (int i = 0; i < args->operand_count && status == NX_OK; i++) {
-        char *path = NULL;
-        if (asprintf(&path, "%s/%s", folder, files[args->operand_count - 1][i]) < 0) {
-            path = NULL;
+        if (asprintf(&paths[i], "%s/%s", folder, files[args->operand_count - 1][i]) < 0) {
+            paths[i] = NULL;
             status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
-        } else if (args->operand_count == 2) {
-            status = try_graph(runtime, path, err);
-        } else {
-            const nx_model_options options = {.name = name};
-            nx_model *model = NULL;
-            status = nx_model_open(runtime, path, &options, &model, err);
-            nx_model_free(model);
         }
-        if (status != NX_OK && path != NULL) {
-            nx_model_store_rename_in(err, path, args->operands[i]);
+    }
+    if (status == NX_OK) {
+        status = try_paths(runtime, paths, name, err);
+    }
+    for (int i = 0; i < 2; i++) {
+        if (status != NX_OK && paths[i] != NULL) {
+            nx_model_store_rename_in(err, paths[i], args->operands[i]);
         }
-        free(path);
+        free(paths[i]);
     }
     nx_runtime_free(runtime);
     return status;

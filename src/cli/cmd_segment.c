@@ -17,7 +17,8 @@ typedef struct segment_run {
     nx_mask_format mask_format;
     nx_runtime *runtime;
     nx_engine *engine;
-    nx_sam_source *source;
+    nx_sam *sam;
+    char *cache_dir;
     nx_buffer bytes;
     nx_segment_job *job;
 } segment_run;
@@ -72,7 +73,8 @@ static nx_status start(segment_run *run, nx_error *err)
         status = nx_engine_new(&options, &run->engine, err);
     }
     if (status == NX_OK) {
-        status = nx_setup_sam(config, run->runtime, &run->source, err);
+        run->cache_dir = nx_setup_cache_dir(config);
+        status = nx_setup_sam(config, run->runtime, run->cache_dir, &run->sam, err);
     }
     return status;
 }
@@ -86,7 +88,6 @@ static nx_status segment(segment_run *run, nx_error *err)
             nx_cli_value(run->args, "annotate") != NULL ? NX_ANNOTATE_JPEG : NX_ANNOTATE_NONE,
         .max_pixels = (uint64_t)nx_config_int(run->args->config, NX_CONFIG_MAX_IMAGE_PIXELS),
     };
-    nx_sam *sam = NULL;
     nx_status status = read_prompt(run->args, &options.prompt, err);
     if (status == NX_OK) {
         status = nx_file_read(run->path, MAX_FILE_BYTES, &run->bytes, err);
@@ -95,11 +96,8 @@ static nx_status segment(segment_run *run, nx_error *err)
         status = start(run, err);
     }
     if (status == NX_OK) {
-        status = nx_sam_source_get(run->source, &sam, err);
-    }
-    if (status == NX_OK) {
-        status = nx_segment_job_new(sam, run->engine, run->bytes.data, run->bytes.size, &options,
-                                    &run->job, err);
+        status = nx_segment_job_new(run->sam, run->engine, run->bytes.data, run->bytes.size,
+                                    &options, &run->job, err);
         if (status == NX_ERR_INVALID) {
             nx_error_prefix(err, "%s", run->path);
         }
@@ -212,7 +210,8 @@ static int run(const nx_cli_args *args)
     }
     nx_engine_free(state.engine); /* before what its tasks use */
     nx_segment_job_free(state.job);
-    nx_sam_source_free(state.source);
+    nx_sam_free(state.sam);
+    free(state.cache_dir);
     nx_runtime_free(state.runtime);
     nx_buffer_free(&state.bytes);
     if (status != NX_OK) {
@@ -235,6 +234,8 @@ static const nx_cli_option options[] = {
     {"output", 'o', "FILE", "a .png gets the mask; any other file gets the text", NX_CLI_NO_KEY,
      NULL},
     {"annotate", 'a', "DIR", "also write the picture with its masks drawn", NX_CLI_NO_KEY, NULL},
+    {"model", 'm', "NAME[:VERSION]", "model that segments (NEXUS_SAM_MODEL; default mobile-sam)",
+     NX_CONFIG_SAM_MODEL, NULL},
 };
 
 const nx_cli_command nx_cmd_segment = {
@@ -247,12 +248,11 @@ const nx_cli_command nx_cmd_segment = {
         "Needs the segmentation model: 'nexus models pull mobile-sam'. Points together, or one "
         "box\n"
         "with points, describe one thing. Coordinates are pixels of the upright picture. A mask\n"
-        "comes with its predicted quality (0..1), its box and its size. NEXUS_SAM_MODEL names "
-        "another\n"
-        "model of this kind.\n",
+        "comes with its predicted quality (0..1), its box and its size.\n",
     .examples = "  nexus segment street.jpg --point 400,300\n"
                 "  nexus segment street.jpg -p 400,300 -p 420,500,0 --output mask.png\n"
-                "  nexus segment street.jpg --box 30,160,810,900 --format json\n",
+                "  nexus segment street.jpg --box 30,160,810,900 --format json\n"
+                "  nexus segment street.jpg -p 400,300 --model my-sam:2\n",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .uses_config = true,

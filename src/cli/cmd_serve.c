@@ -67,7 +67,6 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .registry = setup->registry,
         .store = setup->store,
         .engine = setup->engine,
-        .sam = setup->sam,
         .metrics = metrics,
     };
     nx_api *api = NULL;
@@ -124,9 +123,6 @@ static int run(const nx_cli_args *args)
     if (status == NX_OK) {
         const nx_engine_options hooks = {.on_run = count_run, .user = metrics};
         status = nx_setup_start_engine(args->config, &hooks, &setup, &err);
-    }
-    if (status == NX_OK) {
-        status = nx_setup_sam(args->config, setup.runtime, &setup.sam, &err);
     }
     if (status == NX_OK) {
         status = serve(args, &setup, metrics, &signals, &err);

@@ -54,8 +54,10 @@ static void command_help(const nx_cli_command *command, nx_buffer *out)
     for (size_t i = 0; i < command->option_count; i++) {
         option_line(&command->options[i], out);
     }
-    for (size_t i = 0; command->uses_config && i < nx_cli_common_option_count; i++) {
-        option_line(&nx_cli_common_options[i], out);
+    for (size_t i = 0; i < nx_cli_common_option_count; i++) {
+        if (nx_cli_takes_common(command, &nx_cli_common_options[i])) {
+            option_line(&nx_cli_common_options[i], out);
+        }
     }
     nx_buffer_printf(out, "%-30s%s\n", "  -h, --help", "show this help");
     if (command->examples != NULL) {

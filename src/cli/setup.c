@@ -189,6 +189,17 @@ nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out
     return status;
 }
 
+/* Somebody waits for each mask, in a command too: the one who is alone gets all cores. */
+static nx_sam_options sam_options(const nx_config *config, const char *cache_dir)
+{
+    const nx_model_options model = nx_setup_model_options(config, NX_SETUP_SERVER, cache_dir);
+    return (nx_sam_options){
+        .alone_threads = model.alone_threads,
+        .cache_bytes = (size_t)nx_config_int(config, NX_CONFIG_SAM_CACHE_BYTES),
+        .device = model.device,
+    };
+}
+
 static nx_status load_default(const nx_config *config, nx_setup *setup, nx_error *err)
 {
     const nx_registry_options options = {
@@ -196,6 +207,8 @@ static nx_status load_default(const nx_config *config, nx_setup *setup, nx_error
         .store = setup->store,
         .default_model = nx_config_string(config, NX_CONFIG_MODEL),
         .model = nx_setup_model_options(config, NX_SETUP_SERVER, setup->cache_dir),
+        .sam_model = nx_config_string(config, NX_CONFIG_SAM_MODEL),
+        .sam = sam_options(config, setup->cache_dir),
         .max_loaded = (uint32_t)nx_config_int(config, NX_CONFIG_MAX_LOADED_MODELS),
     };
     nx_status status = nx_registry_new(&options, &setup->registry, err);
@@ -275,7 +288,6 @@ nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options
 void nx_setup_close(nx_setup *setup)
 {
     nx_engine_free(setup->engine);
-    nx_sam_source_free(setup->sam);
     nx_registry_free(setup->registry);
     nx_model_store_free(setup->store);
     nx_model_free(setup->model);
@@ -284,21 +296,63 @@ void nx_setup_close(nx_setup *setup)
     *setup = (nx_setup){0};
 }
 
-nx_status nx_setup_sam(const nx_config *config, nx_runtime *runtime, nx_sam_source **out,
-                       nx_error *err)
+static nx_status find_sam(const nx_config *config, const nx_model_store *store,
+                          nx_stored_model *model, const nx_stored_version **out, nx_error *err)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    const nx_sam_options options = {
-        .alone_threads = cores > 1 ? (uint32_t)cores : 1,
-        .cache_bytes = (size_t)nx_config_int(config, NX_CONFIG_SAM_CACHE_BYTES),
-    };
-    char *data_dir = nx_setup_data_dir(config);
-    nx_status status =
-        data_dir != NULL
-            ? nx_sam_source_new(runtime, data_dir, nx_config_string(config, NX_CONFIG_SAM_MODEL),
-                                &options, out, err)
-            : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
-    free(data_dir);
+    char name[NX_MODEL_NAME_MAX + 1];
+    uint32_t version = 0;
+    const char *wanted = nx_config_string(config, NX_CONFIG_SAM_MODEL);
+    nx_status status = nx_model_reference_parse(wanted, name, &version, err);
+    if (status == NX_OK) {
+        status = nx_model_store_find(store, name, model, err);
+    }
+    *out = status == NX_OK ? nx_stored_model_version(model, version) : NULL;
+    if (status == NX_OK && *out == NULL) {
+        status = nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u", name, version);
+    } else if (status == NX_OK && (*out)->kind != NX_STORED_SAM) {
+        status = nx_error_set(err, NX_ERR_UNSUPPORTED,
+                              "the model %s is a detector ('nexus detect'); masks by points and "
+                              "boxes need one with an encoder and a decoder",
+                              wanted);
+    }
+    if (status == NX_ERR_NOT_FOUND) {
+        const nx_error words = *err;
+        status = nx_error_set(err, status,
+                              "%.300s (in %.150s). 'nexus models pull mobile-sam' fetches the "
+                              "usual model for this",
+                              words.message, nx_model_store_folder(store));
+    }
+    return status;
+}
+
+nx_status nx_setup_sam(const nx_config *config, nx_runtime *runtime, const char *cache_dir,
+                       nx_sam **out, nx_error *err)
+{
+    nx_model_store *store = NULL;
+    nx_stored_model model = {0};
+    const nx_stored_version *version = NULL;
+    char *encoder = NULL;
+    char *decoder = NULL;
+    *out = NULL;
+    nx_status status = open_store(config, &store, err);
+    if (status == NX_OK) {
+        status = find_sam(config, store, &model, &version, err);
+    }
+    if (status == NX_OK) {
+        status = nx_model_store_path(store, model.name, version, "encoder.onnx", &encoder, err);
+    }
+    if (status == NX_OK) {
+        status = nx_model_store_path(store, model.name, version, "decoder.onnx", &decoder, err);
+    }
+    if (status == NX_OK) {
+        nx_sam_options options = sam_options(config, cache_dir);
+        options.name = model.name;
+        status = nx_sam_new(runtime, encoder, decoder, &options, out, err);
+    }
+    free(encoder);
+    free(decoder);
+    nx_stored_model_free(&model);
+    nx_model_store_free(store);
     return status;
 }
 

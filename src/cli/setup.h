@@ -6,7 +6,7 @@
 #include "engine/engine.h"
 #include "engine/model.h"
 #include "engine/registry.h"
-#include "engine/sam_source.h"
+#include "engine/sam.h"
 #include "vision/postprocess.h"
 
 /* Everything that inference needs; plain owner, freed by nx_setup_close. */
@@ -17,7 +17,6 @@ typedef struct nx_setup {
     /* these are set by `serve` alone, which has no model of its own */
     nx_model_store *store;
     nx_registry *registry;
-    nx_sam_source *sam;
     char *cache_dir; /* where devices keep what they built */
 } nx_setup;
 
@@ -66,10 +65,11 @@ nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options
                                 nx_setup *setup, nx_error *err);
 void nx_setup_close(nx_setup *setup);
 
-/* The segmentation model by the configuration; nothing is opened yet. Freed by
- * nx_sam_source_free, after the engine. */
-nx_status nx_setup_sam(const nx_config *config, nx_runtime *runtime, nx_sam_source **out,
-                       nx_error *err);
+/* The segmentation model by the configuration, for a command; nothing is opened yet. cache_dir as
+ * above. Freed by nx_sam_free, after the engine. Errors: NX_ERR_INVALID (the name),
+ * NX_ERR_NOT_FOUND (what there is, and what to do), NX_ERR_UNSUPPORTED (a detector). */
+nx_status nx_setup_sam(const nx_config *config, nx_runtime *runtime, const char *cache_dir,
+                       nx_sam **out, nx_error *err);
 
 /* Thresholds by the configuration. */
 nx_postprocess_options nx_setup_postprocess(const nx_config *config);

@@ -165,15 +165,16 @@ nx_status nx_model_store_path(const nx_model_store *store, const char *name,
 /* --- looking ------------------------------------------------------------------------------------
  */
 
-static bool is_file(const char *folder, const char *file, uint64_t *bytes, int64_t *changed_s)
+static bool add_file(const char *folder, const char *file, nx_stored_version *out)
 {
     struct stat info;
     char *path = join("%s/%s", folder, file);
     bool there = path != NULL && stat(path, &info) == 0 && S_ISREG(info.st_mode);
     free(path);
     if (there) {
-        *bytes += (uint64_t)info.st_size;
-        *changed_s = info.st_mtim.tv_sec;
+        out->bytes += (uint64_t)info.st_size;
+        out->added_s = info.st_mtim.tv_sec;
+        out->mark = 31 * out->mark + ((uint64_t)info.st_ino << 30 ^ (uint64_t)info.st_mtim.tv_nsec);
     }
     return there;
 }
@@ -181,13 +182,12 @@ static bool is_file(const char *folder, const char *file, uint64_t *bytes, int64
 /* Tells by its files what a version's folder holds. */
 static bool recognise(const char *folder, nx_stored_version *out)
 {
-    if (is_file(folder, MODEL_FILE, &out->bytes, &out->added_s)) {
+    if (add_file(folder, MODEL_FILE, out)) {
         out->kind = NX_STORED_DETECTOR;
         return true;
     }
     out->kind = NX_STORED_SAM;
-    return is_file(folder, ENCODER_FILE, &out->bytes, &out->added_s) &&
-           is_file(folder, DECODER_FILE, &out->bytes, &out->added_s);
+    return add_file(folder, ENCODER_FILE, out) && add_file(folder, DECODER_FILE, out);
 }
 
 static bool add_version(nx_stored_model *model, const nx_stored_version *version)
@@ -264,8 +264,7 @@ static nx_status scan_model(const nx_model_store *store, const char *name, nx_st
     snprintf(file, sizeof file, "%s" ENDING, name);
     nx_stored_version flat = {.version = 1, .kind = NX_STORED_DETECTOR, .flat = true};
     bool enough = folder != NULL && scan_versions(folder, out);
-    if (enough && nx_stored_model_version(out, 1) == NULL &&
-        is_file(store->folder, file, &flat.bytes, &flat.added_s)) {
+    if (enough && nx_stored_model_version(out, 1) == NULL && add_file(store->folder, file, &flat)) {
         enough = add_version(out, &flat);
     }
     if (enough && out->count > 0) {
@@ -679,6 +678,11 @@ nx_status nx_model_store_commit(const nx_model_store *store, const char *folder,
     }
     if (status == NX_OK) {
         status = scan_model(store, name, &model, err);
+    }
+    if (status == NX_OK && model.count > 0 && model.versions[model.count - 1].kind != files.kind) {
+        status = nx_error_set(
+            err, NX_ERR_INVALID, "%s is the name of a model that %s: choose another name", name,
+            files.kind == NX_STORED_SAM ? "detects" : "segments by points and boxes");
     }
     if (status == NX_OK) {
         model_folder = join("%s/%s", store->folder, name);

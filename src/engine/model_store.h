@@ -37,6 +37,7 @@ typedef struct nx_stored_version {
     bool flat;       /* NAME.onnx */
     uint64_t bytes;  /* of its files */
     int64_t added_s; /* seconds since 1970 */
+    uint64_t mark;   /* another one when its files are others, whatever their size and second */
 } nx_stored_version;
 
 /* Plain data; freed by nx_stored_model_free or nx_stored_models_free. */
@@ -100,7 +101,7 @@ nx_status nx_model_store_copy(const char *folder, const char *file, const char *
 
 /* Syncs the files and makes the folder the next version of name, which becomes the active one: a
  * pin is taken away. After a failure the folder is still there. Errors: NX_ERR_INVALID (the name,
- * or not the files of a model), NX_ERR_IO. */
+ * not the files of a model, or of another kind than the name's versions), NX_ERR_IO. */
 nx_status nx_model_store_commit(const nx_model_store *store, const char *folder, const char *name,
                                 uint32_t *version, nx_error *err);
 

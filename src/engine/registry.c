@@ -104,12 +104,27 @@ bool nx_slot_is_default(nx_registry *registry, const nx_slot *slot)
                                           : family != NULL && slot->version == family->serving;
 }
 
-nx_registry_handle *nx_registry_take(nx_registry *registry, const char *name, uint32_t version)
+bool nx_family_serve(nx_registry *registry, const char *name, uint32_t version)
+{
+    nx_family *family = nx_family_get(registry, name);
+    if (family != NULL && family->serving != version) {
+        nx_slot *old = nx_slot_find(registry, name, family->serving);
+        family->serving = version;
+        if (old != NULL && !nx_slot_is_default(registry, old)) {
+            nx_slot_drop(old);
+        }
+    }
+    return family != NULL;
+}
+
+nx_registry_handle *nx_registry_take(nx_registry *registry, const char *name, uint32_t version,
+                                     nx_stored_kind kind)
 {
     const nx_family *family = nx_family_find(registry, name);
     uint32_t wanted = version != 0 ? version : family != NULL ? family->serving : 0;
     nx_slot *slot = wanted != 0 ? nx_slot_find(registry, name, wanted) : NULL;
-    if (slot == NULL || slot->handle == NULL) {
+    if (slot == NULL || slot->handle == NULL ||
+        (slot->handle->sam != NULL) != (kind == NX_STORED_SAM)) {
         return NULL;
     }
     slot->used_ns = nx_clock_now_ns();
@@ -129,16 +144,15 @@ bool nx_registry_is_fixed(const nx_registry *registry, const char *name)
 static nx_status explain_absence(nx_registry *registry, const char *name, uint32_t version,
                                  nx_error *err)
 {
+    bool fixed = nx_registry_is_fixed(registry, name);
     nx_stored_model stored = {0};
-    nx_status status = NX_OK;
-    if (!nx_registry_is_fixed(registry, name)) {
-        status = nx_model_store_find(registry->store, name, &stored, err);
-    }
-    if (status == NX_OK && version != 0 &&
-        (nx_registry_is_fixed(registry, name)
-             ? version != 1
-             : nx_stored_model_version(&stored, version) == NULL)) {
+    nx_status status = fixed ? NX_OK : nx_model_store_find(registry->store, name, &stored, err);
+    const nx_stored_version *found =
+        status == NX_OK && !fixed ? nx_stored_model_version(&stored, version) : NULL;
+    if (status == NX_OK && (fixed ? version > 1 : found == NULL)) {
         status = nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u", name, version);
+    } else if (found != NULL && found->kind == NX_STORED_SAM) {
+        status = nx_registry_wrong_kind(name, found->kind, err);
     } else if (status == NX_OK) {
         status = nx_error_set(err, NX_ERR_UNAVAILABLE, "model %s is not in memory", name);
     }
@@ -154,7 +168,7 @@ nx_status nx_registry_acquire(nx_registry *registry, const char *name, uint32_t 
         version = version != 0 ? version : registry->default_version;
     }
     pthread_mutex_lock(&registry->lock);
-    *out = nx_registry_take(registry, name, version);
+    *out = nx_registry_take(registry, name, version, NX_STORED_DETECTOR);
     pthread_mutex_unlock(&registry->lock);
     return *out != NULL ? NX_OK : explain_absence(registry, name, version, err);
 }
@@ -204,8 +218,11 @@ nx_status nx_registry_submit(nx_registry *registry, nx_registry_task *task, nx_e
 {
     nx_status status = NX_OK;
     if (task->name[0] == '\0') {
-        memcpy(task->name, registry->default_name, sizeof task->name);
-        task->version = task->version != 0 ? task->version : registry->default_version;
+        bool sam = task->kind == NX_STORED_SAM;
+        memcpy(task->name, sam ? registry->sam_name : registry->default_name, sizeof task->name);
+        if (task->version == 0) {
+            task->version = sam ? registry->sam_version : registry->default_version;
+        }
     }
     pthread_mutex_lock(&registry->lock);
     if (registry->ending) {
@@ -346,6 +363,9 @@ static bool add_slots(nx_registry *registry, listing *list)
                 return false;
             }
         }
+        if (slot->handle != NULL) {
+            entry->kind = slot->handle->sam != NULL ? NX_STORED_SAM : NX_STORED_DETECTOR;
+        }
         entry->state = slot->state;
         entry->inferences = slot->inferences;
         if (slot->state == NX_MODEL_FAILED) {
@@ -367,7 +387,8 @@ static void mark_entries(nx_registry *registry, listing *list)
     for (size_t i = 0; i < list->count; i++) {
         nx_registry_entry *entry = &list->items[i];
         const nx_family *family = nx_family_find(registry, entry->name);
-        if (family != NULL && family->serving != 0) {
+        /* one that segments follows the store, whatever was used last */
+        if (family != NULL && family->serving != 0 && entry->kind != NX_STORED_SAM) {
             entry->serves = entry->version == family->serving;
         }
         if (strcmp(entry->name, registry->default_name) == 0) {
@@ -515,11 +536,16 @@ nx_status nx_registry_new(const nx_registry_options *options, nx_registry **out,
     registry->store = options->store;
     registry->model = options->model;
     atomic_init(&registry->device, nx_session_likely_device(&options->model.device));
+    registry->sam = options->sam;
     registry->max_loaded = options->max_loaded > 0 ? options->max_loaded : 1;
     registry->last = &registry->first;
     pthread_mutex_init(&registry->lock, NULL);
     pthread_cond_init(&registry->wake, NULL);
     nx_status status = set_default(registry, options->default_model, err);
+    if (status == NX_OK && options->sam_model != NULL) {
+        status = nx_model_reference_parse(options->sam_model, registry->sam_name,
+                                          &registry->sam_version, err);
+    }
     int failure = 0;
     if (status == NX_OK) {
         failure = pthread_create(&registry->loader, NULL, nx_registry_load_loop, registry);

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "engine/model.h"
 #include "engine/model_store.h"
+#include "engine/sam.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,11 +32,14 @@ typedef struct nx_registry_options {
     /* "NAME", "NAME:VERSION" or the path of an .onnx file, which is then known by the file's name
      * and can't be changed through the registry. Never unloaded to make room. */
     const char *default_model;
-    nx_model_options model; /* for every model; name is not used */
-    uint32_t max_loaded;    /* models in memory; at least 1 */
+    nx_model_options model; /* for every detector; name is not used */
+    /* "NAME" or "NAME:VERSION" of the model that segments, which need not be there; NULL: none */
+    const char *sam_model;
+    nx_sam_options sam;  /* for every model that segments; name is not used */
+    uint32_t max_loaded; /* detectors in memory, and as many that segment; at least 1 */
 } nx_registry_options;
 
-/* Starts the loader thread; loads nothing yet. Errors: NX_ERR_INVALID (the default's name),
+/* Starts the loader thread; loads nothing yet. Errors: NX_ERR_INVALID (a default's name),
  * NX_ERR_NO_MEMORY, NX_ERR_UNAVAILABLE (no thread). */
 nx_status nx_registry_new(const nx_registry_options *options, nx_registry **out, nx_error *err);
 
@@ -54,13 +58,22 @@ const char *nx_registry_device(const nx_registry *registry);
  */
 
 /*
- * A model that is in memory, at once. name NULL: the default model; version 0: the one that serves.
- * Thread-safe; looks at the disk only when the model is not in memory.
+ * A detector that is in memory, at once. name NULL: the default model; version 0: the one that
+ * serves. Thread-safe; looks at the disk only when the model is not in memory.
  * Errors: NX_ERR_UNAVAILABLE (installed, but not in memory: submit a task), NX_ERR_NOT_FOUND,
- * NX_ERR_INVALID (no usable name), NX_ERR_NO_MEMORY.
+ * NX_ERR_UNSUPPORTED (it segments), NX_ERR_INVALID (no usable name), NX_ERR_NO_MEMORY.
  */
 nx_status nx_registry_acquire(nx_registry *registry, const char *name, uint32_t version,
                               nx_registry_handle **out, nx_error *err);
+
+/*
+ * The same for a model that segments (SAM): name NULL is nx_registry_options.sam_model, version 0
+ * the store's active one. It looks into that model's folder each time, so that what another process
+ * installs, removes or makes active is noticed here: what was in memory goes with its last handle,
+ * and its embeddings with it. Errors: as above; NX_ERR_UNSUPPORTED (it is a detector).
+ */
+nx_status nx_registry_acquire_sam(nx_registry *registry, const char *name, uint32_t version,
+                                  nx_registry_handle **out, nx_error *err);
 
 /* Thread-safe, never blocks. NULL is fine. */
 void nx_registry_release(nx_registry_handle *handle);
@@ -68,7 +81,8 @@ void nx_registry_release(nx_registry_handle *handle);
 /* Another reference to the same model. */
 nx_registry_handle *nx_registry_retain(nx_registry_handle *handle);
 
-nx_model *nx_registry_model(const nx_registry_handle *handle);
+nx_model *nx_registry_model(const nx_registry_handle *handle); /* NULL: it segments */
+nx_sam *nx_registry_sam(const nx_registry_handle *handle);     /* NULL: a detector */
 const char *nx_registry_name(const nx_registry_handle *handle);
 uint32_t nx_registry_version(const nx_registry_handle *handle);
 
@@ -110,6 +124,7 @@ struct nx_registry_task {
     nx_registry_op op;
     char name[NX_MODEL_NAME_MAX + 1]; /* "": the default model */
     uint32_t version;                 /* in: which; out: which it was */
+    nx_stored_kind kind;              /* ACQUIRE: which it must be; else NX_ERR_UNSUPPORTED */
     const char *folder;               /* ADD: borrowed; after success it is there no more */
     int64_t deadline_ns; /* nx_clock_now_ns() scale; 0 for none: later it is not started */
     /* Exactly once, on the loader thread (or on the thread that cancels). */

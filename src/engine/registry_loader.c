@@ -2,220 +2,24 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "engine/session.h"
 
-#include <malloc.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
-/* Where a version is to be loaded from. */
-typedef struct source {
-    char name[NX_MODEL_NAME_MAX + 1];
-    char label[NX_MODEL_NAME_MAX + 16]; /* "NAME:VERSION", for messages */
-    uint32_t version;
-    nx_stored_kind kind;
-    bool active; /* the store's active version */
-    nx_file_stamp stamp;
-    char *path;
-    nx_registry_handle *tried; /* in memory already since its trial; or NULL */
-} source;
-
-/* --- finding ------------------------------------------------------------------------------------
+/* --- loading ------------------------------------------------------------------------------------
  */
 
-static nx_status find_fixed(const nx_registry *registry, uint32_t version, source *out,
-                            nx_error *err)
+static bool holds(const nx_slot *slot, nx_stored_kind kind)
 {
-    struct stat info;
-    if (version > 1) {
-        return nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u",
-                            registry->default_name, version);
-    }
-    out->version = 1;
-    out->active = true;
-    out->path = strdup(registry->fixed_path);
-    if (stat(registry->fixed_path, &info) == 0) {
-        out->stamp = (nx_file_stamp){(uint64_t)info.st_size, info.st_mtim.tv_sec};
-    }
-    return out->path != NULL ? NX_OK : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory");
+    return slot->handle != NULL && (slot->handle->sam != NULL) == (kind == NX_STORED_SAM);
 }
 
-static nx_status find_stored(const nx_registry *registry, const char *name, uint32_t version,
-                             source *out, nx_error *err)
-{
-    nx_stored_model model = {0};
-    nx_status status = nx_model_store_find(registry->store, name, &model, err);
-    if (status != NX_OK) {
-        return status;
-    }
-    const nx_stored_version *found = nx_stored_model_version(&model, version);
-    if (found == NULL) {
-        status = nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u", name, version);
-    } else {
-        out->version = found->version;
-        out->kind = found->kind;
-        out->active = found->version == model.active;
-        out->stamp = (nx_file_stamp){found->bytes, found->added_s};
-        status = nx_model_store_path(registry->store, name, found,
-                                     found->kind == NX_STORED_SAM ? "encoder.onnx" : "model.onnx",
-                                     &out->path, err);
-    }
-    nx_stored_model_free(&model);
-    return status;
-}
-
-/* version 0: the active one. out->path is the caller's to free, also after a failure. */
-static nx_status find_source(const nx_registry *registry, const char *name, uint32_t version,
-                             source *out, nx_error *err)
-{
-    *out = (source){0};
-    snprintf(out->name, sizeof out->name, "%s", name);
-    nx_status status = nx_registry_is_fixed(registry, name)
-                           ? find_fixed(registry, version, out, err)
-                           : find_stored(registry, name, version, out, err);
-    snprintf(out->label, sizeof out->label, "%s:%u", out->name, out->version);
-    return status;
-}
-
-/* --- loading and freeing ------------------------------------------------------------------------
- */
-
-static uint64_t resident_bytes(void)
-{
-    char line[128] = "";
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file != NULL) {
-        if (fgets(line, sizeof line, file) == NULL) {
-            line[0] = '\0';
-        }
-        (void)fclose(file);
-    }
-    char *second = line; /* the first number is the address space */
-    (void)strtoull(line, &second, 10);
-    return strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-void nx_handle_free(nx_registry_handle *handle)
-{
-    if (handle != NULL) {
-        nx_model_free(handle->model);
-        free(handle);
-    }
-}
-
-/*
- * malloc_trim gives back what is free inside a thread's heap, but not its end (glibc: heap_trim),
- * where a graph that was read and freed leaves as much as its file holds. Freeing a piece of over
- * 64 kB makes malloc look at that end, and the threshold decides. Setting it ends its adapting;
- * afterwards it is half of what it could have become.
- */
-static void trim_heap_end(void)
-{
-    mallopt(M_TRIM_THRESHOLD, 0);
-    void *volatile piece = malloc((size_t)100 << 10); /* volatile: not to be optimised away */
-    free(piece);
-    mallopt(M_TRIM_THRESHOLD, 32 << 20);
-}
-
-/* Gives the memory of models that nobody uses any more back to the system. */
-static void free_trash(nx_registry *registry)
-{
-    pthread_mutex_lock(&registry->lock);
-    nx_registry_handle *list = registry->trash;
-    registry->trash = NULL;
-    pthread_mutex_unlock(&registry->lock);
-    bool any = list != NULL;
-    while (list != NULL) {
-        nx_registry_handle *handle = list;
-        list = handle->next;
-        nx_log_info("engine", "model %s:%u is out of memory", handle->name, handle->version);
-        nx_handle_free(handle);
-    }
-    if (any) {
-        nx_runtime_trim(registry->runtime);
-        malloc_trim(0); /* the graph's many small pieces would else stay with the process */
-        trim_heap_end();
-    }
-}
-
-static nx_status open_model(nx_registry *registry, const char *path, const char *name,
-                            const char *label, nx_model **out, nx_error *err)
-{
-    nx_model_options options = registry->model;
-    options.name = name;
-    nx_status status = nx_model_open(registry->runtime, path, &options, out, err);
-    if (status != NX_OK) {
-        nx_model_store_rename_in(err, path, label);
-    }
-    return status;
-}
-
-/* A handle with one reference, which is the caller's, and no version yet. */
-static nx_status open_handle(nx_registry *registry, const char *path, const char *name,
-                             const char *label, nx_registry_handle **out, nx_error *err)
-{
-    *out = NULL;
-    nx_registry_handle *handle = calloc(1, sizeof *handle);
-    if (handle == NULL) {
-        nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
-        return NX_ERR_NO_MEMORY;
-    }
-    *handle = (nx_registry_handle){.registry = registry, .refs = 1};
-    snprintf(handle->name, sizeof handle->name, "%s", name);
-    uint64_t before = resident_bytes();
-    int64_t start = nx_clock_now_ns();
-    nx_status status = open_model(registry, path, name, label, &handle->model, err);
-    if (status != NX_OK) {
-        free(handle);
-        return status;
-    }
-    uint64_t after = resident_bytes();
-    handle->memory_bytes = after > before ? after - before : 0;
-    handle->loaded_s = time(NULL);
-    atomic_store(&registry->device, nx_model_get_spec(handle->model)->device);
-    handle->load_ns = nx_clock_now_ns() - start;
-    *out = handle;
-    return NX_OK;
-}
-
-/* The handle of a version; what was tried is taken from `from`. */
-static nx_status open_source(nx_registry *registry, source *from, nx_registry_handle **out,
-                             nx_error *err)
-{
-    nx_registry_handle *handle = from->tried;
-    nx_status status = NX_OK;
-    *out = NULL;
-    if (from->kind == NX_STORED_SAM) {
-        return nx_error_set(err, NX_ERR_UNSUPPORTED,
-                            "%s segments by points and boxes; it does not detect", from->label);
-    }
-    if (handle != NULL) {
-        status = nx_model_moved(handle->model, from->path, err);
-    } else {
-        status = open_handle(registry, from->path, from->name, from->label, &handle, err);
-    }
-    if (status != NX_OK) {
-        return status;
-    }
-    from->tried = NULL;
-    handle->version = from->version;
-    handle->stamp = from->stamp;
-    nx_log_info("engine", "model %s is in memory (%.0f ms)", from->label,
-                nx_clock_ms(handle->load_ns));
-    *out = handle;
-    return NX_OK;
-}
-
-/* The lock is held. The least recently used that may go, or NULL. */
-static nx_slot *find_victim(nx_registry *registry)
+/* The lock is held. The least recently used of this kind that may go, or NULL. */
+static nx_slot *find_victim(nx_registry *registry, nx_stored_kind kind)
 {
     nx_slot *victim = NULL;
     for (nx_slot *slot = registry->slots; slot != NULL; slot = slot->next) {
-        bool may_go = slot->handle != NULL && !nx_slot_is_default(registry, slot);
+        bool may_go = holds(slot, kind) && !nx_slot_is_default(registry, slot);
         bool idle = may_go && slot->handle->refs == 1;
         bool victim_idle = victim != NULL && victim->handle->refs == 1;
         if (may_go && (victim == NULL || (idle && !victim_idle) ||
@@ -226,18 +30,18 @@ static nx_slot *find_victim(nx_registry *registry)
     return victim;
 }
 
-/* The lock is held. Makes sure that one more model may be in memory. */
-static nx_status make_room(nx_registry *registry, nx_error *err)
+/* The lock is held. Makes sure that one more model of this kind may be in memory. */
+static nx_status make_room(nx_registry *registry, nx_stored_kind kind, nx_error *err)
 {
     for (;;) {
         uint32_t loaded = 0;
         for (const nx_slot *slot = registry->slots; slot != NULL; slot = slot->next) {
-            loaded += slot->handle != NULL;
+            loaded += holds(slot, kind);
         }
         if (loaded < registry->max_loaded) {
             return NX_OK;
         }
-        nx_slot *victim = find_victim(registry);
+        nx_slot *victim = find_victim(registry, kind);
         if (victim == NULL) {
             return nx_error_set(err, NX_ERR_UNAVAILABLE,
                                 "MAX_LOADED_MODELS=%u leaves no room beside the default model %s",
@@ -251,15 +55,10 @@ static nx_status make_room(nx_registry *registry, nx_error *err)
     }
 }
 
-static bool same_stamp(nx_file_stamp a, nx_file_stamp b)
-{
-    return a.bytes == b.bytes && a.changed_s == b.changed_s;
-}
-
 /* What can be said before anything is loaded: it is there already (*out), it failed before, there
  * is no room. */
-static nx_status begin_load(nx_registry *registry, const source *from, bool again, bool swaps,
-                            nx_registry_handle **out, nx_error *err)
+static nx_status begin_load(nx_registry *registry, const nx_registry_source *from, bool again,
+                            bool swaps, nx_registry_handle **out, nx_error *err)
 {
     *out = NULL;
     nx_status status = NX_OK;
@@ -267,20 +66,21 @@ static nx_status begin_load(nx_registry *registry, const source *from, bool agai
     nx_slot *slot = nx_slot_get(registry, from->name, from->version);
     if (slot == NULL) {
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
-    } else if (slot->handle != NULL && same_stamp(slot->handle->stamp, from->stamp)) {
-        *out = nx_registry_take(registry, from->name, from->version);
-    } else if (slot->state == NX_MODEL_FAILED && !again && same_stamp(slot->failed, from->stamp)) {
+    } else if (slot->handle != NULL && nx_file_stamp_same(slot->handle->stamp, from->stamp)) {
+        *out = nx_registry_take(registry, from->name, from->version, from->kind);
+    } else if (slot->state == NX_MODEL_FAILED && !again &&
+               nx_file_stamp_same(slot->failed, from->stamp)) {
         *err = slot->failure;
         status = slot->failure.status;
     } else {
-        status = swaps || slot->handle != NULL ? NX_OK : make_room(registry, err);
+        status = swaps || slot->handle != NULL ? NX_OK : make_room(registry, from->kind, err);
         slot->state = status == NX_OK ? NX_MODEL_LOADING : slot->state;
     }
     pthread_mutex_unlock(&registry->lock);
     return status;
 }
 
-static void end_load(nx_registry *registry, const source *from, nx_status status,
+static void end_load(nx_registry *registry, const nx_registry_source *from, nx_status status,
                      nx_registry_handle *handle, const nx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
@@ -303,18 +103,19 @@ static void end_load(nx_registry *registry, const source *from, nx_status status
 }
 
 /*
- * Has a version in memory; *out is the caller's reference. again: also when it failed before.
- * swaps: it takes the place of another, so that there is room for it.
+ * Has a version in memory; *out is the caller's reference. prove: somebody wants this very version
+ * to serve, so it is tried also when it failed before, and tried to the end. swaps: it takes the
+ * place of another, so that there is room for it.
  */
-static nx_status load(nx_registry *registry, source *from, bool again, bool swaps,
+static nx_status load(nx_registry *registry, nx_registry_source *from, bool prove, bool swaps,
                       nx_registry_handle **out, nx_error *err)
 {
-    nx_status status = begin_load(registry, from, again, swaps, out, err);
+    nx_status status = begin_load(registry, from, prove, swaps, out, err);
     if (status != NX_OK || *out != NULL) {
         return status;
     }
-    free_trash(registry); /* what made room is to be gone before more is taken */
-    status = open_source(registry, from, out, err);
+    nx_registry_free_trash(registry); /* what made room is to be gone before more is taken */
+    status = nx_registry_open(registry, from, prove, out, err);
     if (status != NX_OK) {
         nx_log_warn("engine", "model %s could not be loaded: %s", from->label, err->message);
     }
@@ -329,20 +130,10 @@ static nx_status load(nx_registry *registry, source *from, bool again, bool swap
 static nx_status set_serving(nx_registry *registry, const char *name, uint32_t version,
                              nx_error *err)
 {
-    nx_status status = NX_OK;
     pthread_mutex_lock(&registry->lock);
-    nx_family *family = nx_family_get(registry, name);
-    if (family == NULL) {
-        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
-    } else if (family->serving != version) {
-        nx_slot *old = nx_slot_find(registry, name, family->serving);
-        family->serving = version;
-        if (old != NULL && !nx_slot_is_default(registry, old)) {
-            nx_slot_drop(old);
-        }
-    }
+    bool done = nx_family_serve(registry, name, version);
     pthread_mutex_unlock(&registry->lock);
-    return status;
+    return done ? NX_OK : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
 }
 
 static uint32_t serving(nx_registry *registry, const char *name)
@@ -355,7 +146,7 @@ static uint32_t serving(nx_registry *registry, const char *name)
 }
 
 /* Takes out of memory what only this task brought there. */
-static void unload_quietly(nx_registry *registry, const source *from)
+static void unload_quietly(nx_registry *registry, const nx_registry_source *from)
 {
     pthread_mutex_lock(&registry->lock);
     nx_slot *slot = nx_slot_find(registry, from->name, from->version);
@@ -365,7 +156,7 @@ static void unload_quietly(nx_registry *registry, const source *from)
     pthread_mutex_unlock(&registry->lock);
 }
 
-static bool is_loaded(nx_registry *registry, const source *from)
+static bool is_loaded(nx_registry *registry, const nx_registry_source *from)
 {
     pthread_mutex_lock(&registry->lock);
     const nx_slot *slot = nx_slot_find(registry, from->name, from->version);
@@ -375,10 +166,13 @@ static bool is_loaded(nx_registry *registry, const source *from)
 }
 
 /* Loads a version and lets it serve. keep: after a restart too. */
-static nx_status serve(nx_registry *registry, source *from, bool keep, nx_error *err)
+static nx_status serve(nx_registry *registry, nx_registry_source *from, bool keep, nx_error *err)
 {
     bool was_loaded = is_loaded(registry, from);
     nx_registry_handle *handle = NULL;
+    if (from->kind == NX_STORED_SAM && strcmp(from->name, registry->default_name) == 0) {
+        return nx_registry_wrong_kind(from->label, from->kind, err);
+    }
     nx_status status = load(registry, from, true, serving(registry, from->name) != 0, &handle, err);
     if (status != NX_OK) {
         return status;
@@ -406,14 +200,29 @@ static nx_status refuse_fixed(const nx_registry *registry, nx_error *err)
                         registry->default_name);
 }
 
+/* Is this the version that requests get from now on? One that segments follows the store; a
+ * detector stays until somebody says so. */
+static bool takes_over(nx_registry *registry, const nx_registry_source *from, uint32_t now)
+{
+    bool sam = from->kind == NX_STORED_SAM;
+    return from->active && (now == 0 || (sam && now != from->version)) &&
+           !(sam && strcmp(from->name, registry->default_name) == 0);
+}
+
 static nx_status run_acquire(nx_registry *registry, nx_registry_task *task, nx_error *err)
 {
-    source from;
-    nx_status status = find_source(registry, task->name, task->version, &from, err);
-    if (status == NX_OK) {
-        status = load(registry, &from, false, false, &task->handle, err);
+    nx_registry_source from;
+    bool swaps = false;
+    uint32_t now = serving(registry, task->name);
+    nx_status status = nx_registry_find(registry, task->name, task->version, &from, err);
+    if (status == NX_OK && from.kind != task->kind) {
+        status = nx_registry_wrong_kind(from.label, from.kind, err);
     }
-    if (status == NX_OK && from.active && serving(registry, task->name) == 0) {
+    if (status == NX_OK) {
+        swaps = takes_over(registry, &from, now);
+        status = load(registry, &from, false, swaps && now != 0, &task->handle, err);
+    }
+    if (status == NX_OK && swaps) {
         status = set_serving(registry, task->name, from.version, err);
     }
     if (status != NX_OK) {
@@ -421,19 +230,19 @@ static nx_status run_acquire(nx_registry *registry, nx_registry_task *task, nx_e
         task->handle = NULL;
     }
     task->version = from.version;
-    free(from.path);
+    nx_registry_source_end(&from);
     return status;
 }
 
 static nx_status run_load(nx_registry *registry, nx_registry_task *task, nx_error *err)
 {
-    source from;
-    nx_status status = find_source(registry, task->name, task->version, &from, err);
+    nx_registry_source from;
+    nx_status status = nx_registry_find(registry, task->name, task->version, &from, err);
     if (status == NX_OK) {
         status = serve(registry, &from, task->version != 0, err);
         task->version = from.version;
     }
-    free(from.path);
+    nx_registry_source_end(&from);
     return status;
 }
 
@@ -449,7 +258,8 @@ static nx_status run_rollback(nx_registry *registry, nx_registry_task *task, nx_
             return status;
         }
         uint32_t now = serving(registry, task->name);
-        now = now != 0 ? now : model.active;
+        bool follows = nx_stored_model_version(&model, 0)->kind == NX_STORED_SAM;
+        now = now != 0 && !follows ? now : model.active;
         for (size_t i = 0; i < model.count && model.versions[i].version < now; i++) {
             task->version = model.versions[i].version;
         }
@@ -493,9 +303,9 @@ static void drop_slots(nx_registry *registry, const nx_registry_task *task, bool
 
 static nx_status run_unload(nx_registry *registry, nx_registry_task *task, nx_error *err)
 {
-    source from;
-    nx_status status = find_source(registry, task->name, task->version, &from, err);
-    free(from.path);
+    nx_registry_source from;
+    nx_status status = nx_registry_find(registry, task->name, task->version, &from, err);
+    nx_registry_source_end(&from);
     pthread_mutex_lock(&registry->lock);
     bool known = false;
     bool is_default = false;
@@ -517,35 +327,6 @@ static nx_status run_unload(nx_registry *registry, nx_registry_task *task, nx_er
     return status;
 }
 
-/* Opens the files before they are installed, so that what is broken changes nothing. A detector
- * stays open (*out), for it is going to serve: its trial takes as long as loading it. */
-static nx_status try_files(nx_registry *registry, const nx_registry_task *task,
-                           nx_registry_handle **out, nx_error *err)
-{
-    static const char *const files[] = {"model.onnx", "encoder.onnx", "decoder.onnx"};
-    nx_status status = NX_OK;
-    int found = 0;
-    for (int i = 0; i < 3 && status == NX_OK && !(i == 1 && found == 1); i++) {
-        char *path = NULL;
-        if (asprintf(&path, "%s/%s", task->folder, files[i]) < 0) {
-            return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
-        }
-        if (access(path, F_OK) == 0 && i == 0) {
-            status = open_handle(registry, path, task->name, "the file", out, err);
-            found = 1;
-        } else if (access(path, F_OK) == 0) {
-            nx_session *session = NULL;
-            status =
-                nx_session_open(registry->runtime, path, &(nx_session_options){0}, &session, err);
-            nx_session_free(session);
-            nx_model_store_rename_in(err, path, files[i]);
-        }
-        free(path);
-    }
-    nx_runtime_trim(registry->runtime);
-    return status;
-}
-
 static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error *err)
 {
     if (nx_registry_is_fixed(registry, task->name)) {
@@ -554,7 +335,7 @@ static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error
     nx_registry_handle *tried = NULL;
     nx_status status = nx_model_name_check(task->name, err);
     if (status == NX_OK) {
-        status = try_files(registry, task, &tried, err);
+        status = nx_registry_try(registry, task->name, task->folder, &tried, err);
     }
     uint32_t version = 0;
     if (status == NX_OK) {
@@ -564,10 +345,10 @@ static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error
         nx_handle_free(tried);
         return status;
     }
-    source from;
-    status = find_source(registry, task->name, version, &from, err);
+    nx_registry_source from;
+    status = nx_registry_find(registry, task->name, version, &from, err);
     from.tried = tried;
-    if (status == NX_OK && from.kind == NX_STORED_DETECTOR) {
+    if (status == NX_OK) {
         status = serve(registry, &from, false, err);
     }
     nx_handle_free(from.tried); /* unless it serves */
@@ -578,7 +359,7 @@ static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error
         }
     }
     task->version = version;
-    free(from.path);
+    nx_registry_source_end(&from);
     return status;
 }
 
@@ -610,12 +391,12 @@ static nx_status hand_over(nx_registry *registry, const nx_registry_task *task,
     if (serving(registry, task->name) != task->version) {
         return NX_OK;
     }
-    source from;
-    nx_status status = find_source(registry, task->name, successor, &from, err);
+    nx_registry_source from;
+    nx_status status = nx_registry_find(registry, task->name, successor, &from, err);
     if (status == NX_OK) {
         status = serve(registry, &from, false, err);
     }
-    free(from.path);
+    nx_registry_source_end(&from);
     return status;
 }
 
@@ -678,7 +459,7 @@ static void run_task(nx_registry *registry, nx_registry_task *task)
         return;
     }
     nx_status status = runs[task->op](registry, task, &err);
-    free_trash(registry); /* before the answer: who reads it may look at the memory */
+    nx_registry_free_trash(registry); /* before the answer: who reads it may look at the memory */
     finish(task, status, &err);
 }
 
@@ -690,8 +471,9 @@ static void sweep(nx_registry *registry)
     registry->last = &registry->first;
     for (nx_registry_task **at = &registry->first; *at != NULL;) {
         nx_registry_task *task = *at;
-        if (task->op == NX_REGISTRY_ACQUIRE) {
-            task->handle = nx_registry_take(registry, task->name, task->version);
+        /* one that segments is looked up in the store: what serves here may be outdated */
+        if (task->op == NX_REGISTRY_ACQUIRE && task->kind == NX_STORED_DETECTOR) {
+            task->handle = nx_registry_take(registry, task->name, task->version, task->kind);
         }
         if (task->handle == NULL && !is_late(task)) {
             at = &task->next;
@@ -746,7 +528,7 @@ void *nx_registry_load_loop(void *user)
             return NULL;
         }
         if (task == NULL) {
-            free_trash(registry);
+            nx_registry_free_trash(registry);
         } else if (ending) {
             nx_error err;
             nx_error_set(&err, NX_ERR_CANCELLED, "the server is shutting down");

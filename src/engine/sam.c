@@ -7,21 +7,26 @@
 #include "engine/session.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define MASK_COUNT ((size_t)NX_SAM_MASK_SIDE * NX_SAM_MASK_SIDE)
 
 /* One network and its sessions, which are opened when they are needed. */
 typedef struct network {
     char *path;
-    pthread_mutex_t lock;    /* guards the sessions' opening */
-    nx_session *sessions[2]; /* on one thread; on all */
+    char *name;              /* "NAME.encoder", for metrics */
+    pthread_mutex_t lock;    /* guards what is below */
+    struct stat file;        /* as it was when the first session was opened */
+    nx_session *sessions[2]; /* on one thread, or a GPU; on all of the CPU's */
 } network;
 
 struct nx_sam {
     nx_runtime *runtime;
     nx_sam_options options;
+    char *name;
     network encoder, decoder;
     nx_weights *weights; /* packed once for both sessions of a network */
     nx_sam_graph all;    /* the decoder's four masks; empty names where it has one */
@@ -106,43 +111,140 @@ static nx_status open_decoder(nx_sam *sam, const nx_session_options *options, nx
     return status;
 }
 
+/* --- TensorRT must hear of the shapes to come before it builds --- */
+
+#define FIXED(...) .min = {__VA_ARGS__}, .usual = {__VA_ARGS__}, .max = {__VA_ARGS__}
+
+static nx_status open_decoder_on(nx_sam *sam, nx_session_options *options, nx_session **out,
+                                 nx_error *err)
+{
+    static const nx_input_range ranges[] = {
+        {.name = "point_coords",
+         .rank = 3,
+         .min = {1, 1, 2},
+         .usual = {1, 2, 2},
+         .max = {1, NX_SAM_MAX_ROWS, 2}},
+        {.name = "point_labels",
+         .rank = 2,
+         .min = {1, 1},
+         .usual = {1, 2},
+         .max = {1, NX_SAM_MAX_ROWS}},
+        {.name = "image_embeddings", .rank = 4, FIXED(1, 256, 64, 64)},
+        {.name = "mask_input", .rank = 4, FIXED(1, 1, NX_SAM_MASK_SIDE, NX_SAM_MASK_SIDE)},
+        {.name = "has_mask_input", .rank = 1, FIXED(1)},
+        {.name = "orig_im_size", .rank = 1, FIXED(2)},
+    };
+    options->ranges = ranges;
+    options->range_count = sizeof ranges / sizeof ranges[0];
+    return open_decoder(sam, options, out, err);
+}
+
+/* The encoder's input is called as its exporter liked. */
+static nx_status open_encoder_on(nx_sam *sam, nx_session_options *options, nx_session **out,
+                                 nx_error *err)
+{
+    nx_session *plain = NULL;
+    nx_status status = NX_OK;
+    nx_input_range range = {.rank = 4, FIXED(1, 3, NX_SAM_SIDE, NX_SAM_SIDE)};
+    if (options->device != NULL && options->device->tensorrt) {
+        const nx_session_options as_is = {.optimization = NX_GRAPH_AS_IS};
+        status = nx_session_open(sam->runtime, sam->encoder.path, &as_is, &plain, err);
+        if (status == NX_OK) {
+            status = check_encoder(sam, plain, err);
+        }
+        if (status == NX_OK) {
+            size_t count = 0;
+            range.name = nx_session_inputs(plain, &count)->name;
+            options->ranges = &range;
+            options->range_count = 1;
+        }
+    }
+    if (status == NX_OK) {
+        status = nx_session_open(sam->runtime, sam->encoder.path, options, out, err);
+    }
+    nx_session_free(plain);
+    return status == NX_OK ? check_encoder(sam, *out, err) : status;
+}
+
+#undef FIXED
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Both sessions of a network, and the embeddings with them, are of one file: another one that has
+ * taken its place meanwhile is refused. The lock of net is held. */
+static nx_status check_file(const network *net, const struct stat *first, nx_error *err)
+{
+    struct stat now;
+    if (stat(net->path, &now) == 0 && same_file(first, &now)) {
+        return NX_OK;
+    }
+    return nx_error_set(err, NX_ERR_NOT_FOUND, "%.300s is not there, or has changed meanwhile",
+                        net->path);
+}
+
 /* The lock of net is held. */
-static nx_status open_session(nx_sam *sam, network *net, bool alone, nx_error *err)
+static nx_status open_session(nx_sam *sam, network *net, size_t many, nx_error *err)
 {
     int64_t start = nx_clock_now_ns();
     nx_session *session = NULL;
-    const nx_session_options options = {
-        .intra_op_threads = alone ? sam->options.alone_threads : 1,
+    nx_session_options options = {
+        .intra_op_threads = many ? sam->options.alone_threads : 1,
         .weights = sam->weights,
+        .device = many ? NULL : &sam->options.device,
     };
+    struct stat file = net->file;
+    bool first = net->sessions[0] == NULL && net->sessions[1] == NULL;
     nx_status status = NX_OK;
-    if (net == &sam->decoder) {
-        status = open_decoder(sam, &options, &session, err);
-    } else {
-        status = nx_session_open(sam->runtime, net->path, &options, &session, err);
-        if (status == NX_OK) {
-            status = check_encoder(sam, session, err);
-        }
+    if (!first) {
+        status = check_file(net, &net->file, err);
+    } else if (stat(net->path, &file) != 0) {
+        file = (struct stat){0}; /* opening it says what is wrong */
+    }
+    if (status == NX_OK) {
+        status = net == &sam->decoder ? open_decoder_on(sam, &options, &session, err)
+                                      : open_encoder_on(sam, &options, &session, err);
+    }
+    if (status == NX_OK) {
+        status = check_file(net, &file, err);
     }
     if (status != NX_OK) {
         nx_session_free(session);
         return status;
     }
-    net->sessions[alone] = session;
+    net->file = file;
+    net->sessions[many] = session;
     nx_log_debug("sam", "opened %s for %u threads in %.0f ms", net->path, options.intra_op_threads,
                  nx_clock_ms(nx_clock_now_ns() - start));
     return NX_OK;
 }
 
+/* Which session a Run gets: a GPU has one, however many ask. The lock of net is held. */
+static size_t choose_session(const nx_sam *sam, const network *net, bool alone)
+{
+    if (!alone || sam->options.alone_threads < 2) {
+        return 0;
+    }
+    return sam->options.device.kind == NX_DEVICE_CPU ||
+           (net->sessions[0] != NULL && strcmp(nx_session_device(net->sessions[0]), "cpu") == 0);
+}
+
 static nx_status session_of(nx_sam *sam, network *net, bool alone, nx_session **out, nx_error *err)
 {
-    bool many = alone && sam->options.alone_threads > 1;
     nx_status status = NX_OK;
     pthread_mutex_lock(&net->lock);
-    if (net->sessions[many] == NULL) {
-        status = open_session(sam, net, many, err);
+    size_t wanted = choose_session(sam, net, alone);
+    if (net->sessions[wanted] == NULL) {
+        status = open_session(sam, net, wanted, err);
     }
-    *out = net->sessions[many];
+    if (status != NX_OK && net->sessions[!wanted] != NULL) {
+        wanted = !wanted; /* the version was removed under its last requests: as good, but slower */
+        status = NX_OK;
+    }
+    *out = net->sessions[wanted];
     pthread_mutex_unlock(&net->lock);
     return status;
 }
@@ -165,7 +267,7 @@ static nx_status run_encoder(void *self, const nx_batch *batch, nx_batch_read re
     if (status != NX_OK) {
         return status;
     }
-    size_t count = 0;
+    size_t count = 0; /* one: check_encoder has seen to it */
     const nx_tensor input = {
         .name = nx_session_inputs(session, &count)->name,
         .type = NX_TYPE_FLOAT32,
@@ -175,6 +277,12 @@ static nx_status run_encoder(void *self, const nx_batch *batch, nx_batch_read re
         .bytes = batch->count * slot_bytes(NULL, batch->width, batch->height),
     };
     return nx_session_run(session, &input, 1, NULL, 0, read, user, err);
+}
+
+static void *allocate(void *self, size_t bytes)
+{
+    nx_sam *sam = self;
+    return nx_session_allocate(sam->encoder.sessions[0], bytes);
 }
 
 const nx_backend *nx_sam_encoder(nx_sam *sam)
@@ -336,19 +444,89 @@ nx_status nx_sam_decode(nx_sam *sam, const nx_embedding *embedding, const nx_sam
         .multimask = prompt->multimask,
         .out = out,
     };
+    int64_t run_start = nx_clock_now_ns();
     status = run_decoder(sam, session, embedding, prompt, &d, err);
     out->run_ns += d.ended_ns > start ? d.ended_ns - start : 0;
+    if (status == NX_OK && out->runs < NX_SAM_MAX_BOXES) {
+        out->runs_ns[out->runs++] = d.ended_ns - run_start;
+    }
+    return status;
+}
+
+/* --- opening and trying -------------------------------------------------------------------------
+ */
+
+nx_status nx_sam_open(nx_sam *sam, nx_error *err)
+{
+    nx_session *session = NULL;
+    nx_status status = session_of(sam, &sam->encoder, true, &session, err);
+    if (status == NX_OK && strcmp(nx_session_device(session), "cpu") != 0) {
+        sam->backend.allocate = allocate;
+        sam->backend.release = nx_session_release;
+    }
+    return status == NX_OK ? session_of(sam, &sam->decoder, true, &session, err) : status;
+}
+
+static nx_status keep_embedding(const nx_tensor *outputs, size_t count, void *user, nx_error *err)
+{
+    return nx_sam_read_embedding(outputs, count, user, err);
+}
+
+static nx_status run_empty(nx_sam *sam, void *picture, nx_embedding *embedding, nx_error *err)
+{
+    const nx_batch batch = {
+        .data = picture, .count = 1, .width = NX_SAM_SIDE, .height = NX_SAM_SIDE, .alone = true};
+    const nx_sam_prompt prompt = {.points = {{NX_SAM_SIDE / 2, NX_SAM_SIDE / 2, true}},
+                                  .point_count = 1};
+    nx_sam_masks masks = {0};
+    const char *path = sam->encoder.path;
+    nx_status status = run_encoder(sam, &batch, keep_embedding, embedding, err);
+    if (status == NX_OK) {
+        path = sam->decoder.path;
+        status = nx_sam_decode(sam, embedding, &prompt, 0, true, &masks, err);
+    }
+    nx_sam_masks_free(&masks);
+    if (status == NX_ERR_INTERNAL || status == NX_ERR_UNSUPPORTED || status == NX_ERR_INVALID) {
+        const nx_error words = *err;
+        status = nx_error_set(err, NX_ERR_INVALID, "%.200s fails on an empty picture: %.200s", path,
+                              words.message);
+    }
+    return status;
+}
+
+nx_status nx_sam_try(nx_sam *sam, nx_error *err)
+{
+    const nx_content_hash none = {{0}};
+    nx_embedding *embedding = NULL;
+    nx_status status =
+        nx_embedding_new(&none, NX_SAM_SIDE, NX_SAM_SIDE, NX_SAM_EMBEDDING_COUNT, &embedding, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    size_t bytes = slot_bytes(NULL, NX_SAM_SIDE, NX_SAM_SIDE);
+    void *picture = NULL;
+    if (posix_memalign(&picture, 64, bytes) != 0) {
+        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a picture to try");
+    } else {
+        memset(picture, 0, bytes); /* the mean of all pictures */
+        status = run_empty(sam, picture, embedding, err);
+    }
+    free(picture);
+    nx_embedding_release(embedding);
     return status;
 }
 
 /* --- life ---------------------------------------------------------------------------------------
  */
 
-static bool network_init(network *net, const char *path)
+static bool network_init(network *net, const char *path, const char *name, const char *part)
 {
     pthread_mutex_init(&net->lock, NULL);
     net->path = strdup(path);
-    return net->path != NULL;
+    if (asprintf(&net->name, "%s.%s", name, part) < 0) {
+        net->name = NULL;
+    }
+    return net->path != NULL && net->name != NULL;
 }
 
 static void network_end(network *net)
@@ -357,6 +535,7 @@ static void network_end(network *net)
     nx_session_free(net->sessions[1]);
     pthread_mutex_destroy(&net->lock);
     free(net->path);
+    free(net->name);
 }
 
 nx_status nx_sam_new(nx_runtime *runtime, const char *encoder_path, const char *decoder_path,
@@ -369,14 +548,18 @@ nx_status nx_sam_new(nx_runtime *runtime, const char *encoder_path, const char *
     }
     sam->runtime = runtime;
     sam->options = *options;
+    const char *name = options->name != NULL ? options->name : "sam";
+    sam->options.name = NULL; /* the caller's */
+    sam->name = strdup(name);
+    bool ok = network_init(&sam->encoder, encoder_path, name, "encoder");
+    ok = network_init(&sam->decoder, decoder_path, name, "decoder") && ok && sam->name != NULL;
     sam->backend = (nx_backend){
         .self = sam,
+        .name = sam->encoder.name,
         .max_batch = 1,
         .slot_bytes = slot_bytes,
         .run = run_encoder,
     };
-    bool ok = network_init(&sam->encoder, encoder_path);
-    ok = network_init(&sam->decoder, decoder_path) && ok;
     nx_status status =
         ok ? NX_OK : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for SAM's file names");
     if (status == NX_OK) {
@@ -402,7 +585,45 @@ void nx_sam_free(nx_sam *sam)
     network_end(&sam->decoder);
     nx_weights_free(sam->weights);
     nx_embedding_cache_free(sam->cache);
+    free(sam->name);
     free(sam);
+}
+
+nx_status nx_sam_moved(nx_sam *sam, const char *encoder_path, const char *decoder_path,
+                       nx_error *err)
+{
+    char *encoder = strdup(encoder_path);
+    char *decoder = strdup(decoder_path);
+    if (encoder == NULL || decoder == NULL) {
+        free(encoder);
+        free(decoder);
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for SAM's file names");
+    }
+    free(sam->encoder.path);
+    free(sam->decoder.path);
+    sam->encoder.path = encoder;
+    sam->decoder.path = decoder;
+    return NX_OK;
+}
+
+const char *nx_sam_name(const nx_sam *sam)
+{
+    return sam->name;
+}
+
+const char *nx_sam_decoder_name(const nx_sam *sam)
+{
+    return sam->decoder.name;
+}
+
+const char *nx_sam_device(nx_sam *sam)
+{
+    network *net = &sam->encoder;
+    pthread_mutex_lock(&net->lock);
+    const nx_session *session = net->sessions[0] != NULL ? net->sessions[0] : net->sessions[1];
+    const char *device = session != NULL ? nx_session_device(session) : "cpu";
+    pthread_mutex_unlock(&net->lock);
+    return device;
 }
 
 nx_embedding_cache *nx_sam_cache(nx_sam *sam)

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "engine/backend.h"
+#include "engine/device.h"
 #include "engine/embedding_cache.h"
 #include "engine/runtime.h"
 #include "vision/sam.h"
@@ -24,16 +25,44 @@ typedef struct nx_sam nx_sam;
 #define NX_SAM_EMBEDDING_COUNT ((size_t)256 * 64 * 64)
 
 typedef struct nx_sam_options {
+    const char *name;       /* copied; NULL: "sam" */
     uint32_t alone_threads; /* intra-op threads of who is alone; 0 and 1: no second session */
     size_t cache_bytes;     /* for embeddings of 4 MiB each */
+    nx_device device;       /* zeros: the CPU; cache_dir is borrowed while the model lives */
 } nx_sam_options;
 
-/* Remembers the files; runtime is borrowed and must outlive it. The files are opened at first use
- * and stay as they were then. Errors: NX_ERR_NO_MEMORY. */
+/* Remembers the files; runtime is borrowed and must outlive it. The files are opened at first use,
+ * and what is opened later of files that have changed since is not used. Errors: NX_ERR_NO_MEMORY.
+ */
 nx_status nx_sam_new(nx_runtime *runtime, const char *encoder_path, const char *decoder_path,
                      const nx_sam_options *options, nx_sam **out, nx_error *err);
 /* No Run may be under way, no claim on the cache open. NULL is fine. */
 void nx_sam_free(nx_sam *sam);
+
+/*
+ * Opens both networks, as their first use would. Before other threads know of sam, or never.
+ * Errors: NX_ERR_NOT_FOUND and NX_ERR_CORRUPT (a file), NX_ERR_UNSUPPORTED (not a network of SAM:
+ * which, and what it lacks), NX_ERR_UNAVAILABLE and NX_ERR_INVALID (the device), NX_ERR_NO_MEMORY.
+ */
+nx_status nx_sam_open(nx_sam *sam, nx_error *err);
+
+/* Runs an empty picture through both. Errors: as above; NX_ERR_INVALID (a graph fails, or the
+ * encoder's output is not what the decoder takes). */
+nx_status nx_sam_try(nx_sam *sam, nx_error *err);
+
+/* The files, which may be open, lie there from now on. Before other threads know of sam.
+ * Errors: NX_ERR_NO_MEMORY. */
+nx_status nx_sam_moved(nx_sam *sam, const char *encoder_path, const char *decoder_path,
+                       nx_error *err);
+
+/* What to call it, and each of its networks in metrics: "NAME.decoder" (the encoder's is its
+ * backend's name). They live as long as sam. */
+const char *nx_sam_name(const nx_sam *sam);
+const char *nx_sam_decoder_name(const nx_sam *sam);
+
+/* What runs the encoder, "cpu", "cuda" or "tensorrt"; the CPU until it is open. A constant.
+ * Thread-safe. */
+const char *nx_sam_device(nx_sam *sam);
 
 /* Batch of 1, NX_SAM_SIDE squared, as nx_sam_preprocess writes it. The output is one embedding of
  * NX_SAM_EMBEDDING_COUNT floats. Lives as long as sam. */
@@ -55,7 +84,9 @@ typedef struct nx_sam_mask_item {
 typedef struct nx_sam_masks {
     nx_sam_mask_item items[3 * NX_SAM_MAX_BOXES];
     size_t count;
-    int64_t run_ns; /* in the decoder; with its opening, the first time */
+    int64_t run_ns;                    /* in the decoder; with its opening, the first time */
+    int64_t runs_ns[NX_SAM_MAX_BOXES]; /* of each Run alone */
+    size_t runs;
 } nx_sam_masks;
 
 void nx_sam_masks_free(nx_sam_masks *masks);

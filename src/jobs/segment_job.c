@@ -403,6 +403,8 @@ nx_buffer nx_segment_job_take_picture(nx_segment_job *job)
 nx_segment_result nx_segment_job_result(const nx_segment_job *job)
 {
     nx_segment_result result = {
+        .model = nx_sam_name(job->sam),
+        .device = nx_sam_device(job->sam),
         .image_width = job->width,
         .image_height = job->height,
         .masks = &job->masks,

@@ -49,6 +49,8 @@ typedef struct nx_segment_timings {
 } nx_segment_timings;
 
 typedef struct nx_segment_result {
+    const char *model;  /* lives as long as the job's sam */
+    const char *device; /* "cpu", "cuda" or "tensorrt" */
     char image_id[NX_CONTENT_HASH_HEX];
     uint32_t image_width; /* of the original, upright image */
     uint32_t image_height;
@@ -112,9 +114,10 @@ typedef enum nx_mask_format {
 const char *nx_mask_format_name(nx_mask_format format);
 bool nx_mask_format_parse(const char *name, nx_mask_format *out);
 
-/* The members of one result, inside an object that the caller has opened: "image_id", "image",
- * "embedding", "masks":[{"mask"|"polygon"|"png","score","area","box","prompt"}], "timings_ms".
- * Errors: NX_ERR_NO_MEMORY, NX_ERR_INTERNAL. */
+/* The members of one result, inside an object that the caller has opened: "model",
+ * "execution_provider", "image_id", "image", "embedding",
+ * "masks":[{"mask"|"polygon"|"png","score","area","box","prompt"}], "timings_ms". Errors:
+ * NX_ERR_NO_MEMORY, NX_ERR_INTERNAL. */
 nx_status nx_segment_json_members(const nx_segment_result *result, nx_mask_format format,
                                   nx_json *json, nx_error *err);
 

@@ -143,6 +143,8 @@ nx_status nx_segment_json_members(const nx_segment_result *result, nx_mask_forma
                                   nx_json *json, nx_error *err)
 {
     nx_status status = NX_OK;
+    nx_json_key_string(json, "model", result->model);
+    nx_json_key_string(json, "execution_provider", result->device);
     nx_json_key_string(json, "image_id", result->image_id);
     nx_json_key(json, "image");
     nx_json_object_begin(json);

@@ -2,14 +2,22 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { dataFolder, decodeRle } from './lib/sam.mjs';
-import { binary, eventually, metric, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import {
+  binary,
+  eventually,
+  metric,
+  rss,
+  sharedPath,
+  skipWithoutShared,
+  startServer,
+} from './lib/server.mjs';
 
 const SEGMENT = '/api/v1/inference/segment';
 const MISSES = 'cache_requests_total{cache="sam_embeddings",result="miss"}';
@@ -312,9 +320,177 @@ describe('segment', { skip }, () => {
       await bad([bus, '-p', 'nan,1'], 2, /is not a point/);
       await bad([bus, '-p', '900,1'], 2, /outside the picture/);
       await bad([sharedPath('images/none.jpg'), '-p', '9,1'], 3, /none\.jpg/);
+      const named = [...['segment', bus, '-p', '400,300', '--format', 'json'], ...common];
+      const one = await run(binary, [...named, '--model', 'mobile-sam:1']);
+      assert.equal(JSON.parse(one.stdout).model, 'mobile-sam');
+      const model = (name) => [bus, '-p', '9,1', '--model', name];
+      await bad(model('yolov8n'), 3, /yolov8n is a detector/);
+      await bad(model('mobile-sma'), 3, /no model 'mobile-sma'; did you mean 'mobile-sam'/);
+      await bad(model('mobile-sam:9'), 3, /no version 9/);
+      await bad(model('../x'), 2, /can't name a model/);
     } finally {
       rmSync(out, { recursive: true, force: true });
     }
+  });
+});
+
+describe('segment while its model changes', { skip }, () => {
+  let server;
+  let data;
+  const part = (name) => readFileSync(sharedPath(`models/mobile_sam_${name}.onnx`));
+
+  before(async () => {
+    data = dataFolder();
+    server = await startServer({ args: ['--data-dir', data.path] });
+  });
+  after(async () => {
+    assert.equal(await server?.stop(), 0);
+    data?.remove();
+  });
+
+  const ask = (path, init) => fetch(`${server.url}/api/v1/${path}`, init);
+  const change = (path) => ask(`models/${path}`, { method: 'POST' });
+  const shown = async () => (await ask('models/mobile-sam')).json();
+  const send = (query = '') =>
+    ask(`inference/segment?point=400,300${query}`, {
+      method: 'POST',
+      body: picture('bus.jpg'),
+      headers: { 'Content-Type': 'image/jpeg' },
+    });
+  const again = (image_id) =>
+    ask('inference/segment', {
+      method: 'POST',
+      body: JSON.stringify({ image_id, points: [[400, 300]] }),
+      headers: { 'Content-Type': 'application/json' },
+    });
+  function upload(name, encoder, decoder) {
+    const form = new FormData();
+    form.append('name', name);
+    form.append('encoder', new Blob([encoder]), 'encoder.onnx');
+    form.append('decoder', new Blob([decoder]), 'decoder.onnx');
+    return ask('models', { method: 'POST', body: form });
+  }
+  async function good(response) {
+    const answer = await response.json();
+    assert.equal(response.status, 200, JSON.stringify(answer));
+    return answer;
+  }
+  async function computed(response) {
+    const answer = await good(response);
+    assertMask(answer.masks[0], MASKS[0]);
+    assert.equal(answer.embedding, 'computed', 'an embedding of another version was used');
+    assert.deepEqual([answer.model, answer.execution_provider], ['mobile-sam', 'cpu']);
+    return answer.image_id;
+  }
+  async function refused(response, status, words, advice = /./) {
+    const problem = await response.json();
+    assert.equal(response.status, status, JSON.stringify(problem));
+    assert.match(problem.detail, words);
+    assert.match(problem.advice, advice);
+    assert.doesNotMatch(JSON.stringify(problem), /incoming|\/tmp/, 'a path of the server');
+  }
+
+  it('swaps, rolls back and removes versions, and forgets their pictures', async () => {
+    const first = await computed(await send());
+    assert.equal((await good(await again(first))).embedding, 'cached');
+    const added = await upload('mobile-sam', part('encoder'), part('decoder'));
+    const model = await added.json();
+    assert.equal(added.status, 201, JSON.stringify(model));
+    assert.deepEqual([model.kind, model.serving_version, model.state], ['sam', 2, 'ready']);
+    assert.deepEqual(model.versions.map(({ state }) => state), ['unloaded', 'ready']);
+    await refused(await again(first), 404, /no picture of that image_id/, /Send the picture/);
+    await computed(await send());
+    assert.equal((await shown()).versions[1].inferences, 1);
+    assert.equal((await good(await change('mobile-sam/rollback'))).serving_version, 1);
+    await refused(await again(first), 404, /no picture/, /Send the picture/);
+    await computed(await send());
+    await refused(await change('mobile-sam/rollback'), 409, /no version below 1/);
+    assert.equal((await good(await change('mobile-sam/load?version=2'))).serving_version, 2);
+    await computed(await send());
+    assert.equal((await ask('models/mobile-sam?version=2', { method: 'DELETE' })).status, 204);
+    assert.equal((await shown()).serving_version, 1);
+    await computed(await send());
+  });
+
+  it('follows what another process does to the store', async () => {
+    const folder = (version) => join(data.path, 'models/mobile-sam', `${version}`);
+    const id = (await good(await send())).image_id;
+    cpSync(folder(1), folder(2), { recursive: true, dereference: true });
+    await refused(await again(id), 404, /no picture/);
+    await computed(await send());
+    assert.equal((await shown()).serving_version, 2);
+    rmSync(folder(2), { recursive: true });
+    await computed(await send());
+    assert.equal((await shown()).serving_version, 1);
+  });
+
+  it('runs the model that a request names', async () => {
+    await good(await send('&model=mobile-sam:1'));
+    await refused(await send('&model=yolov8n'), 422, /yolov8n is a detector/, /kind is sam/);
+    await refused(await send('&model=mobile-sma'), 404, /did you mean 'mobile-sam'/);
+    await refused(await send('&model=mobile-sam:9'), 404, /no version 9/);
+    await refused(await send('&model=../x'), 404, /can't name a model/);
+    const detect = await ask('inference/image?model=mobile-sam', {
+      method: 'POST',
+      body: picture('bus.jpg'),
+      headers: { 'Content-Type': 'image/jpeg' },
+    });
+    await refused(detect, 422, /does not detect/, /inference\/segment/);
+  });
+
+  it('refuses pairs that are none', async () => {
+    const before = (await shown()).versions.length;
+    const detector = readFileSync(sharedPath('models/yolov8n.onnx'));
+    const [encoder, decoder] = [part('encoder'), part('decoder')];
+    await refused(await upload('mobile-sam', decoder, encoder), 422, /encoder\.onnx is not a network/);
+    await refused(await upload('mobile-sam', detector, decoder), 422, /encoder\.onnx is not a network/);
+    await refused(await upload('mobile-sam', encoder, encoder), 422, /decoder\.onnx is not a network/);
+    await refused(await upload('yolov8n', encoder, decoder), 422, /yolov8n is the name of a model that/);
+    assert.equal((await shown()).versions.length, before);
+    await good(await send());
+  });
+
+  it('shows the truth in the KServe repository and the metrics', async () => {
+    const kserve = (path) => fetch(`${server.url}/v2/repository/${path}`, { method: 'POST' });
+    const index = async () =>
+      (await (await kserve('index')).json())
+        .filter(({ name }) => name.startsWith('mobile-sam'))
+        .map(({ name, version, state }) => `${name}:${version} ${state}`);
+    assert.equal((await kserve('models/mobile-sam/load')).status, 200);
+    assert.deepEqual(await index(), ['mobile-sam:1 READY']);
+    assert.equal((await kserve('models/mobile-sam/unload')).status, 200);
+    assert.deepEqual(await index(), ['mobile-sam:1 UNAVAILABLE']);
+    const runs = (network) =>
+      metric(server.url, `model_inference_duration_seconds_count{model="mobile-sam.${network}"}`);
+    const before = [await runs('encoder'), await runs('decoder')];
+    const id = await computed(await send());
+    await good(await again(id));
+    assert.deepEqual([await runs('encoder'), await runs('decoder')], [before[0] + 1, before[1] + 2]);
+  });
+
+  it('gives the memory back after swaps', async () => {
+    const added = await upload('mobile-sam', part('encoder'), part('decoder'));
+    assert.equal(added.status, 201);
+    const load = async (version) => {
+      await good(await change(`mobile-sam/load?version=${version}`));
+      await good(await send());
+    };
+    await load(1);
+    await load(2);
+    let before = Infinity; // the memory of Runs goes 3 s after the last one
+    await eventually(() => {
+      const now = rss(server.pid);
+      const still = now >= before;
+      before = Math.min(before, now);
+      return still;
+    }, 'memory settles');
+    for (let i = 0; i < 6; i++) {
+      await load(1 + (i % 2));
+    }
+    await eventually(() => rss(server.pid) < 1.1 * before, 'memory is back within 10 %', 20_000);
+    const loaded = rss(server.pid);
+    await good(await change('mobile-sam/unload'));
+    await eventually(() => rss(server.pid) < loaded - 50e6, 'memory of the pair is given back');
   });
 });
 
