@@ -393,7 +393,7 @@ void nx_kserve_all_stats(nx_http_request *request, void *user)
     for (size_t i = 0; i < count; i++) {
         char version[16];
         snprintf(version, sizeof version, "%u", entries[i].version);
-        if (entries[i].state == NX_MODEL_READY) {
+        if (entries[i].kind == NX_STORED_DETECTOR && entries[i].state == NX_MODEL_READY) {
             write_both_stats(api, entries[i].name, version, &json);
         }
     }

@@ -111,11 +111,11 @@ static nx_status open_decoder(nx_sam *sam, const nx_session_options *options, nx
     return status;
 }
 
-/* --- TensorRT must hear of the shapes to come before it builds --- */
+/* TensorRT must hear of the shapes to come before it builds. */
 
 #define FIXED(...) .min = {__VA_ARGS__}, .usual = {__VA_ARGS__}, .max = {__VA_ARGS__}
 
-static nx_status open_decoder_on(nx_sam *sam, nx_session_options *options, nx_session **out,
+static nx_status open_decoder_on(nx_sam *sam, const nx_session_options *plan, nx_session **out,
                                  nx_error *err)
 {
     static const nx_input_range ranges[] = {
@@ -134,19 +134,21 @@ static nx_status open_decoder_on(nx_sam *sam, nx_session_options *options, nx_se
         {.name = "has_mask_input", .rank = 1, FIXED(1)},
         {.name = "orig_im_size", .rank = 1, FIXED(2)},
     };
-    options->ranges = ranges;
-    options->range_count = sizeof ranges / sizeof ranges[0];
-    return open_decoder(sam, options, out, err);
+    nx_session_options options = *plan;
+    options.ranges = ranges;
+    options.range_count = sizeof ranges / sizeof ranges[0];
+    return open_decoder(sam, &options, out, err);
 }
 
 /* The encoder's input is called as its exporter liked. */
-static nx_status open_encoder_on(nx_sam *sam, nx_session_options *options, nx_session **out,
+static nx_status open_encoder_on(nx_sam *sam, const nx_session_options *plan, nx_session **out,
                                  nx_error *err)
 {
     nx_session *plain = NULL;
+    nx_session_options options = *plan;
     nx_status status = NX_OK;
     nx_input_range range = {.rank = 4, FIXED(1, 3, NX_SAM_SIDE, NX_SAM_SIDE)};
-    if (options->device != NULL && options->device->tensorrt) {
+    if (options.device != NULL && options.device->tensorrt) {
         const nx_session_options as_is = {.optimization = NX_GRAPH_AS_IS};
         status = nx_session_open(sam->runtime, sam->encoder.path, &as_is, &plain, err);
         if (status == NX_OK) {
@@ -155,12 +157,12 @@ static nx_status open_encoder_on(nx_sam *sam, nx_session_options *options, nx_se
         if (status == NX_OK) {
             size_t count = 0;
             range.name = nx_session_inputs(plain, &count)->name;
-            options->ranges = &range;
-            options->range_count = 1;
+            options.ranges = &range;
+            options.range_count = 1;
         }
     }
     if (status == NX_OK) {
-        status = nx_session_open(sam->runtime, sam->encoder.path, options, out, err);
+        status = nx_session_open(sam->runtime, sam->encoder.path, &options, out, err);
     }
     nx_session_free(plain);
     return status == NX_OK ? check_encoder(sam, *out, err) : status;
@@ -191,7 +193,7 @@ static nx_status open_session(nx_sam *sam, network *net, size_t many, nx_error *
 {
     int64_t start = nx_clock_now_ns();
     nx_session *session = NULL;
-    nx_session_options options = {
+    const nx_session_options options = {
         .intra_op_threads = many ? sam->options.alone_threads : 1,
         .weights = sam->weights,
         .device = many ? NULL : &sam->options.device,
@@ -476,7 +478,7 @@ static nx_status run_empty(nx_sam *sam, void *picture, nx_embedding *embedding, 
 {
     const nx_batch batch = {
         .data = picture, .count = 1, .width = NX_SAM_SIDE, .height = NX_SAM_SIDE, .alone = true};
-    const nx_sam_prompt prompt = {.points = {{NX_SAM_SIDE / 2, NX_SAM_SIDE / 2, true}},
+    const nx_sam_prompt prompt = {.points = {{NX_SAM_SIDE / 2.0, NX_SAM_SIDE / 2.0, true}},
                                   .point_count = 1};
     nx_sam_masks masks = {0};
     const char *path = sam->encoder.path;
