@@ -326,6 +326,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
 
   it('works with the keyboard alone', async () => {
     await onPage('/', {}, async (page) => {
+      const chooser = page.waitForEvent('filechooser'); // early: the browser learns of it meanwhile
       const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.className);
       await page.keyboard.press('Tab');
       assert.equal(await focused(), 'skip');
@@ -335,7 +336,6 @@ describe('page', { skip: skipWithoutShared() }, () => {
       assert.equal(await focused(), 'choose');
       const outline = await page.locator('#choose-label').evaluate((l) => getComputedStyle(l).outlineStyle);
       assert.equal(outline, 'solid', 'the focus is seen');
-      const chooser = page.waitForEvent('filechooser');
       await page.keyboard.press('Space');
       await (await chooser).setFiles(picture('bus.jpg'));
       await expectRows(page, 5);

@@ -5,6 +5,8 @@
 
 #include <sys/wait.h>
 
+static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+
 enum { CLEANED = 'c', WATCHING = 'w', ENDED = 'e' };
 
 static void clean(void *user)
@@ -69,6 +71,9 @@ static int outcome_of(void (*run)(int to), int number, const char *expected)
     assert_true(child >= 0);
     if (child == 0) {
         close(ends[0]);
+        for (size_t i = 0; i < NX_COUNT(numbers); i++) { /* nohup(1) would have one ignored */
+            (void)signal(numbers[i], SIG_DFL);
+        }
         run(ends[1]);
         _exit(97);
     }
@@ -87,7 +92,6 @@ static int outcome_of(void (*run)(int to), int number, const char *expected)
 static void a_signal_cleans_up_and_ends_the_process(void **state)
 {
     (void)state;
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < NX_COUNT(numbers); i++) {
         int status = outcome_of(be_interrupted, numbers[i], "wc");
         assert_true(WIFSIGNALED(status));
