@@ -94,6 +94,27 @@ static nx_status check_input(const graph_work *work, const nx_kserve_input *inpu
     return NX_OK;
 }
 
+/*
+ * A graph of any height and width takes memory by the pixel, and much more than its input. So all
+ * pictures together may have as many pixels as the most pictures of its usual size.
+ */
+static nx_status check_pixels(const nx_kserve_model *model, const nx_kserve_input *input,
+                              nx_error *err)
+{
+    const nx_model_spec *spec = model->model != NULL ? nx_model_get_spec(model->model) : NULL;
+    if (spec == NULL || !spec->dynamic_size) {
+        return NX_OK;
+    }
+    uint64_t side = spec->input_width > spec->input_height ? spec->input_width : spec->input_height;
+    uint64_t most = side * side * NX_KSERVE_MAX_BATCH;
+    if (input->elements / 3 > most) {
+        return nx_error_set(
+            err, NX_ERR_TOO_LARGE, "the input '%.100s' has %llu pixels; %llu are taken at most",
+            input->name, (unsigned long long)input->elements / 3, (unsigned long long)most);
+    }
+    return NX_OK;
+}
+
 static nx_status check_request(graph_work *work, nx_error *err)
 {
     const nx_kserve_request *parsed = &work->call->parsed;
@@ -101,7 +122,8 @@ static nx_status check_request(graph_work *work, nx_error *err)
     size_t wanted = 0;
     nx_session_inputs(model->session, &wanted);
     for (size_t i = 0; i < parsed->input_count; i++) {
-        nx_status status = check_input(work, &parsed->inputs[i], err);
+        nx_status status = check_pixels(model, &parsed->inputs[i], err);
+        status = status == NX_OK ? check_input(work, &parsed->inputs[i], err) : status;
         if (status != NX_OK) {
             return status;
         }

@@ -159,7 +159,6 @@ void nx_api_models_remove(nx_http_request *request, void *user)
 
 void nx_api_models_admit(nx_http_request *request, void *user)
 {
-    nx_api_admit_inference(request, user);
     option name = {.name = "name"};
     nx_error err = {0};
     nx_http_each_query(request, take_option, &name);
@@ -168,7 +167,9 @@ void nx_api_models_admit(nx_http_request *request, void *user)
         nx_problem problem =
             nx_problem_make(422, "Choose another name, as in ?name=doors.", "%s", err.message);
         nx_http_reply_problem(request, &problem);
+        return;
     }
+    nx_api_admit_inference(request, user);
 }
 
 /* The name: of the query, of the form, or of the form's file. */

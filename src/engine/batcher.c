@@ -525,8 +525,9 @@ static void wait_for_work(nx_engine *engine)
     }
     for (uint32_t i = 0; i < engine->lane_count; i++) {
         const nx_lane *lane = &engine->lanes[i];
-        if (lane->state == NX_LANE_FORMING && lane->permit && lane->due_ns != 0 &&
-            (until == 0 || lane->due_ns < until)) {
+        /* what is still being prepared is looked at again when that ends */
+        if (lane->state == NX_LANE_FORMING && lane->permit && lane->preparing == 0 &&
+            lane->due_ns != 0 && (until == 0 || lane->due_ns < until)) {
             until = lane->due_ns;
         }
     }

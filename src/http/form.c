@@ -24,6 +24,7 @@ struct nx_http_form {
     size_t count;
     size_t capacity;
     size_t files;
+    const char *marked;  /* the library's copy of the last part's name; only compared */
     nx_http_part *views; /* of parts, once the form is complete */
     nx_problem problem;
     bool refused; /* problem is set */
@@ -86,13 +87,20 @@ static enum MHD_Result take(void *user, enum MHD_ValueKind kind, const char *nam
 {
     (void)kind, (void)content_type, (void)transfer_encoding;
     nx_http_form *form = user;
-    if (name == NULL) {
+    if (name == NULL || name[0] == '\0') { /* the mark needs a place */
         return refuse(form,
                       nx_problem_make(400, "Give each part a quoted name, as in name=\"image\".",
                                       "a part of the form has no name"));
     }
     part *current = NULL;
-    if (name[0] != NAME_MARK) {
+    bool goes_on = form->count > 0 && name == form->marked && name[0] == NAME_MARK &&
+                   strcmp(name + 1, form->parts[form->count - 1].name + 1) == 0;
+    if (!goes_on && name[0] == NAME_MARK) {
+        return refuse(form,
+                      nx_problem_make(400, "Name each part in plain text, as in name=\"image\".",
+                                      "a part's name begins with a control character"));
+    }
+    if (!goes_on) {
         current = add_part(form, name, filename);
         if (current == NULL) {
             return MHD_NO;
@@ -100,6 +108,7 @@ static enum MHD_Result take(void *user, enum MHD_ValueKind kind, const char *nam
         /* offset 0 does not tell a new part, as the library also reports an empty beginning; but
          * it keeps a copy of the name for each part, so a mark on the copy does */
         *(char *)name = NAME_MARK;
+        form->marked = name;
     } else {
         current = &form->parts[form->count - 1];
         if (offset != current->data.size + current->spool.size) {

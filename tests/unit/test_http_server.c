@@ -773,6 +773,11 @@ static void bad_forms_are_refused(void **state)
     expect_form(f, "--BB--\r\n", 400, "has no parts");
     expect_form(f, PART("filename=\"a\"", "12345") "--BB--\r\n", 400, "has no name");
     expect_form(f, "--BB\r\nX: y\r\n\r\n1\r\n--BB--\r\n", 400, "has no name");
+    expect_form(f, PART("name=\"\"", "12345") "--BB--\r\n", 400, "has no name");
+    /* \1 is what a part that goes on is known by */
+    expect_form(f, PART("name=\"\1x\"", "1") "--BB--\r\n", 400, "control character");
+    expect_form(f, PART("name=\"ax\"", "") PART("name=\"\1y\"", "1") "--BB--\r\n", 400,
+                "control character");
     expect_form(f,
                 PART("name=\"f\"; filename=\"1\"", "1") PART("name=\"f\"; filename=\"2\"", "2")
                     PART("name=\"f\"; filename=\"3\"", "3")
