@@ -44,7 +44,12 @@ export function percentile(values, share) {
   return sorted[Math.round(share * (sorted.length - 1))];
 }
 
-export const median = (values) => percentile(values, 0.5);
+/** The middle value, or the mean of the two middle ones. */
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length / 2;
+  return (sorted[Math.ceil(half) - 1] + sorted[Math.floor(half)]) / 2;
+}
 
 /** Resident memory of a process in MB. */
 export function rssMb(pid) {
