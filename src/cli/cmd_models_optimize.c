@@ -309,6 +309,12 @@ static void print_json(const nx_optimize_report *r, bool written, nx_buffer *out
 /* --- the command --------------------------------------------------------------------------------
  */
 
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return path != NULL && stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 static nx_status read_options(optimize_run *run, nx_error *err)
 {
     const nx_cli_args *args = run->args;
@@ -339,6 +345,9 @@ static nx_status read_options(optimize_run *run, nx_error *err)
     if (int8 && o->calibrate == NULL && o->images == NULL) {
         return nx_error_set(err, NX_ERR_INVALID,
                             "--int8 needs pictures: --calibrate DIR, or --images DIR");
+    }
+    if (o->annotations != NULL && o->images == NULL && is_folder(o->calibrate)) {
+        o->images = o->calibrate; /* half of them judge */
     }
     if (o->annotations != NULL && o->images == NULL) {
         return nx_error_set(err, NX_ERR_INVALID,
@@ -447,7 +456,8 @@ static const nx_cli_option optimize_options[] = {
      "safe|full|7bit"},
     {"fp16", 0, NULL, "convert to float16, for GPUs", NX_CLI_NO_KEY, NULL},
     {"images", 'i', "DIR", "pictures that judge the result", NX_CLI_NO_KEY, NULL},
-    {"annotations", 'a', "JSON", "what is in them, in COCO's format", NX_CLI_NO_KEY, NULL},
+    {"annotations", 'a', "JSON", "what is in them (or in those of --calibrate), in COCO's format",
+     NX_CLI_NO_KEY, NULL},
     {"limit", 0, "N", "most pictures to calibrate with, and to judge by (default 128)",
      NX_CLI_NO_KEY, NULL},
     {"rounds", 0, "N", "rounds of the speed measurement (default 15; 0: none)", NX_CLI_NO_KEY,

@@ -373,16 +373,17 @@ describe('the KServe protocol on a graph of free sizes', { skip }, () => {
     assert.deepEqual(config.input[0].dims, [3, -1, -1]);
     const metadata = await (await fetch(url)).json();
     assert.deepEqual(metadata.inputs[0].shape, [-1, 3, -1, -1]);
-    const ask = async (batch) => {
+    const ask = async (batch, { height = 64, width = 96, datatype = 'FP32' } = {}) => {
+      const size = batch * 3 * height * width * (datatype === 'FP32' ? 4 : 1);
       const json = JSON.stringify({
-        inputs: [{ name: 'images', shape: [batch, 3, 64, 96], datatype: 'FP32',
-          parameters: { binary_data_size: batch * 3 * 64 * 96 * 4 } }],
+        inputs: [{ name: 'images', shape: [batch, 3, height, width], datatype,
+          parameters: { binary_data_size: size } }],
         parameters: { binary_data_output: true },
       });
       const response = await fetch(`${url}/infer`, {
         method: 'POST',
         headers: { 'Inference-Header-Content-Length': json.length },
-        body: Buffer.concat([Buffer.from(json), Buffer.alloc(batch * 3 * 64 * 96 * 4)]),
+        body: Buffer.concat([Buffer.from(json), Buffer.alloc(size)]),
       });
       const head = Number(response.headers.get('inference-header-content-length') ?? Infinity);
       const bytes = Buffer.from(await response.arrayBuffer());
@@ -396,6 +397,10 @@ describe('the KServe protocol on a graph of free sizes', { skip }, () => {
       assert.equal(refused.status, 400);
       assert.match(refused.body.error, /1 to 64 are taken/);
     }
+    // The graph would take memory by the pixel. In bytes, so that the body is no larger than need be.
+    const huge = await ask(1, { height: 5120, width: 5152, datatype: 'UINT8' });
+    assert.equal(huge.status, 413);
+    assert.match(huge.body.error, /'images' has 26378240 pixels; 26214400 are taken at most/);
     const [stats] = (await (await fetch(`${url}/stats`)).json()).model_stats;
     assert.equal(stats.inference_count, 3);
     assert.equal(stats.execution_count, 1);

@@ -115,6 +115,15 @@ describe('models optimize', { skip }, () => {
     assert.deepEqual(leftovers(), []);
   });
 
+  it('takes the pictures of the calibration when only those are given with annotations', async () => {
+    const run = await optimize(
+      yolov8n, '-o', join(folder, 'annotated.onnx'), '--int8', '--calibrate', pictures,
+      '--annotations', annotations, '--rounds', '0', '--force',
+    );
+    assert.equal(run.code, 0, run.stderr);
+    assert.match(run.stdout, /On 6 pictures that the calibration has not seen, against their annotations/);
+  });
+
   it('calibrates with a video', async () => {
     const output = join(folder, 'video.onnx');
     const run = await optimize(
@@ -148,6 +157,9 @@ describe('models optimize', { skip }, () => {
     ['INT8 without pictures', [yolov8n, '--int8'], 2, /--int8 needs pictures/],
     ['both precisions', [yolov8n, '--int8', '--fp16'], 2, /--int8 or --fp16, not both/],
     ['annotations without pictures', [yolov8n, '--annotations', 'x.json'], 2, /--images DIR/],
+    ['annotations of a video', [
+      yolov8n, '--int8', '--calibrate', sharedPath('videos/car-detection.mp4'), '--annotations', 'x.json',
+    ], 2, /--images DIR/],
   ];
   for (const [what, args, code, message] of refusals) {
     it(`refuses ${what}`, async () => {
