@@ -3,8 +3,9 @@
 #include <string.h>
 #include <strings.h>
 
-/* REQUEST_TIMEOUT begins again with each piece of this size that a route with a spool_dir got. */
-#define SPOOL_STEP (UINT64_C(8) << 20)
+/* REQUEST_TIMEOUT begins again with each piece of this size of a body that is not kept in memory.
+ */
+#define STEP (UINT64_C(8) << 20)
 
 static bool type_is_listed(const nx_http_request *request, const char *const *types)
 {
@@ -72,11 +73,15 @@ bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
         return false;
     }
     /* a large upload may take its time, as long as it comes on */
-    if (route->spool_dir != NULL &&
-        request->received / SPOOL_STEP != (request->received + size) / SPOOL_STEP) {
+    bool receives = route->receive != NULL && request->form == NULL;
+    if ((route->spool_dir != NULL || receives) &&
+        request->received / STEP != (request->received + size) / STEP) {
         nx_watch_receiving(request->conn, request);
     }
     request->received += size;
+    if (receives) {
+        return route->receive(request, bytes, size, problem, server->options.user);
+    }
     if (route->spool_dir != NULL) {
         return request->form != NULL
                    ? nx_http_form_feed(request->form, bytes, size, problem)

@@ -219,8 +219,12 @@ void nx_http_completed(void *cls, struct MHD_Connection *connection, void **requ
         return;
     }
     *request_slot = NULL;
-    if (request->cancel != NULL) {
-        nx_watch_disarm(request->conn); /* a server that stops may not come past take_end again */
+    if (request->cancel != NULL || request->answer.stream != NULL) {
+        /* a server that stops may not come past take_end again */
+        nx_watch_disarm(request->conn);
+    }
+    if (request->answer.stream != NULL) { /* the watch need not have noticed first */
+        nx_http_stream_gone(request->answer.stream);
     }
     nx_watch_idle(request->conn);
     nx_http_access access = {

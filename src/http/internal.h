@@ -36,6 +36,8 @@ typedef struct nx_http_answer {
     nx_buffer body;           /* either this ... */
     const void *bytes;        /* ... or these, which outlive the server */
     size_t size;
+    struct nx_http_file *file; /* ... or this, owned */
+    nx_http_stream *stream;    /* ... or this; a reference */
     struct {
         const char *name; /* literal */
         char *value;      /* owned */
@@ -114,6 +116,8 @@ void nx_http_limits_release(nx_http_request *request);
 
 /* server.c: around each call of a handler. False: the server stops, call none. */
 bool nx_http_pending_take(nx_http_server *server);
+/* One more, by who holds one: a stream whose connection may be asleep. */
+void nx_http_pending_add(nx_http_server *server);
 /* Any thread; the last that a thread which is not libmicrohttpd's may do with the server. */
 void nx_http_pending_release(nx_http_server *server);
 /* A request was put away; connection threads. */
@@ -125,6 +129,20 @@ bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
                        nx_problem *problem);
 bool nx_http_body_finish(nx_http_request *request, nx_problem *problem);
 void nx_http_body_free(nx_http_request *request);
+
+/* request.c: hands the answer over; the request may be gone afterwards. */
+void nx_http_publish(nx_http_request *request);
+
+/* reply_file.c: the response owns the file from then on. */
+struct MHD_Response *nx_http_file_response(nx_http_request *request);
+void nx_http_file_free(struct nx_http_file *file);
+
+/* stream.c: with a reference of its own. */
+struct MHD_Response *nx_http_stream_response(nx_http_stream *stream);
+/* Tells the writer, unless it has ended the stream or was told before. */
+void nx_http_stream_gone(nx_http_stream *stream);
+/* Gives a reference back. NULL is fine. */
+void nx_http_stream_release(nx_http_stream *stream);
 
 /* respond.c */
 /* Writes a problem's body, as the server's options want it below this path. Returns its media type,

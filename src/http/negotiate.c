@@ -168,3 +168,51 @@ bool nx_negotiate_none_match(const char *if_none_match, const char *etag)
     }
     return false;
 }
+
+/* All digits, at least one; too large is as good as infinite. */
+static bool parse_position(slice text, uint64_t *out)
+{
+    *out = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.text[i] < '0' || text.text[i] > '9') {
+            return false;
+        }
+        uint64_t digit = (uint64_t)(text.text[i] - '0');
+        if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, digit, out)) {
+            *out = UINT64_MAX;
+        }
+    }
+    return text.size > 0;
+}
+
+nx_range_kind nx_negotiate_range(const char *range, const char *if_range, const char *etag,
+                                 uint64_t size, uint64_t *first, uint64_t *last)
+{
+    if (range == NULL || strncasecmp(range, "bytes=", 6) != 0 ||
+        (if_range != NULL && (etag == NULL || strcmp(if_range, etag) != 0))) {
+        return NX_RANGE_ALL;
+    }
+    slice spec = trim((slice){range + 6, strlen(range + 6)});
+    const char *dash = memchr(spec.text, '-', spec.size);
+    if (dash == NULL) {
+        return NX_RANGE_ALL;
+    }
+    const slice from = {spec.text, (size_t)(dash - spec.text)};
+    const slice to = {dash + 1, spec.size - from.size - 1};
+    if (from.size == 0) { /* the last so many bytes */
+        uint64_t count = 0;
+        if (!parse_position(to, &count)) {
+            return NX_RANGE_ALL;
+        }
+        *first = count < size ? size - count : 0;
+        *last = size - 1;
+        return count > 0 && size > 0 ? NX_RANGE_PART : NX_RANGE_NONE;
+    }
+    *last = UINT64_MAX;
+    if (!parse_position(from, first) || (to.size > 0 && !parse_position(to, last)) ||
+        *last < *first) {
+        return NX_RANGE_ALL;
+    }
+    *last = *last < size ? *last : size - 1;
+    return *first < size ? NX_RANGE_PART : NX_RANGE_NONE;
+}

@@ -94,6 +94,8 @@ void nx_http_request_free(nx_http_request *request)
     nx_http_limits_release(request);
     nx_http_body_free(request);
     nx_buffer_free(&request->answer.body);
+    nx_http_file_free(request->answer.file);
+    nx_http_stream_release(request->answer.stream);
     for (size_t i = 0; i < request->answer.header_count; i++) {
         free(request->answer.headers[i].value);
     }
@@ -226,7 +228,7 @@ void nx_http_add_header(nx_http_request *request, const char *name, const char *
 
 /* Publishes the answer. When the connection sleeps, it is for us to wake it: from there on the
  * request may be freed at any moment. */
-static void publish(nx_http_request *request)
+void nx_http_publish(nx_http_request *request)
 {
     nx_http_server *server = request->server;
     struct MHD_Connection *connection = request->connection;
@@ -248,7 +250,7 @@ void nx_http_reply(nx_http_request *request, int status, const char *content_typ
     request->answer.content_type = content_type;
     request->answer.body = *body;
     *body = (nx_buffer)NX_BUFFER_INIT;
-    publish(request);
+    nx_http_publish(request);
 }
 
 void nx_http_reply_static(nx_http_request *request, int status, const char *content_type,
@@ -258,7 +260,7 @@ void nx_http_reply_static(nx_http_request *request, int status, const char *cont
     request->answer.content_type = content_type;
     request->answer.bytes = bytes;
     request->answer.size = size;
-    publish(request);
+    nx_http_publish(request);
 }
 
 void nx_http_reply_problem(nx_http_request *request, const nx_problem *problem)

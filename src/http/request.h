@@ -94,4 +94,39 @@ void nx_http_reply_static(nx_http_request *request, int status, const char *cont
 
 void nx_http_reply_problem(nx_http_request *request, const nx_problem *problem);
 
+/*
+ * Answers with a file, or with the one range of it that is asked for: 200, 206, 304 or 416 by the
+ * request's Range, If-Range and If-None-Match (RFC 9110 sections 13 and 14). fd is a regular file
+ * and moves to the request; size is how much of it the answer holds, so that the file may go on
+ * growing. etag is strong, with its quotes, and copied; NULL: none. content_type must be a literal.
+ * The connection thread reads piece by piece and waits for the disk.
+ */
+void nx_http_reply_file(nx_http_request *request, const char *content_type, const char *etag,
+                        int fd, uint64_t size);
+
+/* --- answers that go on -------------------------------------------------------------------------
+ */
+
+/* What a stream holds for a client that reads slower than is written. */
+#define NX_HTTP_STREAM_MAX ((size_t)256 << 10)
+
+typedef struct nx_http_stream nx_http_stream;
+
+/*
+ * Answers 200 with a body that is written while things happen, such as Server-Sent Events. gone is
+ * called once, on another thread, when the client goes away or the server stops, unless the stream
+ * was ended before: it is still to be ended then. It takes the place of nx_http_on_gone's callback,
+ * and may come before this function has returned. user must live as long as the request: tie it to
+ * that with nx_http_set_context. NULL: no memory, and the request was answered so.
+ */
+nx_http_stream *nx_http_reply_stream(nx_http_request *request, const char *content_type,
+                                     void (*gone)(void *user), void *user);
+
+/* Thread-safe, does not wait. False: nobody reads any more, or so slowly that NX_HTTP_STREAM_MAX
+ * bytes would wait; all that is left is to end the stream. */
+bool nx_http_stream_write(nx_http_stream *stream, const void *bytes, size_t size);
+
+/* What was written is still sent. Once; the stream is gone afterwards. */
+void nx_http_stream_end(nx_http_stream *stream);
+
 #endif

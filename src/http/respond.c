@@ -32,6 +32,12 @@ static void add_headers(const nx_http_request *request, struct MHD_Response *res
 static struct MHD_Response *make_response(nx_http_request *request)
 {
     nx_http_answer *answer = &request->answer;
+    if (answer->file != NULL) {
+        return nx_http_file_response(request);
+    }
+    if (answer->stream != NULL) {
+        return nx_http_stream_response(answer->stream);
+    }
     if (answer->body.data == NULL) {
         return MHD_create_response_from_buffer(answer->size, (void *)answer->bytes,
                                                MHD_RESPMEM_PERSISTENT);
@@ -44,6 +50,11 @@ static struct MHD_Response *make_response(nx_http_request *request)
     return response;
 }
 
+static void tell_writer(void *user)
+{
+    nx_http_stream_gone(user);
+}
+
 enum MHD_Result nx_http_respond(nx_http_request *request)
 {
     struct MHD_Response *response = make_response(request);
@@ -51,7 +62,11 @@ enum MHD_Result nx_http_respond(nx_http_request *request)
         return MHD_NO;
     }
     add_headers(request, response);
-    nx_watch_sending(request->conn);
+    if (request->answer.stream != NULL) {
+        nx_watch_arm_stream(request->conn, tell_writer, request->answer.stream);
+    } else {
+        nx_watch_sending(request->conn);
+    }
     request->sent_status = request->answer.status;
     enum MHD_Result queued =
         MHD_queue_response(request->connection, (unsigned)request->answer.status, response);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* In the order in which Allow lists them. HEAD goes with GET. */
-static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
+static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
 
 #define METHOD_COUNT (sizeof methods / sizeof methods[0])
 

@@ -232,6 +232,13 @@ bool nx_http_pending_take(nx_http_server *server)
     return taken;
 }
 
+void nx_http_pending_add(nx_http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    server->pending++;
+    pthread_mutex_unlock(&server->lock);
+}
+
 void nx_http_pending_release(nx_http_server *server)
 {
     pthread_mutex_lock(&server->lock);
@@ -292,6 +299,7 @@ void nx_http_server_stop(nx_http_server *server, int64_t deadline_ns)
     if (fd != MHD_INVALID_SOCKET) {
         shutdown(fd, SHUT_RDWR);
     }
+    nx_watch_cancel_streams(server->watch); /* they would not end by themselves */
     wait_for_requests(server, deadline_ns);
     end_pending(server);
     MHD_stop_daemon(server->daemon);

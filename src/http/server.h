@@ -18,7 +18,8 @@ typedef struct nx_http_server nx_http_server;
 typedef void (*nx_http_handler)(nx_http_request *request, void *user);
 
 typedef struct nx_http_route {
-    const char *method; /* "GET" (which answers HEAD too), "POST", "PUT", "PATCH" or "DELETE" */
+    const char *method; /* "GET" (which answers HEAD too), "HEAD", "POST", "PUT", "PATCH", "DELETE"
+                         * or "OPTIONS" */
     /* A whole path, in which "{name}" stands for any one segment (at most 4 of them), or "/prefix/"
      * followed by "*" for everything below. The first route that fits path and method is taken. */
     const char *pattern;
@@ -31,6 +32,11 @@ typedef struct nx_http_route {
     const char *const *types; /* media types of the body, "image/" standing for all of them; ends
                                  with NULL. NULL: any. Others are 415. */
     const char *types_text;   /* the same for people, in the 415's advice */
+    /* Takes the raw body as it comes in, which is then kept nowhere else; returning false refuses
+     * it with *problem. Connection thread; may wait for a disk. Forms go their usual way. NULL:
+     * the body is kept. */
+    bool (*receive)(nx_http_request *request, const char *bytes, size_t size, nx_problem *problem,
+                    void *user);
     /* Bodies (of forms: their files) go into files of this folder instead of memory, and do not
      * count towards max_inflight_body. NULL: memory. */
     const char *spool_dir;
@@ -82,9 +88,9 @@ uint16_t nx_http_server_port(const nx_http_server *server);
 void nx_http_server_announce_stop(nx_http_server *server);
 
 /*
- * Takes no more connections, waits until deadline_ns (nx_clock_now_ns() scale) for the requests in
- * flight, cancels the rest, waits for their answers and frees the server. Whoever answers must
- * still be at work. NULL is fine.
+ * Takes no more connections, ends streams, waits until deadline_ns (nx_clock_now_ns() scale) for
+ * the requests in flight, cancels the rest, waits for their answers and frees the server. Whoever
+ * answers must still be at work. NULL is fine.
  */
 void nx_http_server_stop(nx_http_server *server, int64_t deadline_ns);
 

@@ -47,6 +47,7 @@ struct nx_watch_conn {
     bool listed;     /* fd is in the watch's epoll set */
     bool gone;       /* the client has closed its side, or more */
     bool armed;      /* cancel may be called */
+    bool streams;    /* armed for an answer that goes on */
     bool linger;
     int64_t lingered; /* bytes */
     void *request;
@@ -73,6 +74,7 @@ struct nx_watch {
     int64_t wakes_at_ns; /* when the thread will look at the deadlines; INT64_MAX: not at all */
     bool check_waiting;  /* a request that is to be cancelled was armed */
     bool cancelling;     /* all of them are */
+    bool ending_streams; /* those that stream are */
     bool stopping;
 };
 
@@ -304,6 +306,12 @@ static void expire_all(nx_watch *watch)
     watch->wakes_at_ns = next;
 }
 
+static bool is_cancelled(const nx_watch_conn *conn)
+{
+    const nx_watch *watch = conn->watch;
+    return conn->gone || watch->cancelling || (conn->streams && watch->ending_streams);
+}
+
 static void cancel_armed(nx_watch *watch)
 {
     watch->check_waiting = false;
@@ -312,7 +320,7 @@ static void cancel_armed(nx_watch *watch)
     while (at != head) {
         nx_watch_conn *conn = (nx_watch_conn *)at;
         at = at->next;
-        if (conn->armed && (conn->gone || watch->cancelling)) {
+        if (conn->armed && is_cancelled(conn)) {
             call_cancel(conn);
             at = head->next; /* the list may have changed meanwhile */
         }
@@ -520,19 +528,30 @@ void nx_watch_idle(nx_watch_conn *conn)
     move(conn, PHASE_IDLE);
 }
 
-void nx_watch_arm(nx_watch_conn *conn, void (*cancel)(void *user), void *user)
+static void arm(nx_watch_conn *conn, void (*cancel)(void *user), void *user, bool streams)
 {
     nx_watch *watch = conn->watch;
     pthread_mutex_lock(&watch->lock);
     conn->cancel = cancel;
     conn->user = user;
+    conn->streams = streams;
     enter(conn, PHASE_WAITING);
     conn->armed = true;
-    if (conn->gone || watch->cancelling) {
+    if (is_cancelled(conn)) {
         watch->check_waiting = true;
         wake(watch);
     }
     pthread_mutex_unlock(&watch->lock);
+}
+
+void nx_watch_arm(nx_watch_conn *conn, void (*cancel)(void *user), void *user)
+{
+    arm(conn, cancel, user, false);
+}
+
+void nx_watch_arm_stream(nx_watch_conn *conn, void (*cancel)(void *user), void *user)
+{
+    arm(conn, cancel, user, true);
 }
 
 void nx_watch_disarm(nx_watch_conn *conn)
@@ -553,13 +572,23 @@ void nx_watch_linger(nx_watch_conn *conn)
     pthread_mutex_unlock(&conn->watch->lock);
 }
 
-void nx_watch_cancel_all(nx_watch *watch)
+static void cancel_from_now(nx_watch *watch, bool *which)
 {
     pthread_mutex_lock(&watch->lock);
-    watch->cancelling = true;
+    *which = true;
     watch->check_waiting = true;
     wake(watch);
     pthread_mutex_unlock(&watch->lock);
+}
+
+void nx_watch_cancel_streams(nx_watch *watch)
+{
+    cancel_from_now(watch, &watch->ending_streams);
+}
+
+void nx_watch_cancel_all(nx_watch *watch)
+{
+    cancel_from_now(watch, &watch->cancelling);
 }
 
 uint32_t nx_watch_count(nx_watch *watch)

@@ -53,7 +53,7 @@ void nx_watch_close(nx_watch_conn *conn);
 void nx_watch_receiving(nx_watch_conn *conn, void *request);
 /* The whole request is here. False: it came too late and was answered by on_late. */
 bool nx_watch_received(nx_watch_conn *conn);
-/* The answer is on its way. */
+/* The answer is on its way, or a piece of it is and another follows. */
 void nx_watch_sending(nx_watch_conn *conn);
 /* The answer is out; the next request may come. */
 void nx_watch_idle(nx_watch_conn *conn);
@@ -64,12 +64,17 @@ void nx_watch_idle(nx_watch_conn *conn);
  * lock.
  */
 void nx_watch_arm(nx_watch_conn *conn, void (*cancel)(void *user), void *user);
-/* Ends that, and waits for a cancel callback that is being called. */
+/* The same for an answer that goes on for as long as there is something to tell; after
+ * nx_watch_cancel_streams too. */
+void nx_watch_arm_stream(nx_watch_conn *conn, void (*cancel)(void *user), void *user);
+/* Ends either, and waits for a cancel callback that is being called. */
 void nx_watch_disarm(nx_watch_conn *conn);
 
 /* When this connection is closed, first read for a moment what the client still sends. */
 void nx_watch_linger(nx_watch_conn *conn);
 
+/* From now on every armed stream is cancelled. Any thread. */
+void nx_watch_cancel_streams(nx_watch *watch);
 /* From now on every armed request is cancelled. Any thread. */
 void nx_watch_cancel_all(nx_watch *watch);
 
