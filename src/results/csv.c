@@ -1,3 +1,4 @@
+#include "results/csv_field.h"
 #include "results/fixed.h"
 #include "results/results.h"
 
@@ -9,9 +10,7 @@ void nx_result_csv_header(nx_buffer *out)
         out, "source,image_width,image_height,class_id,class_name,confidence,x1,y1,x2,y2\r\n");
 }
 
-/* RFC 4180 section 2, rules 5 to 7: quotes around a field that holds a quote, comma or line break,
- * and each quote in it doubled. */
-static void append_field(nx_buffer *out, const char *text)
+void nx_append_csv_field(nx_buffer *out, const char *text)
 {
     if (text == NULL) {
         return;
@@ -32,10 +31,10 @@ static void append_field(nx_buffer *out, const char *text)
 
 static void append_row(nx_buffer *out, const nx_result *result, const nx_detection *d)
 {
-    append_field(out, result->source);
+    nx_append_csv_field(out, result->source);
     nx_buffer_printf(out, ",%u,%u,%d,", (unsigned)result->image_width,
                      (unsigned)result->image_height, (int)d->class_id);
-    append_field(out, nx_class_name(result->names, d->class_id));
+    nx_append_csv_field(out, nx_class_name(result->names, d->class_id));
     nx_buffer_append_char(out, ',');
     nx_append_fixed(out, (double)d->confidence, 4);
     const float corners[] = {d->x1, d->y1, d->x2, d->y2};
