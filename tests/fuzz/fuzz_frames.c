@@ -2,6 +2,8 @@
 #include "fuzz.h"
 #include "results/frames.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const class_names[] = {"person"};
