@@ -10,11 +10,12 @@ allowed() {
     case $1 in
         base) ;;
         vision | http | ops | web) echo base ;;
-        media | engine | results | eval) echo vision base ;;
+        media | engine | results | analytics) echo vision base ;;
+        eval) echo analytics vision base ;;
         optimize) echo engine eval media vision base ;;
-        jobs) echo engine media results vision base ;;
-        api) echo http ops web jobs engine media results eval vision base ;;
-        cli | main.c) echo api cli http ops web jobs optimize engine media results eval vision base ;;
+        jobs) echo engine media results analytics vision base ;;
+        api) echo http ops web jobs engine media results eval analytics vision base ;;
+        cli | main.c) echo api cli http ops web jobs optimize engine media results eval analytics vision base ;;
     esac
 }
 
