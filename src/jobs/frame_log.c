@@ -285,9 +285,8 @@ nx_status nx_frame_log_line(nx_frame_log_reader *reader, const char **text, size
     size_t searched = reader->line;
     *text = NULL;
     for (;;) {
-        const char *from = reader->text.data + searched;
         size_t count = reader->text.size - searched;
-        const char *end = count > 0 ? memchr(from, '\n', count) : NULL;
+        const char *end = count > 0 ? memchr(reader->text.data + searched, '\n', count) : NULL;
         if (end != NULL) {
             *text = reader->text.data + reader->line;
             *size = (size_t)(end + 1 - *text);
