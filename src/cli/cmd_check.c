@@ -2,6 +2,7 @@
 #include "base/json_writer.h"
 #include "cli/cli.h"
 #include "cli/setup.h"
+#include "store/store.h"
 #include "vision/kernels.h"
 
 #include <arpa/inet.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define MAX_FINDINGS 16
+#define SHOWN_SIZE   512
 /* Less free space than this in the data folder is worth a warning. */
 #define LOW_SPACE_MB 500
 
@@ -145,6 +147,31 @@ static void check_address(const nx_config *config, report *out)
     freeaddrinfo(found);
 }
 
+static void check_database(const nx_config *config, report *out)
+{
+    char *data_dir = nx_setup_data_dir(config);
+    const nx_store_options options = nx_store_options_of(config, data_dir != NULL ? data_dir : "");
+    nx_store_report found;
+    nx_error err = {0};
+    nx_status status = nx_store_check(&options, &found, &err);
+    int pending = found.newest - found.schema;
+    if (status != NX_OK) {
+        note(out, "database", VERDICT_FAILED, "%s%s%s", found.kind,
+             found.kind[0] != '\0' ? ": " : "", err.message);
+    } else if (!found.exists) {
+        note(out, "database", VERDICT_OK, "%s %s, %s: not there yet, the first start makes it",
+             found.kind, found.version, found.place);
+    } else if (pending > 0) {
+        note(out, "database", VERDICT_WARNING,
+             "%s %s, %s: schema %d, %d migrations pending; the next start applies them", found.kind,
+             found.version, found.place, found.schema, pending);
+    } else {
+        note(out, "database", VERDICT_OK, "%s %s, %s: schema %d, up to date", found.kind,
+             found.version, found.place, found.schema);
+    }
+    free(data_dir);
+}
+
 static void check_limits(const nx_config *config, report *out)
 {
     struct rlimit files;
@@ -162,6 +189,7 @@ static void check_all(const nx_config *config, report *out)
 {
     check_data_dir(config, out);
     check_runtime(config, out);
+    check_database(config, out);
     check_address(config, out);
     check_limits(config, out);
     note(out, "processor", VERDICT_OK, "%ld cores, %s", sysconf(_SC_NPROCESSORS_ONLN),
@@ -187,12 +215,24 @@ static void append_cell(nx_buffer *out, const char *text, size_t width)
     nx_buffer_append_char(out, ' ');
 }
 
+/* The value of a setting as it may be shown: without passwords. */
+static const char *shown_value(const nx_config *config, nx_config_key key, char *space, size_t size)
+{
+    const char *text = nx_config_text(config, key);
+    if (key != NX_CONFIG_DATABASE_URL) {
+        return text;
+    }
+    nx_store_url_shown(text, space, size);
+    return space;
+}
+
 static void append_text(const nx_config *config, const report *r, nx_buffer *out)
 {
     nx_buffer_printf(out, "Configuration\n  %-29s%-30s%-14s%s\n", "setting", "environment", "value",
                      "from");
     for (int key = 0; key < NX_CONFIG_COUNT; key++) {
-        const char *text = nx_config_text(config, (nx_config_key)key);
+        char space[SHOWN_SIZE];
+        const char *text = shown_value(config, (nx_config_key)key, space, sizeof space);
         nx_buffer_append_str(out, "  ");
         append_cell(out, nx_config_name((nx_config_key)key), 28);
         append_cell(out, nx_config_env_name((nx_config_key)key), 29);
@@ -212,10 +252,11 @@ static void append_text(const nx_config *config, const report *r, nx_buffer *out
 
 static void json_setting(const nx_config *config, nx_config_key key, nx_json *json)
 {
+    char space[SHOWN_SIZE];
     nx_json_object_begin(json);
     nx_json_key_string(json, "name", nx_config_name(key));
     nx_json_key_string(json, "environment", nx_config_env_name(key));
-    nx_json_key_string(json, "value", nx_config_text(config, key));
+    nx_json_key_string(json, "value", shown_value(config, key, space, sizeof space));
     nx_json_key_string(json, "origin", nx_config_origin(config, key));
     nx_json_object_end(json);
 }

@@ -1,7 +1,7 @@
 // The command line around detection: mistakes, measuring, checking, configuring, explaining itself.
 
 import assert from 'node:assert/strict';
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import {
@@ -183,6 +183,37 @@ describe('check and the configuration', () => {
     assert.equal(noModel.code, 3);
     assert.match(noModel.stdout, /^ {2}failed +model +there is no model 'nope'/m);
     assertRefused(await nexus(['detect', 'x.jpg'], { env }), 3, /cannot load ONNX Runtime/);
+  });
+
+  it('tells of the database without changing it, and never a password', async (t) => {
+    const folder = scratch(t);
+    const database = async (url) => {
+      const env = { DATABASE_URL: url };
+      const { code, stdout, stderr } = await nexus(['check', '--format', 'json'], { env });
+      assert.ok(!`${stdout}${stderr}`.includes('geheim'));
+      const { checks, configuration } = JSON.parse(stdout);
+      const { status, detail } = checks.find((c) => c.name === 'database');
+      const { value } = configuration.find((s) => s.environment === 'DATABASE_URL');
+      return { code, status, detail, value };
+    };
+    const fresh = await database(`sqlite:${folder}/new.db`);
+    assert.equal(fresh.status, 'ok');
+    assert.match(fresh.detail, /^SQLite \d.*new\.db: not there yet, the first start makes it$/);
+    assert.deepEqual(readdirSync(folder), []);
+
+    writeFileSync(join(folder, 'no.db'), 'this is a text, and longer than a header. '.repeat(20));
+    const broken = await database(`sqlite:${folder}/no.db`);
+    assert.equal(broken.code, 3);
+    assert.match(broken.detail, /^SQLite: .*no\.db: file is not a database/);
+
+    const away = await database('postgres://me:geheim@127.0.0.1:1/nexus');
+    assert.equal(away.code, 3);
+    assert.match(away.detail, /^PostgreSQL: cannot reach PostgreSQL at me@127\.0\.0\.1:1\/nexus: /);
+    assert.equal(away.value, 'postgres://me:***@127.0.0.1:1/nexus');
+
+    const wrong = await database('mysql://me:geheim@host/db');
+    assert.equal(wrong.status, 'failed');
+    assert.match(wrong.detail, /DATABASE_URL is 'mysql:\/\/me:\*\*\*@host\/db'; use sqlite:PATH/);
   });
 
   it('puts an option over the environment over the file over the default', async (t) => {

@@ -1,0 +1,155 @@
+/* The store on PostgreSQL: a transaction is a connection of the pool, BEGIN, the work, COMMIT. */
+#include "store/db.h"
+#include "store/migrate.h"
+#include "store/pool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Of a transaction that met a deadlock. */
+#define MAX_TRIES 5
+
+/* "nexus" in ASCII: the advisory lock of whoever migrates. */
+#define BEGIN_MIGRATION "BEGIN; SELECT pg_advisory_xact_lock(474349203827)"
+
+typedef struct nx_postgres {
+    nx_backend base;
+    nx_pool *pool;
+} nx_postgres;
+
+static const char *const begins[] = {
+    [NX_TX_READ] = "BEGIN READ ONLY",
+    [NX_TX_WRITE] = "BEGIN",
+    [NX_TX_SOFT] = "BEGIN; SET LOCAL synchronous_commit = off",
+    [NX_TX_MIGRATE] = BEGIN_MIGRATION,
+};
+
+/* Takes a connection with a transaction begun on it. One that turns out to be lost at its BEGIN is
+ * replaced once: nothing has been done on it. */
+static nx_status begin(nx_postgres *self, nx_tx how, nx_pg **out, nx_error *err)
+{
+    nx_status status = NX_OK;
+    for (int tries = 0; tries < 2; tries++) {
+        status = nx_pool_take(self->pool, out, err);
+        if (status != NX_OK) {
+            return status;
+        }
+        status = nx_pg_simple(*out, begins[how], err);
+        if (status == NX_OK) {
+            return NX_OK;
+        }
+        nx_pg_rollback(*out);
+        nx_pool_give(self->pool, *out);
+        *out = NULL;
+        if (status != NX_ERR_UNAVAILABLE) {
+            return status;
+        }
+    }
+    return status;
+}
+
+static nx_status commit(nx_pg *pg, nx_error *err)
+{
+    nx_status status = nx_pg_simple(pg, "COMMIT", err);
+    if (status == NX_ERR_UNAVAILABLE) {
+        return nx_error_prefix(err, "whether a change was kept is not known");
+    }
+    return status;
+}
+
+static nx_status transact(nx_backend *backend, nx_tx how, nx_db_work work, void *user,
+                          nx_error *err)
+{
+    nx_postgres *self = (nx_postgres *)backend;
+    for (int tries = 1;; tries++) {
+        nx_pg *pg = NULL;
+        nx_status status = begin(self, how, &pg, err);
+        if (status != NX_OK) {
+            return status;
+        }
+        status = work(nx_pg_db(pg), user, err);
+        if (status == NX_OK) {
+            status = commit(pg, err);
+        }
+        bool again = status != NX_OK && nx_pg_wants_retry(pg) && tries < MAX_TRIES;
+        nx_pg_rollback(pg);
+        nx_pool_give(self->pool, pg);
+        if (!again) {
+            return status;
+        }
+    }
+}
+
+/* One statement is a transaction by itself. What only reads is asked again on another connection
+ * when the first is lost. */
+static nx_status run(nx_backend *backend, nx_tx how, const nx_call *call, int64_t *rows,
+                     nx_error *err)
+{
+    nx_postgres *self = (nx_postgres *)backend;
+    for (int tries = 1;; tries++) {
+        nx_pg *pg = NULL;
+        nx_status status = nx_pool_take(self->pool, &pg, err);
+        if (status != NX_OK) {
+            return status;
+        }
+        status = nx_db_run(nx_pg_db(pg), call, rows, err);
+        bool again = status != NX_OK && nx_pg_wants_retry(pg) && tries < MAX_TRIES;
+        again |= status == NX_ERR_UNAVAILABLE && how == NX_TX_READ && tries == 1;
+        nx_pool_give(self->pool, pg);
+        if (!again) {
+            return status;
+        }
+    }
+}
+
+static nx_store_stats stats(nx_backend *backend)
+{
+    return nx_pool_get_stats(((nx_postgres *)backend)->pool);
+}
+
+static void close_backend(nx_backend *backend)
+{
+    nx_postgres *self = (nx_postgres *)backend;
+    nx_pool_free(self->pool);
+    free(self);
+}
+
+static const nx_backend_ops ops = {
+    .kind = "postgresql",
+    .transact = transact,
+    .run = run,
+    .stats = stats,
+    .close = close_backend,
+};
+
+nx_status nx_postgres_open(const nx_store_options *options, nx_backend **out, nx_error *err)
+{
+    *out = NULL;
+    nx_postgres *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the database");
+    }
+    self->base.ops = &ops;
+    nx_status status = nx_pool_new(options, &self->pool, err);
+    if (status != NX_OK) {
+        free(self);
+        return status;
+    }
+    *out = &self->base;
+    return NX_OK;
+}
+
+nx_status nx_postgres_check(const nx_store_options *options, nx_store_report *out, nx_error *err)
+{
+    nx_pg *pg = NULL;
+    nx_pg_describe_url(options->url, out->place, sizeof out->place);
+    nx_status status = nx_pg_connect(options->url, false, &pg, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    out->exists = true;
+    nx_pg_describe(pg, out->place, sizeof out->place, out->version, sizeof out->version);
+    status = nx_migrate_look(nx_pg_db(pg), &out->schema, err);
+    nx_pg_close(pg);
+    return status;
+}

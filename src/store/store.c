@@ -1,0 +1,209 @@
+#include "store/db.h"
+#include "store/migrate.h"
+#include "store/migrations.h"
+
+#include "base/file.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct nx_store {
+    nx_backend *backend;
+};
+
+typedef enum url_kind { URL_SQLITE, URL_POSTGRES } url_kind;
+
+static bool begins_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* Which database a URL means; path (PATH_MAX bytes) is where SQLite's file is. */
+static nx_status read_url(const nx_store_options *options, url_kind *kind, char *path,
+                          nx_error *err)
+{
+    const char *url = options->url != NULL ? options->url : "";
+    int length = 0;
+    *kind = URL_SQLITE;
+    if (begins_with(url, "postgres://") || begins_with(url, "postgresql://")) {
+        *kind = URL_POSTGRES;
+        return NX_OK;
+    }
+    if (url[0] == '\0') {
+        length = snprintf(path, PATH_MAX, "%s/nexus.db", options->data_dir);
+    } else if (begins_with(url, "sqlite:")) {
+        const char *name = url + strlen("sqlite:");
+        name += begins_with(name, "//") ? 2 : 0;
+        if (name[0] == '\0' || begins_with(name, ":memory:")) {
+            return nx_error_set(err, NX_ERR_INVALID,
+                                "DATABASE_URL names no file; write sqlite:/path/to/nexus.db");
+        }
+        length = snprintf(path, PATH_MAX, "%s", name);
+    } else {
+        char shown[200];
+        nx_store_url_shown(url, shown, sizeof shown);
+        return nx_error_set(err, NX_ERR_INVALID,
+                            "DATABASE_URL is '%s'; use sqlite:PATH, "
+                            "postgres://USER:PASSWORD@HOST:PORT/NAME, or leave it empty for SQLite "
+                            "in the data folder",
+                            shown);
+    }
+    return length > 0 && length < PATH_MAX
+               ? NX_OK
+               : nx_error_set(err, NX_ERR_INVALID, "the path of the database is too long");
+}
+
+nx_store_options nx_store_options_of(const nx_config *config, const char *data_dir)
+{
+    return (nx_store_options){
+        .url = nx_config_string(config, NX_CONFIG_DATABASE_URL),
+        .data_dir = data_dir,
+        .pool_size = (int)nx_config_int(config, NX_CONFIG_DB_POOL_SIZE),
+        .max_overflow = (int)nx_config_int(config, NX_CONFIG_DB_MAX_OVERFLOW),
+        .timeout_ms = (int)(nx_config_number(config, NX_CONFIG_DB_POOL_TIMEOUT) * 1000),
+        .recycle_s = (int)nx_config_int(config, NX_CONFIG_DB_POOL_RECYCLE),
+        .pre_ping = nx_config_bool(config, NX_CONFIG_DB_POOL_PRE_PING),
+        .echo = nx_config_bool(config, NX_CONFIG_DB_ECHO),
+    };
+}
+
+static nx_status look(nx_db *db, void *user, nx_error *err)
+{
+    return nx_migrate_look(db, user, err);
+}
+
+static nx_status migrate(nx_db *db, void *user, nx_error *err)
+{
+    (void)user;
+    return nx_migrate(db, err);
+}
+
+/* Most starts find all there, and need no lock to see it. */
+static nx_status bring_up_to_date(nx_store *store, nx_error *err)
+{
+    int schema = 0;
+    nx_status status = nx_store_transact(store, NX_TX_READ, look, &schema, err);
+    if (status == NX_OK && schema < (int)nx_migration_count) {
+        status = nx_store_transact(store, NX_TX_MIGRATE, migrate, NULL, err);
+    }
+    return status;
+}
+
+static nx_status make_parent(const char *path, nx_error *err)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL || slash == folder) {
+        return NX_OK;
+    }
+    *slash = '\0';
+    return nx_file_make_dirs(folder, err);
+}
+
+nx_status nx_store_open(const nx_store_options *options, nx_store **out, nx_error *err)
+{
+    char path[PATH_MAX];
+    url_kind kind = URL_SQLITE;
+    *out = NULL;
+    nx_status status = read_url(options, &kind, path, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    nx_store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the database");
+    }
+    if (kind == URL_POSTGRES) {
+        status = nx_postgres_open(options, &store->backend, err);
+    } else {
+        status = make_parent(path, err);
+        if (status == NX_OK) {
+            status = nx_sqlite_open(path, options, &store->backend, err);
+        }
+    }
+    if (status == NX_OK) {
+        status = bring_up_to_date(store, err);
+    }
+    if (status != NX_OK) {
+        nx_store_close(store);
+        return status;
+    }
+    *out = store;
+    return NX_OK;
+}
+
+void nx_store_close(nx_store *store)
+{
+    if (store != NULL) {
+        if (store->backend != NULL) {
+            store->backend->ops->close(store->backend);
+        }
+        free(store);
+    }
+}
+
+nx_store_stats nx_store_get_stats(nx_store *store)
+{
+    return store->backend->ops->stats(store->backend);
+}
+
+const char *nx_store_kind(const nx_store *store)
+{
+    return store->backend->ops->kind;
+}
+
+nx_status nx_store_transact(nx_store *store, nx_tx how, nx_db_work work, void *user, nx_error *err)
+{
+    return store->backend->ops->transact(store->backend, how, work, user, err);
+}
+
+nx_status nx_store_run(nx_store *store, nx_tx how, const nx_call *call, int64_t *rows,
+                       nx_error *err)
+{
+    return store->backend->ops->run(store->backend, how, call, rows, err);
+}
+
+nx_status nx_store_ping(nx_store *store, nx_error *err)
+{
+    static const nx_sql sql = NX_SQL("SELECT max(number) FROM nx_migrations");
+    const nx_call call = {.sql = &sql};
+    return nx_store_run(store, NX_TX_READ, &call, NULL, err);
+}
+
+nx_status nx_store_check(const nx_store_options *options, nx_store_report *out, nx_error *err)
+{
+    char path[PATH_MAX];
+    url_kind kind = URL_SQLITE;
+    *out = (nx_store_report){.kind = "", .newest = (int)nx_migration_count};
+    nx_status status = read_url(options, &kind, path, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    out->kind = kind == URL_POSTGRES ? "PostgreSQL" : "SQLite";
+    return kind == URL_POSTGRES ? nx_postgres_check(options, out, err)
+                                : nx_sqlite_check(path, out, err);
+}
+
+void nx_store_url_shown(const char *url, char *out, size_t size)
+{
+    const char *start = strstr(url, "://");
+    const char *end = start != NULL ? start + 3 + strcspn(start + 3, "/?") : NULL;
+    const char *at = NULL;
+    for (const char *c = start; c != NULL && c < end; c++) {
+        at = *c == '@' ? c : at; /* the last one: a password may hold one that is not escaped */
+    }
+    const char *colon = at != NULL ? memchr(start + 3, ':', (size_t)(at - start - 3)) : NULL;
+    if (colon != NULL) {
+        snprintf(out, size, "%.*s:***%s", (int)(colon - url), url, at);
+    } else {
+        snprintf(out, size, "%s", url);
+    }
+    /* libpq takes ?password= too */
+    char *given = strstr(out, "password=");
+    if (given != NULL) {
+        size_t left = size - (size_t)(given - out);
+        snprintf(given, left, "password=***");
+    }
+}
