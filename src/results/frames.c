@@ -9,10 +9,9 @@
 const char *nx_frame_event_name(nx_frame_event_kind kind)
 {
     static const char *const names[NX_FRAME_EVENT_KINDS] = {
-        [NX_FRAME_LINE_IN] = "line_in",
-        [NX_FRAME_LINE_OUT] = "line_out",
-        [NX_FRAME_ZONE_ENTER] = "zone_enter",
-        [NX_FRAME_ZONE_EXIT] = "zone_exit",
+        [NX_FRAME_LINE_IN] = "line_in",       [NX_FRAME_LINE_OUT] = "line_out",
+        [NX_FRAME_ZONE_ENTER] = "zone_enter", [NX_FRAME_ZONE_EXIT] = "zone_exit",
+        [NX_FRAME_ZONE_END] = "zone_end",
     };
     return names[kind];
 }
@@ -56,7 +55,7 @@ static void write_event(nx_json *json, const nx_frame_event *event, nx_class_nam
     nx_json_key_int(json, "track_id", (int64_t)event->track_id);
     nx_json_key_int(json, "class_id", event->class_id);
     nx_json_key_string(json, "class_name", nx_class_name(names, event->class_id));
-    if (event->kind == NX_FRAME_ZONE_EXIT) {
+    if (event->kind == NX_FRAME_ZONE_EXIT || event->kind == NX_FRAME_ZONE_END) {
         nx_json_key_number(json, "dwell", event->dwell_s, 3);
     }
     nx_json_object_end(json);

@@ -28,6 +28,7 @@ typedef enum nx_frame_event_kind {
     NX_FRAME_LINE_OUT,
     NX_FRAME_ZONE_ENTER,
     NX_FRAME_ZONE_EXIT,
+    NX_FRAME_ZONE_END, /* the track ended in there */
     NX_FRAME_EVENT_KINDS,
 } nx_frame_event_kind;
 
@@ -39,7 +40,7 @@ typedef struct nx_frame_event {
     const char *name; /* of the line or zone */
     uint64_t track_id;
     int32_t class_id;
-    double dwell_s; /* of NX_FRAME_ZONE_EXIT: how long it was in there */
+    double dwell_s; /* of NX_FRAME_ZONE_EXIT and NX_FRAME_ZONE_END: how long it was in there */
 } nx_frame_event;
 
 /* One frame. Everything is borrowed. */

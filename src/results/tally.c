@@ -19,6 +19,7 @@ typedef struct place {
     char *name; /* owned; "" of the scene */
     int32_t class_id;
     uint64_t in, out; /* tracks that began; crossings; entries and exits */
+    uint64_t ended;   /* of a zone: tracks that ended inside */
     uint64_t inside;  /* zones: now; the scene: in this frame */
     uint64_t most;    /* of inside */
     uint64_t objects; /* of the scene: boxes in all frames */
@@ -160,12 +161,14 @@ static bool add_event(nx_tally *tally, const nx_frame_event *event)
     if (at == NULL) {
         return false;
     }
+    bool ended = event->kind == NX_FRAME_ZONE_END;
     at->in += in;
-    at->out += !in;
+    at->out += !in && !ended;
+    at->ended += ended;
     at->interval.in += in;
     at->interval.out += !in;
     if (!line) {
-        at->inside = at->in > at->out ? at->in - at->out : 0;
+        at->inside = at->in > at->out + at->ended ? at->in - at->out - at->ended : 0;
         at->most = at->inside > at->most ? at->inside : at->most;
         at->dwell_s += in ? 0 : event->dwell_s;
         at->longest_s = !in && event->dwell_s > at->longest_s ? event->dwell_s : at->longest_s;
@@ -260,9 +263,11 @@ static void write_zone(const nx_tally *tally, const place *at, nx_json *json)
     nx_json_key_string(json, "class_name", nx_class_name(tally->names, at->class_id));
     nx_json_key_int(json, "entries", (int64_t)at->in);
     nx_json_key_int(json, "exits", (int64_t)at->out);
+    uint64_t gone = at->out + at->ended;
+    nx_json_key_int(json, "ended", (int64_t)at->ended);
     nx_json_key_int(json, "inside", (int64_t)at->inside);
     nx_json_key_int(json, "most_inside", (int64_t)at->most);
-    nx_json_key_number(json, "dwell_mean", at->out > 0 ? at->dwell_s / (double)at->out : 0, 3);
+    nx_json_key_number(json, "dwell_mean", gone > 0 ? at->dwell_s / (double)gone : 0, 3);
     nx_json_key_number(json, "dwell_max", at->longest_s, 3);
     nx_json_object_end(json);
 }

@@ -26,7 +26,7 @@ nx_status nx_tally_add(nx_tally *tally, const nx_frame_record *record, nx_buffer
  * did: `from,to,kind,name,class_name,in,out,occupancy`. kind is
  * scene: tracks that began, nothing, most objects in one frame;
  * line: crossings in both directions, 0;
- * zone: entries, exits, how many are inside at the end.
+ * zone: entries, exits (tracks that ended there included), how many are inside at the end.
  */
 void nx_tally_counts_header(nx_buffer *counts);
 /* The row of the last interval, which the video's end has cut short. */
@@ -35,9 +35,10 @@ void nx_tally_counts_end(nx_tally *tally, nx_buffer *counts);
 /*
  * The members "frames", "frames_inferred", "duration", "objects" (boxes in all frames), "classes":
  * [{"class_id","class_name","tracks","objects","most_at_once"}], "lines":[{"name","class_name",
- * "in","out"}], "zones":[{"name","class_name","entries","exits","inside","most_inside",
- * "dwell_mean","dwell_max"}], inside an object that the caller has opened. Dwell times are seconds
- * and of those that have left.
+ * "in","out"}], "zones":[{"name","class_name","entries","exits","ended","inside","most_inside",
+ * "dwell_mean","dwell_max"}], inside an object that the caller has opened. Of the entries in a zone
+ * those are inside that have neither left nor ended there. Dwell times are seconds, and of those
+ * that are not inside any more.
  */
 void nx_tally_json_members(const nx_tally *tally, nx_json *json);
 

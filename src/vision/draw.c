@@ -118,27 +118,26 @@ static void draw_frame(const painter *p, rect f, uint32_t color)
     fill(p->image, (rect){f.right - line, f.top, f.right, f.bottom}, color);
 }
 
-/* cairo refuses text that is not UTF-8, so what is not becomes "?". */
-static void make_label(const nx_detection *d, nx_class_names names, char *label, size_t size)
+/* cairo refuses text that is not UTF-8, so what is not becomes "?". label has room for
+ * MAX_NAME_BYTES and a NUL. Returns its length. */
+static size_t clean_text(const char *given, char *label)
 {
-    char name[MAX_NAME_BYTES + 1];
-    const char *given = nx_class_name(names, d->class_id);
     size_t left = strnlen(given, MAX_NAME_BYTES);
     size_t used = 0;
     for (size_t i = 0; i < left;) {
         const unsigned char *at = (const unsigned char *)given + i;
         size_t length = *at < 0x80 ? 1 : nx_utf8_sequence(at, left - i);
         if (length == 0 || *at < 0x20) {
-            name[used++] = '?';
+            label[used++] = '?';
             i++;
         } else {
-            memcpy(name + used, at, length);
+            memcpy(label + used, at, length);
             used += length;
             i += length;
         }
     }
-    name[used] = '\0';
-    snprintf(label, size, "%s %.2f", name, (double)d->confidence);
+    label[used] = '\0';
+    return used;
 }
 
 /* Blends black text, whose coverage lies in the strip, over the tab. */
@@ -216,19 +215,30 @@ static void close_strip(painter *p)
     cairo_surface_destroy(p->strip);
 }
 
+/* What is written on the boxes: either labels, or names and confidences. */
+typedef struct captions {
+    const char *const *labels;
+    nx_class_names names;
+} captions;
+
 static void draw_labels(const painter *p, const nx_detection *detections, size_t count,
-                        nx_class_names names)
+                        const captions *what)
 {
     for (size_t i = count; i-- > 0;) {
+        const nx_detection *d = &detections[i];
         char label[MAX_NAME_BYTES + 16];
-        make_label(&detections[i], names, label, sizeof label);
-        draw_label(p, frame_of(p, &detections[i]), nx_draw_class_color(detections[i].class_id),
-                   label);
+        const char *given =
+            what->labels != NULL ? what->labels[i] : nx_class_name(what->names, d->class_id);
+        size_t used = clean_text(given, label);
+        if (what->labels == NULL) {
+            snprintf(label + used, sizeof label - used, " %.2f", (double)d->confidence);
+        }
+        draw_label(p, frame_of(p, d), nx_draw_class_color(d->class_id), label);
     }
 }
 
-nx_status nx_draw_detections(nx_image *image, const nx_detection *detections, size_t count,
-                             nx_class_names names, nx_error *err)
+static nx_status draw(nx_image *image, const nx_detection *detections, size_t count,
+                      const captions *what, nx_error *err)
 {
     if (count == 0) {
         return NX_OK;
@@ -245,9 +255,21 @@ nx_status nx_draw_detections(nx_image *image, const nx_detection *detections, si
     }
     nx_status status = open_strip(&p, 10 + mean_side / 125, err);
     if (status == NX_OK && p.tab_height <= side(image->height)) {
-        draw_labels(&p, detections, count, names);
+        draw_labels(&p, detections, count, what);
         status = check_cairo(&p, err);
     }
     close_strip(&p);
     return status;
+}
+
+nx_status nx_draw_detections(nx_image *image, const nx_detection *detections, size_t count,
+                             nx_class_names names, nx_error *err)
+{
+    return draw(image, detections, count, &(captions){.names = names}, err);
+}
+
+nx_status nx_draw_labelled(nx_image *image, const nx_detection *detections, size_t count,
+                           const char *const *labels, nx_error *err)
+{
+    return draw(image, detections, count, &(captions){.labels = labels}, err);
 }

@@ -18,6 +18,14 @@
 nx_status nx_draw_detections(nx_image *image, const nx_detection *detections, size_t count,
                              nx_class_names names, nx_error *err);
 
+/* The same with labels of the caller's, `count` of them, of which 64 bytes are shown. Errors as
+ * above. */
+nx_status nx_draw_labelled(nx_image *image, const nx_detection *detections, size_t count,
+                           const char *const *labels, nx_error *err);
+
+/* A line as thick as those of boxes; what lies outside the picture is left out. Thread-safe. */
+void nx_draw_line(nx_image *image, float x1, float y1, float x2, float y2, uint32_t color);
+
 /* Tints the pixels of a mask of the picture's size: the colour (0xRRGGBB) over them, half
  * transparent. A mask of another size draws nothing. Thread-safe. */
 void nx_draw_mask(nx_image *image, const nx_rle *mask, uint32_t color);

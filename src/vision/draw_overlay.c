@@ -1,4 +1,4 @@
-/* Masks and skeletons over a picture. */
+/* Masks, skeletons and lines over a picture. */
 #include "vision/draw.h"
 
 #include <math.h>
@@ -57,16 +57,31 @@ static void draw_dot(nx_image *image, float x, float y, int32_t radius, uint32_t
     }
 }
 
-static void draw_limb(nx_image *image, const nx_keypoint *from, const nx_keypoint *to,
-                      int32_t radius, uint32_t color)
+/* A dot's diameter on a joint; half of it makes limbs and lines as thick as boxes' lines: 640x360:
+ * 2, 1920x1080: 4. */
+static int32_t unit_of(const nx_image *image)
 {
-    float dx = to->x - from->x;
-    float dy = to->y - from->y;
+    return 1 + (int32_t)(((uint64_t)image->width + image->height) / 1000);
+}
+
+static void draw_segment(nx_image *image, float x1, float y1, float x2, float y2, int32_t radius,
+                         uint32_t color)
+{
+    float dx = x2 - x1;
+    float dy = y2 - y1;
     float longer = fabsf(dx) > fabsf(dy) ? fabsf(dx) : fabsf(dy);
     int32_t steps = (int32_t)longer + 1;
     for (int32_t i = 0; i <= steps; i++) {
         float part = (float)i / (float)steps;
-        draw_dot(image, from->x + part * dx, from->y + part * dy, radius, color);
+        draw_dot(image, x1 + part * dx, y1 + part * dy, radius, color);
+    }
+}
+
+void nx_draw_line(nx_image *image, float x1, float y1, float x2, float y2, uint32_t color)
+{
+    float limit = (float)image->width + (float)image->height; /* whoever is farther off is wrong */
+    if (fabsf(x1) <= limit && fabsf(y1) <= limit && fabsf(x2) <= limit && fabsf(y2) <= limit) {
+        draw_segment(image, x1, y1, x2, y2, unit_of(image) / 2, color);
     }
 }
 
@@ -78,7 +93,7 @@ static void draw_pose(nx_image *image, const nx_keypoint *points, size_t count, 
         const nx_keypoint *from = &points[limbs[i][0]];
         const nx_keypoint *to = &points[limbs[i][1]];
         if (from->confidence >= LEAST_CONFIDENCE && to->confidence >= LEAST_CONFIDENCE) {
-            draw_limb(image, from, to, unit / 2, color);
+            draw_segment(image, from->x, from->y, to->x, to->y, unit / 2, color);
         }
     }
     for (size_t i = 0; i < count; i++) {
@@ -91,8 +106,7 @@ static void draw_pose(nx_image *image, const nx_keypoint *points, size_t count, 
 void nx_draw_keypoints(nx_image *image, const nx_detection *detections, size_t count,
                        const nx_keypoint *keypoints, size_t per_detection)
 {
-    /* as thick as the boxes' lines: 640x360: 2, 1920x1080: 4 */
-    int32_t unit = 1 + (int32_t)(((uint64_t)image->width + image->height) / 1000);
+    int32_t unit = unit_of(image);
     for (size_t i = count; i-- > 0;) {
         draw_pose(image, keypoints + i * per_detection, per_detection, unit,
                   nx_draw_class_color(detections[i].class_id));

@@ -195,6 +195,29 @@ static void strange_names_are_drawn(void **state)
     }
 }
 
+/* A label of the caller's stands where name and confidence do otherwise. */
+static void labels_may_be_given(void **state)
+{
+    (void)state;
+    static const char *const own[] = {"person 0.50"};
+    static const char *const other[] = {"#17\xff\n"};
+    const nx_detection box = {20, 40, 150, 90, 0.5F, 0, 0};
+    nx_error err = {0};
+    nx_image images[3];
+    for (int i = 0; i < 3; i++) {
+        nx_assert_ok(nx_image_alloc(200, 100, &images[i], &err), err);
+        memset(images[i].pixels, 90, images[i].stride * 100);
+    }
+    nx_assert_ok(nx_draw_detections(&images[0], &box, 1, names, &err), err);
+    nx_assert_ok(nx_draw_labelled(&images[1], &box, 1, own, &err), err);
+    nx_assert_ok(nx_draw_labelled(&images[2], &box, 1, other, &err), err);
+    assert_memory_equal(images[0].pixels, images[1].pixels, images[0].stride * 100);
+    assert_memory_not_equal(images[0].pixels, images[2].pixels, images[0].stride * 100);
+    for (int i = 0; i < 3; i++) {
+        nx_image_free(&images[i]);
+    }
+}
+
 static void *draw_many(void *user)
 {
     const nx_detection box = {30, 40, 150, 90, 0.5f, 1, 0};
@@ -279,6 +302,7 @@ int main(void)
         cmocka_unit_test(low_pictures_get_boxes_alone),
         cmocka_unit_test(earlier_boxes_are_on_top),
         cmocka_unit_test(strange_names_are_drawn),
+        cmocka_unit_test(labels_may_be_given),
         cmocka_unit_test(threads_draw_side_by_side),
         cmocka_unit_test(colors_are_as_documented),
         cmocka_unit_test(colors_are_readable_and_distinct),

@@ -1,5 +1,7 @@
 #include "pictures.h"
 
+#include <math.h>
+
 #include "vision/draw.h"
 
 static nx_image gray_picture(uint32_t width, uint32_t height)
@@ -72,12 +74,29 @@ static void a_person_gets_limbs(void **state)
     nx_image_free(&image);
 }
 
+static void lines_are_drawn_and_cut_off(void **state)
+{
+    (void)state;
+    nx_image image = gray_picture(200, 100);
+    nx_draw_line(&image, 20, 50, 180, 50, 0x123456);
+    nx_draw_line(&image, -50, -50, 250, 150, 0x654321);
+    nx_draw_line(&image, 0, 0, 1e9F, 1e9F, 0xff0000); /* nowhere near: not drawn at all */
+    nx_draw_line(&image, NAN, 0, 10, 10, 0xff0000);
+    assert_int_equal(color_at(&image, 30, 50), 0x123456);
+    assert_int_equal(color_at(&image, 170, 50), 0x123456);
+    assert_int_equal(color_at(&image, 15, 50), GRAY);
+    assert_int_equal(color_at(&image, 100, 50), 0x654321);
+    assert_int_equal(color_at(&image, 5, 5), GRAY);
+    nx_image_free(&image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(masks_tint_their_pixels_alone),
         cmocka_unit_test(weak_keypoints_are_not_drawn),
         cmocka_unit_test(a_person_gets_limbs),
+        cmocka_unit_test(lines_are_drawn_and_cut_off),
     };
     return cmocka_run_group_tests_name("draw_overlay", tests, NULL, NULL);
 }

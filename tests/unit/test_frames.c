@@ -15,6 +15,7 @@ static const nx_frame_event events[] = {
     {.kind = NX_FRAME_LINE_OUT, .name = "b", .track_id = 8, .class_id = 0},
     {.kind = NX_FRAME_ZONE_ENTER, .name = "yard", .track_id = 7, .class_id = 0},
     {.kind = NX_FRAME_ZONE_EXIT, .name = "yard", .track_id = 8, .class_id = 0, .dwell_s = 2.5},
+    {.kind = NX_FRAME_ZONE_END, .name = "yard", .track_id = 9, .class_id = 0, .dwell_s = 0.04},
 };
 static const nx_frame_record full = {
     .index = 41,
@@ -42,7 +43,9 @@ static const nx_frame_record full = {
     "{\"type\":\"zone_enter\",\"name\":\"yard\",\"track_id\":7,\"class_id\":0,"                    \
     "\"class_name\":\"person\"},"                                                                  \
     "{\"type\":\"zone_exit\",\"name\":\"yard\",\"track_id\":8,\"class_id\":0,"                     \
-    "\"class_name\":\"person\",\"dwell\":2.5}]}\n"
+    "\"class_name\":\"person\",\"dwell\":2.5},"                                                    \
+    "{\"type\":\"zone_end\",\"name\":\"yard\",\"track_id\":9,\"class_id\":0,"                      \
+    "\"class_name\":\"person\",\"dwell\":0.04}]}\n"
 
 static void lines_are_written(void **state)
 {

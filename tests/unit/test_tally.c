@@ -29,7 +29,7 @@ static const nx_frame_event middle[] = {
     EVENT(NX_FRAME_LINE_OUT, "gate", 1, 0, 0),
 };
 static const nx_frame_event end[] = {
-    EVENT(NX_FRAME_ZONE_EXIT, "yard", 3, 0, 4.5),
+    EVENT(NX_FRAME_ZONE_END, "yard", 3, 0, 4.5),
 };
 
 #define SECONDS(S) ((int64_t)((S)*1e9))
@@ -74,8 +74,8 @@ static void totals_and_counts(void **state)
         "{\"class_id\":1,\"class_name\":\"car\",\"tracks\":1,\"objects\":3,\"most_at_once\":1}],"
         "\"lines\":[{\"name\":\"gate\",\"class_name\":\"person\",\"in\":0,\"out\":1},"
         "{\"name\":\"gate\",\"class_name\":\"car\",\"in\":1,\"out\":0}],"
-        "\"zones\":[{\"name\":\"yard\",\"class_name\":\"person\",\"entries\":2,\"exits\":2,"
-        "\"inside\":0,\"most_inside\":2,\"dwell_mean\":3,\"dwell_max\":4.5}]}");
+        "\"zones\":[{\"name\":\"yard\",\"class_name\":\"person\",\"entries\":2,\"exits\":1,"
+        "\"ended\":1,\"inside\":0,\"most_inside\":2,\"dwell_mean\":3,\"dwell_max\":4.5}]}");
     nx_buffer_free(&counts);
     nx_tally_free(tally);
 }
