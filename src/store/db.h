@@ -127,6 +127,9 @@ nx_status nx_store_transact(nx_store *store, nx_tx how, nx_db_work work, void *u
 nx_status nx_store_run(nx_store *store, nx_tx how, const nx_call *call, int64_t *rows,
                        nx_error *err);
 
+/* 1, 2, 3, ... at each call. */
+unsigned nx_store_tick(nx_store *store);
+
 /* --- between this and the two databases --- */
 
 typedef struct nx_db_ops {

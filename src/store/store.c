@@ -5,11 +5,13 @@
 #include "base/file.h"
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 struct nx_store {
     nx_backend *backend;
+    atomic_uint ticks;
 };
 
 typedef enum url_kind { URL_SQLITE, URL_POSTGRES } url_kind;
@@ -163,6 +165,11 @@ nx_status nx_store_run(nx_store *store, nx_tx how, const nx_call *call, int64_t 
                        nx_error *err)
 {
     return store->backend->ops->run(store->backend, how, call, rows, err);
+}
+
+unsigned nx_store_tick(nx_store *store)
+{
+    return atomic_fetch_add(&store->ticks, 1) + 1;
 }
 
 nx_status nx_store_ping(nx_store *store, nx_error *err)

@@ -113,28 +113,54 @@ static nx_status keep_hash(const nx_row *row, void *user, nx_error *err)
     return NX_OK;
 }
 
+/* The lock keeps a job from naming the video meanwhile: its foreign key waits for it. */
+static const nx_sql lock_video = {
+    .sqlite = "SELECT hash FROM videos WHERE id = $1",
+    .postgres = "SELECT hash FROM videos WHERE id = $1 FOR UPDATE",
+};
+static const nx_sql jobs_of_video =
+    NX_SQL("SELECT count(*) FROM jobs WHERE video_id = $1 AND state IN ('queued', 'running')");
+static const nx_sql delete_video = NX_SQL("DELETE FROM videos WHERE id = $1");
+static const nx_sql videos_of_hash = NX_SQL("SELECT count(*) FROM videos WHERE hash = $1");
+
+static nx_status count_rows(nx_db *db, const nx_sql *sql, const char *of, int64_t *out,
+                            nx_error *err)
+{
+    nx_call call = NX_CALL(sql, nx_db_text(of));
+    call.each = nx_rows_number;
+    call.user = out;
+    return nx_db_run(db, &call, NULL, err);
+}
+
 static nx_status remove_video(nx_db *db, void *user, nx_error *err)
 {
-    static const nx_sql drop = NX_SQL("DELETE FROM videos WHERE id = $1 RETURNING hash");
-    static const nx_sql others = NX_SQL("SELECT count(*) FROM videos WHERE hash = $1");
     removal *what = user;
     int64_t rows = 0;
-    nx_call remove = NX_CALL(&drop, nx_db_text(what->id));
-    remove.each = keep_hash;
-    remove.user = what;
-    nx_status status = nx_db_run(db, &remove, &rows, err);
+    int64_t jobs = 0;
+    int64_t others = 0;
+    nx_call lock = NX_CALL(&lock_video, nx_db_text(what->id));
+    lock.each = keep_hash;
+    lock.user = what;
+    nx_status status = nx_db_run(db, &lock, &rows, err);
     if (status == NX_OK && rows == 0) {
         status = nx_error_set(err, NX_ERR_NOT_FOUND, "there is no video %.60s", what->id);
     }
-    if (status != NX_OK) {
-        return status;
+    if (status == NX_OK) {
+        status = count_rows(db, &jobs_of_video, what->id, &jobs, err);
     }
-    int64_t left = 0;
-    nx_call count = NX_CALL(&others, nx_db_text(what->hash));
-    count.each = nx_rows_number;
-    count.user = &left;
-    status = nx_db_run(db, &count, NULL, err);
-    what->last_use = left == 0;
+    if (status == NX_OK && jobs > 0) {
+        status = nx_error_set(err, NX_ERR_CONFLICT,
+                              "video %.60s is needed by %lld jobs; cancel them first, or wait",
+                              what->id, (long long)jobs);
+    }
+    if (status == NX_OK) {
+        const nx_call drop = NX_CALL(&delete_video, nx_db_text(what->id));
+        status = nx_db_run(db, &drop, NULL, err);
+    }
+    if (status == NX_OK) {
+        status = count_rows(db, &videos_of_hash, what->hash, &others, err);
+    }
+    what->last_use = others == 0;
     return status;
 }
 

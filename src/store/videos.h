@@ -38,8 +38,9 @@ nx_status nx_store_videos_list(nx_store *store, const char *owner, const char *b
                                nx_arena *arena, nx_video *out, size_t *count, nx_error *err);
 
 /*
- * Takes a video out. last_use: no other video has this
- * content, so the object may go. Errors: NX_ERR_NOT_FOUND.
+ * Takes a video out; jobs that used it keep their results. last_use: no other video has this
+ * content, so the object may go. Errors: NX_ERR_NOT_FOUND; NX_ERR_CONFLICT while a job that is
+ * queued or running needs it.
  */
 nx_status nx_store_video_remove(nx_store *store, const char *id, bool *last_use, nx_error *err);
 
