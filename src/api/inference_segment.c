@@ -5,7 +5,6 @@
 #include "api/payload.h"
 #include "api/segment_options.h"
 #include "base/clock.h"
-#include "base/json_writer.h"
 #include "http/negotiate.h"
 
 #include <stdatomic.h>
@@ -198,23 +197,6 @@ static void record(const segmentation *self, const nx_segment_result *result)
     nx_api_count_cache(self->api, result->origin != NX_EMBEDDING_COMPUTED);
 }
 
-static void reply_json(segmentation *self, const nx_segment_result *result)
-{
-    nx_buffer out = NX_BUFFER_INIT;
-    nx_error err = {0};
-    nx_json json = nx_json_begin(&out);
-    nx_json_object_begin(&json);
-    nx_json_key_string(&json, "request_id", nx_http_request_id(self->request));
-    nx_status status = nx_segment_json_members(result, self->options.mask_format, &json, &err);
-    nx_json_object_end(&json);
-    if (status == NX_OK) {
-        nx_http_reply(self->request, 200, "application/json", &out);
-    } else {
-        nx_buffer_free(&out);
-        fail(self, status, &err);
-    }
-}
-
 /* A picture has no room for what else is to be said: headers have. */
 static void reply_picture(segmentation *self, nx_segment_job *job, const nx_segment_result *result)
 {
@@ -238,7 +220,8 @@ static void finished(nx_segment_job *job, nx_status status, const nx_error *err,
     const nx_segment_result result = nx_segment_job_result(job);
     record(self, &result);
     if (self->answer == ANSWER_JSON) {
-        reply_json(self, &result);
+        nx_buffer text = nx_segment_job_take_json(job);
+        nx_http_reply(self->request, 200, "application/json", &text);
     } else {
         reply_picture(self, job, &result);
     }
@@ -268,6 +251,10 @@ static nx_status new_job(segmentation *self, nx_segment_job **out, nx_error *err
         .prompt = self->options.prompt,
         .mask_png = self->answer == ANSWER_MASK,
         .annotate = self->answer == ANSWER_PICTURE ? NX_ANNOTATE_JPEG : NX_ANNOTATE_NONE,
+        .json = {.wanted = self->answer == ANSWER_JSON,
+                 .format = self->options.mask_format,
+                 .name = "request_id",
+                 .value = nx_http_request_id(self->request)},
         .priority = NX_PRIORITY_INTERACTIVE,
         .max_pixels = api->max_pixels,
         .deadline_ns = nx_clock_now_ns() + api->timeout_ns,

@@ -1,6 +1,5 @@
 /* nexus segment: a picture, points and boxes in, masks out. */
 #include "base/file.h"
-#include "base/json_writer.h"
 #include "cli/cli.h"
 #include "cli/setup.h"
 #include "jobs/segment_job.h"
@@ -64,6 +63,12 @@ static bool wants_mask_png(const nx_cli_args *args)
     return dot != NULL && strcmp(dot, ".png") == 0;
 }
 
+static bool wants_json(const nx_cli_args *args)
+{
+    const char *format = nx_cli_value(args, "format");
+    return format != NULL && strcmp(format, "json") == 0;
+}
+
 static nx_status start(segment_run *run, nx_error *err)
 {
     const nx_config *config = run->args->config;
@@ -86,6 +91,10 @@ static nx_status segment(segment_run *run, nx_error *err)
         .mask_png = wants_mask_png(run->args),
         .annotate =
             nx_cli_value(run->args, "annotate") != NULL ? NX_ANNOTATE_JPEG : NX_ANNOTATE_NONE,
+        .json = {.wanted = wants_json(run->args),
+                 .format = run->mask_format,
+                 .name = "source",
+                 .value = run->path},
         .max_pixels = (uint64_t)nx_config_int(run->args->config, NX_CONFIG_MAX_IMAGE_PIXELS),
     };
     nx_status status = read_prompt(run->args, &options.prompt, err);
@@ -128,18 +137,6 @@ static void write_text(const segment_run *run, const nx_segment_result *result, 
     }
 }
 
-static nx_status write_json(const segment_run *run, const nx_segment_result *result, nx_buffer *out,
-                            nx_error *err)
-{
-    nx_json json = nx_json_begin(out);
-    nx_json_object_begin(&json);
-    nx_json_key_string(&json, "source", run->path);
-    nx_status status = nx_segment_json_members(result, run->mask_format, &json, err);
-    nx_json_object_end(&json);
-    nx_buffer_append_char(out, '\n');
-    return status;
-}
-
 /* DIR/STEM.jpg, the picture with its masks. */
 static nx_status write_annotated(const segment_run *run, const char *dir, nx_error *err)
 {
@@ -174,12 +171,12 @@ static nx_status write_annotated(const segment_run *run, const char *dir, nx_err
 static nx_status write_output(const segment_run *run, nx_buffer *text, nx_error *err)
 {
     const nx_segment_result result = nx_segment_job_result(run->job);
-    const char *format = nx_cli_value(run->args, "format");
     const char *output = nx_cli_value(run->args, "output");
     const char *annotate = nx_cli_value(run->args, "annotate");
     nx_status status = NX_OK;
-    if (format != NULL && strcmp(format, "json") == 0) {
-        status = write_json(run, &result, text, err);
+    if (wants_json(run->args)) {
+        *text = nx_segment_job_take_json(run->job);
+        nx_buffer_append_char(text, '\n');
     } else {
         write_text(run, &result, text);
     }

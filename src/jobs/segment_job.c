@@ -31,6 +31,8 @@ struct nx_segment_job {
     nx_sam_masks masks;
     nx_buffer mask_png;
     nx_buffer picture;
+    nx_buffer text; /* the JSON; its timings are written when all else is done */
+    nx_json json;
     atomic_bool cancelled;
     int64_t submitted_ns;
     int64_t queue_ns, decode_ns, preprocess_ns, encoder_ns, postprocess_ns;
@@ -55,11 +57,23 @@ static void finish(nx_segment_job *job, nx_status status, const nx_error *err)
     job->done(job, status, err, job->user);
 }
 
-static nx_status check_cancelled(nx_segment_job *job, nx_error *err)
+static nx_status check_cancelled(const nx_segment_job *job, nx_error *err)
 {
     return atomic_load(&job->cancelled)
                ? nx_error_set(err, NX_ERR_CANCELLED, "whoever asked for the masks is gone")
                : NX_OK;
+}
+
+/* Whether the next mask is still worth it, `done` of `all` being ready. */
+static nx_status check_worth(const nx_segment_job *job, size_t done, size_t all, const char *how,
+                             nx_error *err)
+{
+    nx_status status = check_cancelled(job, err);
+    if (status == NX_OK && job->options.deadline_ns != 0 &&
+        nx_clock_now_ns() > job->options.deadline_ns) {
+        status = nx_error_set(err, NX_ERR_TIMEOUT, "%zu of %zu %s in time", done, all, how);
+    }
+    return status;
 }
 
 /* --- masks --------------------------------------------------------------------------------------
@@ -71,6 +85,13 @@ static bool is_best(const nx_sam_masks *masks, size_t index)
     return index == 0 || masks->items[index - 1].thing != masks->items[index].thing;
 }
 
+/* As nx_segment_json_check. */
+static nx_status check_output(void *user, size_t done, nx_error *err)
+{
+    const nx_segment_job *job = user;
+    return check_worth(job, done, job->masks.count, "masks were written", err);
+}
+
 static nx_status make_mask_png(nx_segment_job *job, nx_error *err)
 {
     nx_mask all;
@@ -79,12 +100,18 @@ static nx_status make_mask_png(nx_segment_job *job, nx_error *err)
     for (size_t i = 0; i < job->masks.count && status == NX_OK; i++) {
         nx_mask one = {0};
         if (is_best(&job->masks, i)) {
-            status = nx_rle_decode(&job->masks.items[i].rle, &one, err);
+            status = check_output(job, i, err);
+            if (status == NX_OK) {
+                status = nx_rle_decode(&job->masks.items[i].rle, &one, err);
+            }
             for (size_t p = 0; p < pixels && status == NX_OK; p++) {
                 all.bits[p] |= (uint8_t)(0 - one.bits[p]);
             }
         }
         nx_mask_free(&one);
+    }
+    if (status == NX_OK) {
+        status = check_output(job, job->masks.count, err);
     }
     if (status == NX_OK) {
         status = nx_image_encode_png_gray(all.bits, job->width, job->height, &job->mask_png, err);
@@ -97,34 +124,69 @@ static nx_status draw_picture(nx_segment_job *job, nx_error *err)
 {
     nx_image image = {0};
     const nx_decode_options whole = {.max_pixels = job->options.max_pixels};
-    nx_status status = nx_image_decode(job->bytes, job->size, &whole, &image, NULL, err);
-    if (status != NX_OK) {
-        return status;
+    nx_status status = check_output(job, 0, err);
+    if (status == NX_OK) {
+        status = nx_image_decode(job->bytes, job->size, &whole, &image, NULL, err);
     }
-    for (size_t i = 0; i < job->masks.count; i++) {
+    for (size_t i = 0; i < job->masks.count && status == NX_OK; i++) {
         const nx_sam_mask_item *item = &job->masks.items[i];
         if (is_best(&job->masks, i)) {
-            nx_draw_mask(&image, &item->rle, nx_draw_class_color((int32_t)item->thing));
+            status = check_output(job, i, err);
+            if (status == NX_OK) {
+                nx_draw_mask(&image, &item->rle, nx_draw_class_color((int32_t)item->thing));
+            }
         }
     }
-    status = job->options.annotate == NX_ANNOTATE_PNG
-                 ? nx_image_encode_png(&image, &job->picture, err)
-                 : nx_image_encode_jpeg(&image, JPEG_QUALITY, &job->picture, err);
+    if (status == NX_OK) {
+        status = check_output(job, job->masks.count, err);
+    }
+    if (status == NX_OK) {
+        status = job->options.annotate == NX_ANNOTATE_PNG
+                     ? nx_image_encode_png(&image, &job->picture, err)
+                     : nx_image_encode_jpeg(&image, JPEG_QUALITY, &job->picture, err);
+    }
     nx_image_free(&image);
     return status;
 }
 
-static nx_status check_deadline(const nx_segment_job *job, size_t thing, nx_error *err)
+/* All but the timings, which are not over yet. */
+static nx_status begin_json(nx_segment_job *job, nx_error *err)
 {
-    if (thing > 0 && job->options.deadline_ns != 0 &&
-        nx_clock_now_ns() > job->options.deadline_ns) {
-        return nx_error_set(err, NX_ERR_TIMEOUT, "%zu of %zu boxes were segmented in time", thing,
-                            nx_sam_prompt_things(&job->options.prompt));
-    }
-    return NX_OK;
+    const nx_segment_json_options *options = &job->options.json;
+    const nx_segment_result result = nx_segment_job_result(job);
+    job->json = nx_json_begin(&job->text);
+    nx_json_object_begin(&job->json);
+    nx_json_key_string(&job->json, options->name, options->value);
+    return nx_segment_json_members(&result, options->format, check_output, job, &job->json, err);
 }
 
-/* On an engine thread: every thing of the prompt, and what is drawn. */
+static nx_status end_json(nx_segment_job *job, nx_error *err)
+{
+    const nx_segment_result result = nx_segment_job_result(job);
+    nx_segment_json_timings(&result.timings, &job->json);
+    nx_json_object_end(&job->json);
+    return job->text.failed ? nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the masks as text")
+                            : NX_OK;
+}
+
+/* The masks in every form that was asked for: all that may take long, while there is somebody to
+ * look at the deadline. */
+static nx_status make_output(nx_segment_job *job, nx_error *err)
+{
+    nx_status status = NX_OK;
+    if (job->options.mask_png) {
+        status = make_mask_png(job, err);
+    }
+    if (status == NX_OK && job->options.annotate != NX_ANNOTATE_NONE) {
+        status = draw_picture(job, err);
+    }
+    if (status == NX_OK && job->options.json.wanted) {
+        status = begin_json(job, err);
+    }
+    return status;
+}
+
+/* On an engine thread: every thing of the prompt, and what is made of them. */
 static nx_status decode_masks(nx_engine_task *task, nx_error *err)
 {
     nx_segment_job *job = job_of_decode(task);
@@ -133,30 +195,28 @@ static nx_status decode_masks(nx_engine_task *task, nx_error *err)
     size_t things = nx_sam_prompt_things(&job->options.prompt);
     nx_status status = NX_OK;
     for (size_t i = 0; i < things && status == NX_OK; i++) {
-        status = check_cancelled(job, err);
-        if (status == NX_OK) {
-            status = check_deadline(job, i, err);
-        }
+        status = i == 0 ? check_cancelled(job, err)
+                        : check_worth(job, i, things, "boxes were segmented", err);
         if (status == NX_OK) {
             status = nx_sam_decode(job->sam, job->embedding, &job->options.prompt, i, alone,
                                    &job->masks, err);
         }
     }
-    if (status == NX_OK && job->options.mask_png) {
-        status = make_mask_png(job, err);
-    }
-    if (status == NX_OK && job->options.annotate != NX_ANNOTATE_NONE) {
-        status = draw_picture(job, err);
-    }
-    return status;
+    return status == NX_OK ? make_output(job, err) : status;
 }
 
 static void masks_decoded(nx_engine_task *task, nx_status status, const nx_error *err)
 {
     nx_segment_job *job = job_of_decode(task);
+    nx_error own = {0};
     job->queue_ns += task->timings.queue;
     job->postprocess_ns = task->timings.run - job->masks.run_ns;
-    finish(job, status, err);
+    job->total_ns = nx_clock_now_ns() - job->submitted_ns;
+    if (status == NX_OK && job->options.json.wanted) {
+        status = end_json(job, &own);
+        err = &own;
+    }
+    job->done(job, status, err, job->user);
 }
 
 static nx_status start_decoding(nx_segment_job *job, nx_error *err)
@@ -400,6 +460,13 @@ nx_buffer nx_segment_job_take_picture(nx_segment_job *job)
     return picture;
 }
 
+nx_buffer nx_segment_job_take_json(nx_segment_job *job)
+{
+    nx_buffer text = job->text;
+    job->text = (nx_buffer)NX_BUFFER_INIT;
+    return text;
+}
+
 nx_segment_result nx_segment_job_result(const nx_segment_job *job)
 {
     nx_segment_result result = {
@@ -431,6 +498,7 @@ void nx_segment_job_free(nx_segment_job *job)
         nx_sam_masks_free(&job->masks);
         nx_buffer_free(&job->mask_png);
         nx_buffer_free(&job->picture);
+        nx_buffer_free(&job->text);
         free(job);
     }
 }

@@ -21,13 +21,29 @@
 
 typedef struct nx_segment_job nx_segment_job;
 
+typedef enum nx_mask_format {
+    NX_MASK_RLE,     /* {"size":[h,w],"counts":"..."}, COCO's compressed run lengths */
+    NX_MASK_POLYGON, /* [[x1,y1,x2,y2,...],...], outlines and holes, filled even-odd */
+    NX_MASK_PNG,     /* base64 of a gray PNG of the picture's size, 255 where the mask is */
+} nx_mask_format;
+
+/* The result as a JSON object, which takes long for many masks of a large picture. */
+typedef struct nx_segment_json_options {
+    bool wanted;
+    nx_mask_format format;
+    const char *name; /* the object's first member; both live as long as the job */
+    const char *value;
+} nx_segment_json_options;
+
 typedef struct nx_segment_job_options {
     nx_sam_prompt prompt; /* checked: nx_sam_prompt_check */
     bool mask_png;        /* also make a gray PNG: 255 where a mask is */
     nx_annotate annotate; /* also draw the masks on the picture; needs its bytes */
+    nx_segment_json_options json;
     nx_priority priority;
     uint64_t max_pixels; /* 0: NX_DECODE_DEFAULT_MAX_PIXELS */
-    int64_t deadline_ns; /* nx_clock_now_ns() scale; 0 waits without end */
+    int64_t deadline_ns; /* nx_clock_now_ns() scale; 0 waits without end. One that runs ends with
+                            NX_ERR_TIMEOUT after the mask that it is at */
 } nx_segment_job_options;
 
 /* Where the embedding came from. */
@@ -44,7 +60,7 @@ typedef struct nx_segment_timings {
     double preprocess;
     double encoder;     /* its Run; with the opening of the model, the first time */
     double decoder;     /* its Runs */
-    double postprocess; /* masks to the picture's size, drawing */
+    double postprocess; /* masks to the picture's size, drawing, JSON */
     double total;
 } nx_segment_timings;
 
@@ -97,6 +113,7 @@ nx_segment_result nx_segment_job_result(const nx_segment_job *job);
 /* What was made beside the masks; moves ownership to the caller. */
 nx_buffer nx_segment_job_take_mask_png(nx_segment_job *job);
 nx_buffer nx_segment_job_take_picture(nx_segment_job *job);
+nx_buffer nx_segment_job_take_json(nx_segment_job *job);
 
 /* Not while it is queued or running. NULL is fine. */
 void nx_segment_job_free(nx_segment_job *job);
@@ -104,21 +121,22 @@ void nx_segment_job_free(nx_segment_job *job);
 /* --- as JSON ------------------------------------------------------------------------------------
  */
 
-typedef enum nx_mask_format {
-    NX_MASK_RLE,     /* {"size":[h,w],"counts":"..."}, COCO's compressed run lengths */
-    NX_MASK_POLYGON, /* [[x1,y1,x2,y2,...],...], outlines and holes, filled even-odd */
-    NX_MASK_PNG,     /* base64 of a gray PNG of the picture's size, 255 where the mask is */
-} nx_mask_format;
-
 /* The name in options: "rle", "polygon", "png". */
 const char *nx_mask_format_name(nx_mask_format format);
 bool nx_mask_format_parse(const char *name, nx_mask_format *out);
 
-/* The members of one result, inside an object that the caller has opened: "model",
+/* Asked before each mask, of which `done` are written: NX_OK, or why no more shall be. */
+typedef nx_status (*nx_segment_json_check)(void *user, size_t done, nx_error *err);
+
+/* The members of one result but its timings, inside an object that the caller has opened: "model",
  * "execution_provider", "image_id", "image", "embedding",
- * "masks":[{"mask"|"polygon"|"png","score","area","box","prompt"}], "timings_ms". Errors:
- * NX_ERR_NO_MEMORY, NX_ERR_INTERNAL. */
+ * "masks":[{"mask"|"polygon"|"png","score","area","box","prompt"}]. Errors: NX_ERR_NO_MEMORY,
+ * NX_ERR_INTERNAL, check's. */
 nx_status nx_segment_json_members(const nx_segment_result *result, nx_mask_format format,
-                                  nx_json *json, nx_error *err);
+                                  nx_segment_json_check check, void *user, nx_json *json,
+                                  nx_error *err);
+
+/* "timings_ms", the last member. */
+void nx_segment_json_timings(const nx_segment_timings *timings, nx_json *json);
 
 #endif

@@ -124,7 +124,7 @@ static nx_status write_mask(const nx_sam_mask_item *item, nx_mask_format format,
     return status;
 }
 
-static void write_timings(const nx_segment_timings *timings, nx_json *json)
+void nx_segment_json_timings(const nx_segment_timings *timings, nx_json *json)
 {
     nx_json_key(json, "timings_ms");
     nx_json_object_begin(json);
@@ -140,7 +140,8 @@ static void write_timings(const nx_segment_timings *timings, nx_json *json)
 }
 
 nx_status nx_segment_json_members(const nx_segment_result *result, nx_mask_format format,
-                                  nx_json *json, nx_error *err)
+                                  nx_segment_json_check check, void *user, nx_json *json,
+                                  nx_error *err)
 {
     nx_status status = NX_OK;
     nx_json_key_string(json, "model", result->model);
@@ -155,10 +156,12 @@ nx_status nx_segment_json_members(const nx_segment_result *result, nx_mask_forma
     nx_json_key(json, "masks");
     nx_json_array_begin(json);
     for (size_t i = 0; i < result->masks->count && status == NX_OK; i++) {
-        status = write_mask(&result->masks->items[i], format, json, err);
+        status = check(user, i, err);
+        if (status == NX_OK) {
+            status = write_mask(&result->masks->items[i], format, json, err);
+        }
     }
     nx_json_array_end(json);
-    write_timings(&result->timings, json);
     if (status == NX_OK && json->out->failed) {
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the masks as text");
     }

@@ -1,10 +1,12 @@
 /* Jobs on the real MobileSAM: what waits, shares, fails and is cancelled. tests/e2e looks at the
  * masks. */
 #include "jobs.h"
+#include "masks.h"
 
 #include "base/file.h"
 #include "jobs/segment_job.h"
 
+#include <jansson.h>
 #include <pthread.h>
 
 #define NEED_SAM()                                                                                 \
@@ -129,6 +131,90 @@ static void equal_pictures_are_encoded_once(void **state)
     nx_buffer_free(&picture);
 }
 
+/* Says no before the mask that comes after `enough`. */
+typedef struct limited {
+    size_t enough, asked;
+} limited;
+
+static nx_status allow(void *user, size_t done, nx_error *err)
+{
+    limited *self = user;
+    assert_int_equal(done, self->asked++);
+    return done < self->enough ? NX_OK : nx_error_set(err, NX_ERR_CANCELLED, "enough");
+}
+
+static void writing_ends_between_masks(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"..##", ".###", "...."};
+    static const char *const keys[] = {[NX_MASK_RLE] = "\"mask\":",
+                                       [NX_MASK_POLYGON] = "\"polygon\":",
+                                       [NX_MASK_PNG] = "\"png\":"};
+    nx_error err = {0};
+    nx_mask mask = mask_of(rows, NX_COUNT(rows));
+    nx_sam_masks masks = {.count = 3};
+    for (size_t i = 0; i < masks.count; i++) {
+        nx_assert_ok(nx_rle_encode(&mask, &masks.items[i].rle, &err), err);
+        masks.items[i].thing = i;
+    }
+    const nx_segment_result result = {.model = "a", .device = "cpu", .masks = &masks};
+    for (size_t format = 0; format < NX_COUNT(keys); format++) {
+        for (size_t enough = 0; enough <= masks.count; enough++) {
+            nx_buffer text = NX_BUFFER_INIT;
+            nx_json json = nx_json_begin(&text);
+            limited some = {.enough = enough};
+            size_t written = 0;
+            nx_status status =
+                nx_segment_json_members(&result, (nx_mask_format)format, allow, &some, &json, &err);
+            bool all = enough == masks.count;
+            assert_int_equal(status, all ? NX_OK : NX_ERR_CANCELLED);
+            assert_int_equal(some.asked, all ? enough : enough + 1);
+            for (const char *at = nx_buffer_cstr(&text); (at = strstr(at, keys[format])) != NULL;
+                 at++) {
+                written++;
+            }
+            assert_int_equal(written, enough);
+            nx_buffer_free(&text);
+        }
+    }
+    nx_sam_masks_free(&masks);
+    nx_mask_free(&mask);
+}
+
+static void a_job_brings_its_masks_as_text(void **state)
+{
+    (void)state;
+    NEED_SAM();
+    nx_sam *sam = sam_of((size_t)64 << 20);
+    nx_buffer picture = read_picture("images/bus.jpg");
+    nx_segment_job_options options = at(400, 300);
+    options.json =
+        (nx_segment_json_options){.wanted = true, .format = NX_MASK_PNG, .name = "n", .value = "v"};
+    nx_segment_job *job = NULL;
+    nx_error err = {0};
+    nx_assert_ok(nx_segment_job_new(sam, engine, picture.data, picture.size, &options, &job, &err),
+                 err);
+    nx_assert_ok(nx_segment_job_run(job, &err), err);
+    nx_buffer text = nx_segment_job_take_json(job);
+    json_error_t wrong;
+    json_t *document = json_loadb(text.data, text.size, 0, &wrong);
+    assert_non_null(document);
+    const char *value = NULL;
+    const char *png = NULL;
+    double total = 0;
+    assert_int_equal(json_unpack(document, "{s:s, s:[{s:s}], s:{s:F}}", "n", &value, "masks", "png",
+                                 &png, "timings_ms", "total", &total),
+                     0);
+    assert_string_equal(value, "v");
+    assert_true(strncmp(png, "iVBORw0KGgo", 11) == 0); /* PNG's signature in base64 */
+    assert_true(total > 0);
+    json_decref(document);
+    nx_buffer_free(&text);
+    nx_segment_job_free(job);
+    nx_sam_free(sam);
+    nx_buffer_free(&picture);
+}
+
 static void damage_fails_every_job_for_the_picture(void **state)
 {
     (void)state;
@@ -201,6 +287,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_pictures_are_encoded_once),
+        cmocka_unit_test(writing_ends_between_masks),
+        cmocka_unit_test(a_job_brings_its_masks_as_text),
         cmocka_unit_test(damage_fails_every_job_for_the_picture),
         cmocka_unit_test(a_job_says_what_it_cannot_do),
         cmocka_unit_test(other_graphs_are_refused),
