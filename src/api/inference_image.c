@@ -249,6 +249,9 @@ static void begin(nx_model_use *use, const nx_problem *refusal)
                        NX_PRIORITY_INTERACTIVE, picture.bytes, picture.size, &job, &err);
     atomic_store(&self->job, job);
     if (status == NX_OK) {
+        status = nx_model_use_check(use, &err);
+    }
+    if (status == NX_OK) {
         status = nx_image_job_submit(job, self->api->deps.engine, finished, self, &err);
     }
     if (status != NX_OK) {

@@ -300,7 +300,10 @@ static void start(nx_model_use *use, const nx_problem *refusal)
         return;
     }
     atomic_store(&self->job, job);
-    status = nx_segment_job_submit(job, finished, self, &err);
+    status = nx_model_use_check(use, &err);
+    if (status == NX_OK) {
+        status = nx_segment_job_submit(job, finished, self, &err);
+    }
     if (status != NX_OK) {
         fail(self, status, &err);
     }

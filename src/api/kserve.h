@@ -14,6 +14,7 @@
 #include "api/kserve_stats.h"
 #include "engine/session.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #define NX_KSERVE_PREFIX    "/v2"
@@ -72,7 +73,12 @@ typedef struct nx_kserve_call {
     void (*free_work)(void *work);
     /* Ends the work early when the client has gone; set once that is possible, read at any time. */
     void (*_Atomic cancel_work)(void *work);
+    atomic_bool gone; /* the client; set before cancel_work is looked at */
 } nx_kserve_call;
+
+/* NX_ERR_CANCELLED when the client is gone. Asked after cancel_work is set, it leaves no moment in
+ * which a cancel is lost. */
+nx_status nx_kserve_check_gone(const nx_kserve_call *call, nx_error *err);
 
 /* Builds the answer from tensors in the order of call->parsed.outputs, or of all outputs. Errors:
  * NX_ERR_INVALID (a type that must be asked for as binary data), NX_ERR_NO_MEMORY. */

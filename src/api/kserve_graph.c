@@ -209,7 +209,7 @@ static nx_status execute(nx_engine_task *task, nx_error *err)
     nx_kserve_call *call = work->call;
     const nx_kserve_request *parsed = &call->parsed;
     int64_t start = nx_clock_now_ns();
-    nx_status status = NX_OK;
+    nx_status status = nx_kserve_check_gone(call, err);
     for (size_t i = 0; i < parsed->input_count && status == NX_OK; i++) {
         status = read_input(&parsed->inputs[i], &work->inputs[i], err);
     }
@@ -278,7 +278,10 @@ static nx_status prepare(nx_engine_task *task, void *slot, nx_error *err)
     int64_t start = nx_clock_now_ns();
     nx_tensor tensor = describe_input(work->call->parsed.inputs);
     tensor.data = slot;
-    nx_status status = fill_input(work->call->parsed.inputs, &tensor, err);
+    nx_status status = nx_kserve_check_gone(work->call, err);
+    if (status == NX_OK) {
+        status = fill_input(work->call->parsed.inputs, &tensor, err);
+    }
     work->input_ns = nx_clock_now_ns() - start;
     return status;
 }

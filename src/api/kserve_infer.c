@@ -207,15 +207,28 @@ static void start(nx_kserve_call *call)
     }
 }
 
+nx_status nx_kserve_check_gone(const nx_kserve_call *call, nx_error *err)
+{
+    return atomic_load(&call->gone)
+               ? nx_error_set(err, NX_ERR_CANCELLED, "the client left before its inference began")
+               : NX_OK;
+}
+
 /* On the registry's thread, or on the one that cancels. */
 static void loaded(nx_registry_task *task, nx_status status, const nx_error *err)
 {
     nx_kserve_call *call = (nx_kserve_call *)task;
+    nx_error own = {0};
     switch (status) {
     case NX_OK:
         nx_kserve_adopt(&call->model, task->handle);
-        start(call);
-        return;
+        status = nx_kserve_check_gone(call, &own);
+        if (status == NX_OK) {
+            start(call);
+            return;
+        }
+        err = &own;
+        break;
     case NX_ERR_INVALID: /* what is wrong with an installed file is not the client's fault */
     case NX_ERR_CORRUPT:
     case NX_ERR_UNSUPPORTED:
@@ -243,6 +256,7 @@ static void cancel(nx_http_request *request, void *user)
 {
     (void)request;
     nx_kserve_call *call = user;
+    atomic_store(&call->gone, true);
     if (!nx_registry_cancel(call->api->deps.registry, &call->load)) {
         void (*cancel_work)(void *) = atomic_load(&call->cancel_work);
         if (cancel_work != NULL) {

@@ -455,12 +455,15 @@ void nx_kserve_start_pictures(nx_kserve_call *call)
         call->free_work = free_work;
         status = read_request(work, &err);
     }
+    if (status == NX_OK) {
+        work->window = 2 * (size_t)nx_engine_get_stats(call->api->deps.engine).workers;
+        atomic_store(&call->cancel_work, cancel);
+        status = nx_kserve_check_gone(call, &err);
+    }
     if (status != NX_OK) {
         nx_kserve_finish(call, status, &err, &(nx_kserve_sample){0});
         return;
     }
-    work->window = 2 * (size_t)nx_engine_get_stats(call->api->deps.engine).workers;
-    atomic_store(&call->cancel_work, cancel);
     pthread_mutex_lock(&work->lock);
     bool over = advance(work);
     pthread_mutex_unlock(&work->lock);

@@ -63,11 +63,17 @@ static void refuse(nx_model_use *use, nx_status status, const nx_error *err)
 static void loaded(nx_registry_task *task, nx_status status, const nx_error *err)
 {
     nx_model_use *use = (nx_model_use *)task;
-    if (status == NX_OK) {
-        use->handle = task->handle;
-        use->ready(use, NULL);
-    } else {
+    nx_error own = {0};
+    if (status != NX_OK) {
         refuse(use, status, err);
+        return;
+    }
+    use->handle = task->handle;
+    status = nx_model_use_check(use, &own);
+    if (status != NX_OK) {
+        refuse(use, status, &own);
+    } else {
+        use->ready(use, NULL);
     }
 }
 
@@ -91,10 +97,14 @@ static nx_problem wrong_kind(const nx_model_use *use, const nx_error *err)
                            "model: %s", err->message);
 }
 
-static void begin(nx_model_use *use, nx_stored_kind kind, const char *wanted)
+static void begin(nx_model_use *use, nx_api *api, nx_http_request *request, nx_stored_kind kind,
+                  const char *wanted, nx_model_use_ready ready)
 {
     nx_error err = {0};
     nx_status status = NX_OK;
+    use->api = api;
+    use->request = request;
+    use->ready = ready;
     use->named = wanted != NULL;
     use->task = (nx_registry_task){.op = NX_REGISTRY_ACQUIRE,
                                    .kind = kind,
@@ -125,27 +135,30 @@ static void begin(nx_model_use *use, nx_stored_kind kind, const char *wanted)
 void nx_model_use_begin(nx_model_use *use, nx_api *api, nx_http_request *request,
                         const json_t *document, nx_model_use_ready ready)
 {
-    use->api = api;
-    use->request = request;
-    use->ready = ready;
     const char *wanted = wanted_model(request, document);
     if (wanted != NULL && strcmp(wanted, nx_registry_default(api->deps.registry)) == 0) {
         wanted = NULL; /* also when it is the name of a file and no name for a model */
     }
-    begin(use, NX_STORED_DETECTOR, wanted);
+    begin(use, api, request, NX_STORED_DETECTOR, wanted, ready);
 }
 
 void nx_model_use_begin_sam(nx_model_use *use, nx_api *api, nx_http_request *request,
                             const char *wanted, nx_model_use_ready ready)
 {
-    use->api = api;
-    use->request = request;
-    use->ready = ready;
-    begin(use, NX_STORED_SAM, wanted != NULL && wanted[0] != '\0' ? wanted : NULL);
+    bool named = wanted != NULL && wanted[0] != '\0';
+    begin(use, api, request, NX_STORED_SAM, named ? wanted : NULL, ready);
+}
+
+nx_status nx_model_use_check(const nx_model_use *use, nx_error *err)
+{
+    return atomic_load(&use->gone)
+               ? nx_error_set(err, NX_ERR_CANCELLED, "the client left before its inference began")
+               : NX_OK;
 }
 
 bool nx_model_use_cancel(nx_model_use *use)
 {
+    atomic_store(&use->gone, true);
     return use->api != NULL && nx_registry_cancel(use->api->deps.registry, &use->task);
 }
 

@@ -8,11 +8,12 @@
 #include "api/internal.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 
 typedef struct nx_model_use nx_model_use;
 
-/* The model is there (use->handle), or problem says why not (else NULL). On the thread that began
- * the use, or on the registry's. */
+/* The model is there (use->handle), or problem says why not (else NULL); also when the client left
+ * while it was loaded. On the thread that began the use, or on the registry's. */
 typedef void (*nx_model_use_ready)(nx_model_use *use, const nx_problem *problem);
 
 /* Embedded in the request's context. */
@@ -23,6 +24,7 @@ struct nx_model_use {
     nx_registry_handle *handle; /* NULL before it is ready */
     nx_model_use_ready ready;
     bool named; /* the request said which */
+    atomic_bool gone;
 };
 
 /*
@@ -38,9 +40,14 @@ void nx_model_use_begin(nx_model_use *use, nx_api *api, nx_http_request *request
 void nx_model_use_begin_sam(nx_model_use *use, nx_api *api, nx_http_request *request,
                             const char *wanted, nx_model_use_ready ready);
 
-/* Ends waiting: ready is then called before this returns true. Any thread; only after the use was
- * begun, or while all of it is 0. */
+/* Ends waiting: ready is then called before this returns true. While the model is being loaded, or
+ * later, it returns false, and nx_model_use_check fails. Any thread; only after the use was begun,
+ * or while all of it is 0. */
 bool nx_model_use_cancel(nx_model_use *use);
+
+/* NX_ERR_CANCELLED once the use was cancelled. Asked when the work can be cancelled and before it
+ * is submitted, it leaves no moment in which a cancel is lost. */
+nx_status nx_model_use_check(const nx_model_use *use, nx_error *err);
 
 void nx_model_use_release(nx_model_use *use);
 

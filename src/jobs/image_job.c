@@ -4,6 +4,7 @@
 #include "base/waiter.h"
 #include "vision/draw.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define JPEG_QUALITY 90
@@ -19,6 +20,7 @@ struct nx_image_job {
     nx_image image; /* during the Run kept only if it is whole and will be drawn on */
     nx_detections found;
     nx_buffer picture;
+    atomic_bool cancelled;
     int64_t decode_ns;       /* for the model */
     int64_t decode_whole_ns; /* once more, to draw on */
     int64_t submitted_ns;
@@ -40,6 +42,7 @@ nx_status nx_image_job_new(nx_model *model, const void *bytes, size_t size,
     if (job == NULL) {
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the picture's job");
     }
+    atomic_init(&job->cancelled, false);
     job->bytes = bytes;
     job->size = size;
     job->options = *options;
@@ -62,6 +65,9 @@ static nx_status prepare(nx_engine_task *task, void *slot, nx_error *err)
         .target_width = job->letterbox.width,
         .target_height = job->letterbox.height,
     };
+    if (atomic_load(&job->cancelled)) {
+        return nx_error_set(err, NX_ERR_CANCELLED, "whoever asked for the picture is gone");
+    }
     int64_t start = nx_clock_now_ns();
     nx_status status = nx_image_decode(job->bytes, job->size, &decode, &job->image, NULL, err);
     job->decode_ns = nx_clock_now_ns() - start;
@@ -153,6 +159,7 @@ nx_status nx_image_job_submit(nx_image_job *job, nx_engine *engine, nx_image_job
 
 bool nx_image_job_cancel(nx_image_job *job, nx_engine *engine)
 {
+    atomic_store(&job->cancelled, true);
     return nx_engine_cancel(engine, &job->task);
 }
 

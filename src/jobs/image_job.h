@@ -55,8 +55,9 @@ nx_status nx_image_job_submit(nx_image_job *job, nx_engine *engine, nx_image_job
                               void *user, nx_error *err);
 
 /* Takes the job out of the queue if it still waits there: done is then called with
- * NX_ERR_CANCELLED (on this thread) before this returns. A job that runs already is left to finish.
- * Must not race with the freeing of the job. Returns whether it was taken out. */
+ * NX_ERR_CANCELLED (on this thread) before this returns. A job that is submitted only afterwards
+ * ends so before its picture is decoded; one that is further is left to finish. Must not race with
+ * the freeing of the job. Returns whether it was taken out. */
 bool nx_image_job_cancel(nx_image_job *job, nx_engine *engine);
 
 /* Submits and waits. */

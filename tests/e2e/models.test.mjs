@@ -163,6 +163,50 @@ describe('models over HTTP', { skip }, () => {
     assert.equal((await ask('models/torn', { method: 'DELETE' })).status, 204);
   });
 
+  it('spares the inference when the client leaves while its model is loaded', async () => {
+    const body = JSON.stringify({
+      inputs: [{ name: 'image', shape: [1], datatype: 'BYTES', data: [bus.toString('base64')] }],
+    });
+    const requests = [
+      ['/api/v1/inference/image?model=small', bus, 'image/jpeg'],
+      ['/v2/models/small/infer', body, 'application/json'],
+    ];
+    const version = async () => (await shown('small')).versions[0];
+    const posts = async () =>
+      (await (await fetch(`${server.url}/metrics`)).text())
+        .split('\n')
+        .filter((line) => line.startsWith('http_requests_total{method="POST"'))
+        .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+    /** Whether it left in time, and so without an inference. */
+    const leave = async (path, bytes, type) => {
+      assert.equal((await (await post('models/small/unload')).json()).state, 'unloaded');
+      const { inferences } = await version();
+      const before = await posts();
+      const gone = new AbortController();
+      const answer = fetch(server.url + path, {
+        method: 'POST',
+        body: bytes,
+        headers: { 'Content-Type': type },
+        signal: gone.signal,
+      }).catch((error) => error);
+      await eventually(async () => (await version()).state !== 'unloaded', 'the model is loaded');
+      gone.abort();
+      await answer;
+      await eventually(async () => (await posts()) > before, 'the request has ended');
+      const after = await version();
+      assert.equal(after.state, 'ready');
+      return after.inferences === inferences;
+    };
+    for (const request of requests) {
+      let spared = false;
+      for (let tries = 0; tries < 10 && !spared; tries++) { // some leave too late
+        spared = await leave(...request);
+      }
+      assert.ok(spared, request[0]);
+    }
+    assert.equal((await (await post('models/small/unload')).json()).state, 'unloaded');
+  });
+
   it('changes nothing for a broken file', async () => {
     const before = (await (await ask('models')).json()).items.map((m) => [m.name, m.serving_version]);
     const broken = {

@@ -251,6 +251,21 @@ static void deadlines_and_draining_reach_the_caller(void **state)
     nx_model_free(model);
 }
 
+static void a_cancel_before_the_submission_is_kept(void **state)
+{
+    NX_NEED_RUNTIME();
+    nx_model *model = blind_model(state);
+    nx_buffer bytes = jpeg_of(300, 200);
+    nx_image_job_options options = defaults();
+    nx_error err = {0};
+    nx_image_job *job = job_of(model, bytes.data, bytes.size, &options);
+    assert_false(nx_image_job_cancel(job, engine));
+    assert_int_equal(nx_image_job_run(job, engine, &err), NX_ERR_CANCELLED);
+    nx_image_job_free(job);
+    nx_buffer_free(&bytes);
+    nx_model_free(model);
+}
+
 /* --- many at once -------------------------------------------------------------------------------
  */
 
@@ -572,6 +587,7 @@ int main(void)
         cmocka_unit_test(bad_pictures_are_refused_before_they_are_queued),
         cmocka_unit_test(damage_behind_the_header_comes_from_the_worker),
         cmocka_unit_test(deadlines_and_draining_reach_the_caller),
+        cmocka_unit_test(a_cancel_before_the_submission_is_kept),
         cmocka_unit_test(done_may_free_the_job),
         cmocka_unit_test(freeing_the_engine_ends_every_job),
         cmocka_unit_test(full_precision_models_find_the_reference),
