@@ -259,11 +259,11 @@ static nx_status consume(nx_engine_task *task, const nx_tensor *outputs, size_t 
     return status != NX_OK ? status : nx_sam_read_embedding(outputs, count, job->embedding, err);
 }
 
-/* Whether every job for this picture would fail of this; else the next one may try. */
+/* Whether every job for this picture would fail of this; else the next one may try. A queue that is
+ * full or closed concerns all: each who tried would fail inside the call that woke it. */
 static bool concerns_all(nx_status status)
 {
-    return status != NX_ERR_CANCELLED && status != NX_ERR_TIMEOUT && status != NX_ERR_BUSY &&
-           status != NX_ERR_UNAVAILABLE;
+    return status != NX_ERR_CANCELLED && status != NX_ERR_TIMEOUT;
 }
 
 static void give_up_lead(nx_segment_job *job, nx_status status, const nx_error *err)

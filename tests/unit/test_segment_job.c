@@ -6,8 +6,10 @@
 #include "base/file.h"
 #include "jobs/segment_job.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <pthread.h>
+#include <semaphore.h>
 
 #define NEED_SAM()                                                                                 \
     do {                                                                                           \
@@ -236,6 +238,99 @@ static void damage_fails_every_job_for_the_picture(void **state)
     nx_buffer_free(&picture);
 }
 
+static void wait_for_post(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0 && errno == EINTR) {
+    }
+}
+
+/* Order of the jobs' ends; all are on one thread. */
+typedef struct line {
+    nx_segment_job *jobs[8];
+    size_t order[8];
+    size_t count;
+} line;
+
+static void step_out(nx_segment_job *job, nx_status status, const nx_error *err, void *user)
+{
+    line *self = user;
+    size_t which = 0;
+    (void)err;
+    while (self->jobs[which] != job) {
+        which++;
+    }
+    assert_int_equal(status, which == 0 ? NX_ERR_CANCELLED : NX_ERR_UNAVAILABLE);
+    self->order[self->count++] = which;
+}
+
+typedef struct blocker {
+    nx_engine_task task; /* first */
+    sem_t begun, let_go, done;
+} blocker;
+
+static nx_status block(nx_engine_task *task, nx_error *err)
+{
+    blocker *self = (blocker *)task;
+    (void)err;
+    sem_post(&self->begun);
+    wait_for_post(&self->let_go);
+    return NX_OK;
+}
+
+static void unblocked(nx_engine_task *task, nx_status status, const nx_error *err)
+{
+    (void)status;
+    (void)err;
+    sem_post(&((blocker *)task)->done);
+}
+
+/* Before, the first woke the second inside its own failure, and so on: as deep as they are many. */
+static void who_waits_fails_at_once_when_nothing_can_be_queued(void **state)
+{
+    (void)state;
+    NEED_SAM();
+    nx_sam *sam = sam_of((size_t)64 << 20);
+    nx_buffer picture = read_picture("images/bus.jpg");
+    nx_engine *narrow = NULL;
+    nx_error err = {0};
+    line all = {0};
+    blocker held = {.task = {.execute = block, .done = unblocked}};
+    const nx_engine_options one = {.workers = 1, .runtime = runtime};
+    const nx_segment_job_options options = at(400, 300);
+    nx_assert_ok(nx_engine_new(&one, &narrow, &err), err);
+    sem_init(&held.begun, 0, 0);
+    sem_init(&held.let_go, 0, 0);
+    sem_init(&held.done, 0, 0);
+    nx_assert_ok(nx_engine_submit(narrow, &held.task, &err), err);
+    wait_for_post(&held.begun);
+    for (size_t i = 0; i < NX_COUNT(all.jobs); i++) {
+        nx_assert_ok(nx_segment_job_new(sam, narrow, picture.data, picture.size, &options,
+                                        &all.jobs[i], &err),
+                     err);
+        nx_assert_ok(nx_segment_job_submit(all.jobs[i], step_out, &all, &err), err);
+    }
+    assert_false(nx_engine_drain(narrow, 1)); /* from now on it takes no more */
+    assert_true(nx_segment_job_cancel(all.jobs[0]));
+    assert_int_equal(all.count, NX_COUNT(all.jobs));
+    /* the second tried, and failed last of all that wait; the first told them before it ended */
+    for (size_t i = 0; i + 2 < NX_COUNT(all.jobs); i++) {
+        assert_int_equal(all.order[i], i + 2);
+    }
+    assert_int_equal(all.order[NX_COUNT(all.jobs) - 2], 1);
+    assert_int_equal(all.order[NX_COUNT(all.jobs) - 1], 0);
+    sem_post(&held.let_go);
+    wait_for_post(&held.done);
+    nx_engine_free(narrow);
+    for (size_t i = 0; i < NX_COUNT(all.jobs); i++) {
+        nx_segment_job_free(all.jobs[i]);
+    }
+    sem_destroy(&held.begun);
+    sem_destroy(&held.let_go);
+    sem_destroy(&held.done);
+    nx_sam_free(sam);
+    nx_buffer_free(&picture);
+}
+
 static void a_job_says_what_it_cannot_do(void **state)
 {
     (void)state;
@@ -290,6 +385,7 @@ int main(void)
         cmocka_unit_test(writing_ends_between_masks),
         cmocka_unit_test(a_job_brings_its_masks_as_text),
         cmocka_unit_test(damage_fails_every_job_for_the_picture),
+        cmocka_unit_test(who_waits_fails_at_once_when_nothing_can_be_queued),
         cmocka_unit_test(a_job_says_what_it_cannot_do),
         cmocka_unit_test(other_graphs_are_refused),
     };
