@@ -254,6 +254,7 @@ nx_status nx_store_jobs_finish(nx_store *store, const nx_job_outcome *outcomes, 
 {
     for (size_t i = 0; i < count; i++) {
         nx_job_state state = outcomes[i].state;
+        statuses[i] = NX_ERR_UNAVAILABLE; /* until it has ended */
         if (state != NX_JOB_SUCCEEDED && state != NX_JOB_FAILED && state != NX_JOB_CANCELLED) {
             return nx_error_set(err, NX_ERR_INVALID, "a job can't end as %s",
                                 nx_job_state_name(state));
