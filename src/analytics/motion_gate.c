@@ -14,7 +14,7 @@
 #define CELL        4   /* pixels a side */
 #define BLOCK       4   /* cells a side */
 #define LEVEL       256 /* what one of 255 levels is in a cell */
-#define MAX_TIME_NS (INT64_C(1) << 62)
+#define MAX_TIME_NS (INT64_C(1) << 61)
 #define MAX_COUNT   (UINT64_C(1) << 60)
 #define MAX_SPAN_NS (INT64_C(3600) * 1000000000)
 

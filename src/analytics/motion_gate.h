@@ -47,7 +47,7 @@ nx_status nx_motion_gate_new(const nx_motion_gate_options *options, nx_motion_ga
 void nx_motion_gate_free(nx_motion_gate *gate);
 
 /*
- * The next frame; its time rises and is within +-2^62. *open: it is to be looked at. The first one,
+ * The next frame; its time rises and is within +-2^61. *open: it is to be looked at. The first one,
  * and one of another size than before, always is. Errors: NX_ERR_INVALID, NX_ERR_NO_MEMORY.
  */
 nx_status nx_motion_gate_look(nx_motion_gate *gate, int64_t time_ns, const nx_motion_frame *frame,

@@ -83,7 +83,7 @@ nx_status nx_tracker_update(nx_tracker *tracker, int64_t time_ns, const nx_detec
                             size_t count, nx_error *err);
 
 #define NX_TRACKER_MAX_COORDINATE 1e6
-#define NX_TRACKER_MAX_TIME_NS    (INT64_C(1) << 62)
+#define NX_TRACKER_MAX_TIME_NS    (INT64_C(1) << 61)
 
 /* The next frame, in which nobody looked because nothing moved: whoever was there still is. Errors
  * as above. */

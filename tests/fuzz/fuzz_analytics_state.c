@@ -42,7 +42,7 @@ static void fuzz_heatmap(char *text, size_t size)
     }
     nx_heatmap_save(heatmap, &out);
     check_saved(&out, text, size);
-    (void)nx_heatmap_update(heatmap, INT64_C(1) << 62, 100, 100, &track, 1, &err);
+    (void)nx_heatmap_update(heatmap, INT64_C(1) << 61, 100, 100, &track, 1, &err);
     if (nx_heatmap_render(heatmap, 8, 8, rgba, &err) != NX_OK) {
         abort();
     }
@@ -64,8 +64,8 @@ static void fuzz_gate(char *text, size_t size)
     nx_motion_gate_save(gate, &out);
     check_saved(&out, text, size);
     (void)nx_motion_gate_look(gate, 0, &frame, &open, &err);
-    (void)nx_motion_gate_look(gate, (INT64_C(1) << 62) - 1, &frame, &open, &err);
-    (void)nx_motion_gate_look(gate, INT64_C(1) << 62, &frame, &open, &err);
+    (void)nx_motion_gate_look(gate, (INT64_C(1) << 61) - 1, &frame, &open, &err);
+    (void)nx_motion_gate_look(gate, INT64_C(1) << 61, &frame, &open, &err);
     nx_motion_gate_free(gate);
 }
 

@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_save(tracker, data, size);
     for (int64_t step = 1; step <= 3; step++) {
         for (int64_t base = -2; base <= 2; base++) { /* some times are before the tracker's own */
-            int64_t time = (base * (INT64_C(1) << 60)) + step * 100000000;
+            int64_t time = base * (NX_TRACKER_MAX_TIME_NS / 2) + step * 100000000;
             nx_status status = nx_tracker_update(tracker, time, seen, 3, &err);
             const nx_track *tracks = nx_tracker_tracks(tracker, &count);
             if (status != NX_OK && err.message[0] == '\0') {

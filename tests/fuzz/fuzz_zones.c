@@ -26,7 +26,7 @@ static void use(nx_zones *zones)
              .x2 = 300,
              .y2 = 90},
         };
-        int64_t time = i < 20 ? i * INT64_C(100000000) : (INT64_C(1) << 62) - 100 + i;
+        int64_t time = i < 20 ? i * INT64_C(100000000) : (INT64_C(1) << 61) - 100 + i;
         (void)nx_zones_update(zones, time, 320, 240, tracks, 2, &err);
     }
     for (size_t i = 0; i < nx_zones_get_spec(zones)->zone_count; i++) {

@@ -38,6 +38,15 @@ static void time_is_summed_where_the_feet_are(void **state)
     nx_track tentative = at(55, 55);
     tentative.state = NX_TRACK_TENTATIVE;
     update(heatmap, 9400, tentative);
+    nx_error err = {0};
+    nx_heatmap *ages = made(1, 1);
+    const nx_track track = at(50, 50);
+    for (int side = -1; side <= 1; side += 2) { /* from one end of time to the other */
+        nx_assert_ok(
+            nx_heatmap_update(ages, side * NX_TRACKER_MAX_TIME_NS, 100, 100, &track, 1, &err), err);
+    }
+    assert_true(nx_heatmap_cell_ns(ages, 0, 0) == 1000 * MS);
+    nx_heatmap_free(ages);
     for (uint32_t y = 0; y < 10; y++) {
         for (uint32_t x = 0; x < 10; x++) {
             uint64_t expected = x == 1 && y == 2 ? 140 : x == 9 && y == 9 ? 1060 : 0;
