@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "media/decoder.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 
 int main(int argc, char **argv)
 {
+    nx_decoder_dispatch(argc, argv);
     /* a reader that closes its pipe or socket is an error to handle, not a reason to die */
     signal(SIGPIPE, SIG_IGN);
     mallopt(M_MMAP_THRESHOLD, MMAP_FROM);

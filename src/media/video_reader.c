@@ -2,33 +2,22 @@
 
 #include "media/codec.h"
 #include "media/formats.h"
+#include "media/video_pixels.h"
 
 #include <errno.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/display.h>
-#include <libavutil/imgutils.h>
-#include <libswscale/swscale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-
-/* Containers that hold their own data. Playlists, whose entries are other files, are not here. */
-#define CONTAINERS "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,ivf,h264,hevc,obu,m4v,mpegvideo,mjpeg"
-
-/* What may be read to find out what a file holds. */
-#define PROBE_BYTES        "5000000"
-#define PROBE_MICROSECONDS "5000000"
-#define MOST_STREAMS       "64"
 
 struct nx_video_reader {
     AVFormatContext *file;
     AVCodecContext *decoder;
     AVPacket *packet;
     AVFrame *frame;
-    AVFrame *converted; /* YUV 4:2:0 of a frame of another kind */
-    struct SwsContext *converter;
+    nx_video_pixels *pixels;
     int stream;
     bool draining; /* the file has ended; the decoder still holds frames */
     uint64_t frames;
@@ -72,10 +61,12 @@ static nx_status open_file(nx_video_reader *reader, const char *path, nx_error *
         return no_memory(err);
     }
     int result = av_dict_set(&options, "protocol_whitelist", "file", 0);
-    result = result < 0 ? result : av_dict_set(&options, "format_whitelist", CONTAINERS, 0);
-    result = result < 0 ? result : av_dict_set(&options, "probesize", PROBE_BYTES, 0);
-    result = result < 0 ? result : av_dict_set(&options, "analyzeduration", PROBE_MICROSECONDS, 0);
-    result = result < 0 ? result : av_dict_set(&options, "max_streams", MOST_STREAMS, 0);
+    result =
+        result < 0 ? result : av_dict_set(&options, "format_whitelist", NX_VIDEO_CONTAINERS, 0);
+    result = result < 0 ? result : av_dict_set(&options, "probesize", NX_VIDEO_PROBE_BYTES, 0);
+    result = result < 0 ? result
+                        : av_dict_set(&options, "analyzeduration", NX_VIDEO_PROBE_MICROSECONDS, 0);
+    result = result < 0 ? result : av_dict_set(&options, "max_streams", NX_VIDEO_MOST_STREAMS, 0);
     if (result >= 0) {
         result = avformat_open_input(&reader->file, url, NULL, &options);
     }
@@ -86,21 +77,6 @@ static nx_status open_file(nx_video_reader *reader, const char *path, nx_error *
     }
     result = avformat_find_stream_info(reader->file, NULL);
     return result < 0 ? fail(NX_ERR_CORRUPT, path, "a damaged video file", result, err) : NX_OK;
-}
-
-static uint32_t rotation_of(const AVStream *stream)
-{
-    size_t size = 0;
-    const uint8_t *matrix = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
-    if (matrix == NULL || size < 9 * sizeof(int32_t)) {
-        return 0;
-    }
-    double degrees = -av_display_rotation_get((const int32_t *)(const void *)matrix);
-    if (!isfinite(degrees)) {
-        return 0;
-    }
-    long quarters = lround(degrees / 90) % 4;
-    return (uint32_t)((quarters + 4) % 4 * 90);
 }
 
 static nx_status open_decoder(nx_video_reader *reader, const char *path, uint64_t max_pixels,
@@ -143,7 +119,7 @@ static nx_status open_decoder(nx_video_reader *reader, const char *path, uint64_
         .height = (uint32_t)height,
         .fps = isfinite(fps) && fps > 0 ? fps : 0,
         .frames = stream->nb_frames > 0 ? stream->nb_frames : 0,
-        .rotation = rotation_of(stream),
+        .rotation = nx_video_rotation(stream),
         .codec = avcodec_get_name(stream->codecpar->codec_id),
     };
     return NX_OK;
@@ -165,8 +141,8 @@ nx_status nx_video_reader_open(const char *path, uint64_t max_pixels, nx_video_r
     uint64_t limit = max_pixels != 0 ? max_pixels : NX_DECODE_DEFAULT_MAX_PIXELS;
     reader->packet = av_packet_alloc();
     reader->frame = av_frame_alloc();
-    reader->converted = av_frame_alloc();
-    if (reader->packet == NULL || reader->frame == NULL || reader->converted == NULL) {
+    reader->pixels = nx_video_pixels_new();
+    if (reader->packet == NULL || reader->frame == NULL || reader->pixels == NULL) {
         status = no_memory(err);
         goto fail;
     }
@@ -189,8 +165,7 @@ fail:
 void nx_video_reader_free(nx_video_reader *reader)
 {
     if (reader != NULL) {
-        sws_freeContext(reader->converter);
-        av_frame_free(&reader->converted);
+        nx_video_pixels_free(reader->pixels);
         av_frame_free(&reader->frame);
         av_packet_free(&reader->packet);
         avcodec_free_context(&reader->decoder);
@@ -259,75 +234,6 @@ static nx_status decode(nx_video_reader *reader, bool *got, nx_error *err)
     }
 }
 
-static bool is_yuv420(const AVFrame *frame)
-{
-    return (frame->format == AV_PIX_FMT_YUV420P || frame->format == AV_PIX_FMT_YUVJ420P) &&
-           frame->linesize[0] > 0 && frame->linesize[1] > 0 && frame->linesize[2] > 0;
-}
-
-static bool is_full_range(const AVFrame *frame)
-{
-    return frame->color_range == AVCOL_RANGE_JPEG || frame->format == AV_PIX_FMT_YUVJ420P;
-}
-
-/* Frames of high definition that do not say otherwise are BT.709's. */
-static bool is_bt709(const AVFrame *frame)
-{
-    return frame->colorspace == AVCOL_SPC_BT709 ||
-           (frame->colorspace == AVCOL_SPC_UNSPECIFIED && frame->height >= 720);
-}
-
-/* Any other kind of frame as YUV 4:2:0 of the same matrix and range. */
-static nx_status convert(nx_video_reader *reader, nx_error *err)
-{
-    const AVFrame *from = reader->frame;
-    AVFrame *to = reader->converted;
-    reader->converter = sws_getCachedContext(
-        reader->converter, from->width, from->height, (enum AVPixelFormat)from->format, from->width,
-        from->height, AV_PIX_FMT_YUV420P, SWS_BILINEAR | SWS_ACCURATE_RND, NULL, NULL, NULL);
-    if (reader->converter == NULL) {
-        return nx_error_set(err, NX_ERR_UNSUPPORTED, "frames of an unknown pixel format");
-    }
-    const int *matrix = sws_getCoefficients(is_bt709(from) ? SWS_CS_ITU709 : SWS_CS_ITU601);
-    int range = is_full_range(from);
-    /* what has no such details needs none */
-    (void)sws_setColorspaceDetails(reader->converter, matrix, range, matrix, range, 0, 1 << 16,
-                                   1 << 16);
-    av_frame_unref(to);
-    to->format = AV_PIX_FMT_YUV420P;
-    to->width = from->width;
-    to->height = from->height;
-    to->color_range = from->color_range;
-    to->colorspace = from->colorspace;
-    to->chroma_location = AVCHROMA_LOC_LEFT;
-    if (av_frame_get_buffer(to, 0) < 0) {
-        return no_memory(err);
-    }
-    int rows = sws_scale(reader->converter, (const uint8_t *const *)from->data, from->linesize, 0,
-                         from->height, to->data, to->linesize);
-    if (rows != from->height) {
-        return nx_error_set(err, NX_ERR_INTERNAL, "a frame could not be converted");
-    }
-    return NX_OK;
-}
-
-static nx_yuv_frame view_of(const AVFrame *frame)
-{
-    nx_yuv_frame view = {
-        .width = (uint32_t)frame->width,
-        .height = (uint32_t)frame->height,
-        .full_range = is_full_range(frame),
-        .bt709 = is_bt709(frame),
-        .chroma_left = frame->chroma_location == AVCHROMA_LOC_LEFT ||
-                       frame->chroma_location == AVCHROMA_LOC_UNSPECIFIED,
-    };
-    for (size_t i = 0; i < 3; i++) {
-        view.planes[i] = frame->data[i];
-        view.strides[i] = (size_t)frame->linesize[i];
-    }
-    return view;
-}
-
 nx_status nx_video_reader_next(nx_video_reader *reader, nx_yuv_frame *frame, bool *end,
                                nx_error *err)
 {
@@ -344,15 +250,7 @@ nx_status nx_video_reader_next(nx_video_reader *reader, nx_yuv_frame *frame, boo
                                                  "not one frame of the video could be decoded");
     }
     reader->frames++;
-    if (is_yuv420(reader->frame)) {
-        *frame = view_of(reader->frame);
-        return NX_OK;
-    }
-    status = convert(reader, err);
-    if (status == NX_OK) {
-        *frame = view_of(reader->converted);
-    }
-    return status;
+    return nx_video_pixels_yuv(reader->pixels, reader->frame, frame, err);
 }
 
 nx_status nx_video_turn(nx_image *image, uint32_t rotation, nx_error *err)

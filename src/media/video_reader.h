@@ -1,6 +1,6 @@
 /*
- * Frames of a video file that the operator names (libavformat, libavcodec). Only for those: what
- * strangers send is not to be decoded in this process.
+ * Frames of the user's own video files, decoded in this process (libavformat, libavcodec), for
+ * calibration. Only for those: what strangers send goes through decoder.h.
  *
  * A reader belongs to one thread at a time.
  */

@@ -7,18 +7,18 @@
 #include <stdbool.h>
 
 /* What the head decoders share. Candidates are collected in original pixels, clipped. */
-typedef struct nx_decoder {
+typedef struct nx_candidates {
     const nx_head_output *head;
     const nx_letterbox *letterbox;
     const nx_postprocess_options *options;
     nx_detections *out;
     bool no_memory; /* a candidate found no place */
-} nx_decoder;
+} nx_candidates;
 
 /* Adds a box given in input pixels, when anything of it lies in the picture. anchor: the place in
  * the head's output that it comes from. */
-void nx_decoder_add(nx_decoder *d, float x1, float y1, float x2, float y2, float confidence,
-                    int32_t class_id, size_t anchor);
+void nx_candidates_add(nx_candidates *d, float x1, float y1, float x2, float y2, float confidence,
+                       int32_t class_id, size_t anchor);
 
 static inline bool nx_class_allowed(const nx_postprocess_options *options, int32_t class_id)
 {
@@ -31,6 +31,6 @@ static inline bool nx_class_allowed(const nx_postprocess_options *options, int32
 
 /* NX_HEAD_SPLIT (split_head.c). fits: the levels are those of a head on the input. */
 bool nx_split_head_fits(const nx_head_output *head);
-void nx_split_head_decode(nx_decoder *d);
+void nx_split_head_decode(nx_candidates *d);
 
 #endif

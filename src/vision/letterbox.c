@@ -207,11 +207,12 @@ nx_status nx_letterbox_apply(const nx_letterbox *box, const nx_image *image, nx_
 /* --- video frames -------------------------------------------------------------------------------
  */
 
-/* The equations of ITU-R BT.601 and BT.709 from their weights of red and blue in the luma. */
+/* The equations of ITU-R BT.601, BT.709 and BT.2020 from their weights of red and blue in the luma.
+ */
 static nx_yuv_matrix matrix_of(const nx_yuv_frame *frame)
 {
-    double red = frame->bt709 ? 0.2126 : 0.299;
-    double blue = frame->bt709 ? 0.0722 : 0.114;
+    double red = frame->bt2020 ? 0.2627 : frame->bt709 ? 0.2126 : 0.299;
+    double blue = frame->bt2020 ? 0.0593 : frame->bt709 ? 0.0722 : 0.114;
     double green = 1 - red - blue;
     double one = 1 << NX_YUV_BITS;
     double luma = frame->full_range ? one : one * 255 / 219;

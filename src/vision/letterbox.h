@@ -72,6 +72,7 @@ typedef struct nx_yuv_frame {
     uint32_t height;
     bool full_range;  /* 0..255 ("JPEG"); else 16..235 and 16..240 */
     bool bt709;       /* the matrix of ITU-R BT.709; else BT.601 */
+    bool bt2020;      /* the matrix of ITU-R BT.2020, whatever bt709 says */
     bool chroma_left; /* chroma lies at even columns (MPEG-2 and later); else between (MPEG-1) */
 } nx_yuv_frame;
 

@@ -67,8 +67,8 @@ static float clip(float value, float limit)
     return value < 0 ? 0 : value > limit ? limit : value;
 }
 
-void nx_decoder_add(nx_decoder *d, float x1, float y1, float x2, float y2, float confidence,
-                    int32_t class_id, size_t anchor)
+void nx_candidates_add(nx_candidates *d, float x1, float y1, float x2, float y2, float confidence,
+                       int32_t class_id, size_t anchor)
 {
     const nx_letterbox *box = d->letterbox;
     /* an infinity or a NaN in any of the five makes the sum one */
@@ -94,7 +94,7 @@ void nx_decoder_add(nx_decoder *d, float x1, float y1, float x2, float y2, float
     d->out->items[d->out->count++] = found;
 }
 
-static void add_yolov8(nx_decoder *d, size_t anchor, float confidence, int32_t class_id)
+static void add_yolov8(nx_candidates *d, size_t anchor, float confidence, int32_t class_id)
 {
     const float *data = d->head->data;
     size_t stride = (size_t)d->head->columns;
@@ -102,8 +102,8 @@ static void add_yolov8(nx_decoder *d, size_t anchor, float confidence, int32_t c
     float cy = data[stride + anchor];
     float half_w = data[2 * stride + anchor] / 2;
     float half_h = data[3 * stride + anchor] / 2;
-    nx_decoder_add(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, class_id,
-                   anchor);
+    nx_candidates_add(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, class_id,
+                      anchor);
 }
 
 static int32_t yolov8_classes(const nx_head_output *head)
@@ -111,7 +111,7 @@ static int32_t yolov8_classes(const nx_head_output *head)
     return head->kind == NX_HEAD_YOLOV8 ? head->rows - 4 : head->classes;
 }
 
-static void decode_yolov8_all_labels(nx_decoder *d)
+static void decode_yolov8_all_labels(nx_candidates *d)
 {
     size_t stride = (size_t)d->head->columns;
     for (int32_t c = 0; c < yolov8_classes(d->head); c++) {
@@ -127,7 +127,7 @@ static void decode_yolov8_all_labels(nx_decoder *d)
     }
 }
 
-static void decode_yolov8_best_label(nx_decoder *d)
+static void decode_yolov8_best_label(nx_candidates *d)
 {
     const nx_kernels_set *kernels = nx_kernels();
     float best[BLOCK];
@@ -146,7 +146,7 @@ static void decode_yolov8_best_label(nx_decoder *d)
     }
 }
 
-static void decode_end_to_end(nx_decoder *d)
+static void decode_end_to_end(nx_candidates *d)
 {
     for (int32_t i = 0; i < d->head->rows; i++) {
         const float *row = d->head->data + (size_t)i * 6;
@@ -157,12 +157,12 @@ static void decode_end_to_end(nx_decoder *d)
         }
         int32_t class_id = (int32_t)class_value;
         if (nx_class_allowed(d->options, class_id)) {
-            nx_decoder_add(d, row[0], row[1], row[2], row[3], row[4], class_id, (size_t)i);
+            nx_candidates_add(d, row[0], row[1], row[2], row[3], row[4], class_id, (size_t)i);
         }
     }
 }
 
-static void decode_yolox_anchor(nx_decoder *d, const float *row, float grid_x, float grid_y,
+static void decode_yolox_anchor(nx_candidates *d, const float *row, float grid_x, float grid_y,
                                 float stride)
 {
     size_t anchor = (size_t)(row - d->head->data) / (size_t)d->head->columns;
@@ -181,20 +181,20 @@ static void decode_yolox_anchor(nx_decoder *d, const float *row, float grid_x, f
         float confidence = objectness * row[5 + c];
         if (options->multi_label && confidence > options->confidence &&
             nx_class_allowed(options, c)) {
-            nx_decoder_add(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, c,
-                           anchor);
+            nx_candidates_add(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, c,
+                              anchor);
         }
         best = row[5 + c] > row[5 + best] ? c : best;
     }
     float confidence = objectness * row[5 + best];
     if (!options->multi_label && confidence > options->confidence &&
         nx_class_allowed(options, best)) {
-        nx_decoder_add(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, best,
-                       anchor);
+        nx_candidates_add(d, cx - half_w, cy - half_h, cx + half_w, cy + half_h, confidence, best,
+                          anchor);
     }
 }
 
-static void decode_yolox(nx_decoder *d)
+static void decode_yolox(nx_candidates *d)
 {
     const float *row = d->head->data;
     for (int32_t stride = 8; stride <= 32; stride *= 2) {
@@ -274,7 +274,7 @@ nx_status nx_postprocess(const nx_head_output *head, const nx_letterbox *letterb
     if (status != NX_OK) {
         return status;
     }
-    nx_decoder d = {.head = head, .letterbox = letterbox, .options = options, .out = out};
+    nx_candidates d = {.head = head, .letterbox = letterbox, .options = options, .out = out};
     switch (head->kind) {
     case NX_HEAD_YOLOV8:
     case NX_HEAD_SEGMENT:

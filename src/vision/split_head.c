@@ -109,7 +109,7 @@ static float sigmoid(float logit)
 }
 
 /* Whether a class passes is decided by its sigmoid, as the graph would have computed it. */
-static bool passes(const nx_decoder *d, const grid *g, float logit, int32_t class_id,
+static bool passes(const nx_candidates *d, const grid *g, float logit, int32_t class_id,
                    float *confidence)
 {
     if (!(logit >= g->logit_at_least && logit < INFINITY)) {
@@ -119,18 +119,19 @@ static bool passes(const nx_decoder *d, const grid *g, float logit, int32_t clas
     return *confidence > d->options->confidence && nx_class_allowed(d->options, class_id);
 }
 
-static void add_if_passes(nx_decoder *d, const grid *g, size_t cell, float logit, int32_t class_id)
+static void add_if_passes(nx_candidates *d, const grid *g, size_t cell, float logit,
+                          int32_t class_id)
 {
     float confidence = 0;
     if (passes(d, g, logit, class_id, &confidence)) {
         edges box = cell_box(g, cell);
-        nx_decoder_add(d, box.x1, box.y1, box.x2, box.y2, confidence, class_id,
-                       g->first_anchor + cell);
+        nx_candidates_add(d, box.x1, box.y1, box.x2, box.y2, confidence, class_id,
+                          g->first_anchor + cell);
     }
 }
 
 /* With channels last, where a cell's classes lie side by side. */
-static void decode_best_label(nx_decoder *d, const grid *g, size_t cell)
+static void decode_best_label(nx_candidates *d, const grid *g, size_t cell)
 {
     const float *logits = g->level->scores + cell * (size_t)g->classes;
     float best_logit = -INFINITY;
@@ -142,7 +143,7 @@ static void decode_best_label(nx_decoder *d, const grid *g, size_t cell)
     add_if_passes(d, g, cell, best_logit, best);
 }
 
-static void decode_all_labels(nx_decoder *d, const grid *g, size_t cell)
+static void decode_all_labels(nx_candidates *d, const grid *g, size_t cell)
 {
     size_t classes = (size_t)g->classes;
     edges box = {0};
@@ -153,13 +154,13 @@ static void decode_all_labels(nx_decoder *d, const grid *g, size_t cell)
         if (passes(d, g, logit, (int32_t)c, &confidence)) {
             box = have_box ? box : cell_box(g, cell);
             have_box = true;
-            nx_decoder_add(d, box.x1, box.y1, box.x2, box.y2, confidence, (int32_t)c,
-                           g->first_anchor + cell);
+            nx_candidates_add(d, box.x1, box.y1, box.x2, box.y2, confidence, (int32_t)c,
+                              g->first_anchor + cell);
         }
     }
 }
 
-static void decode_channels_last(nx_decoder *d, const grid *g)
+static void decode_channels_last(nx_candidates *d, const grid *g)
 {
     uint8_t found[BLOCK];
     size_t classes = (size_t)g->classes;
@@ -177,7 +178,7 @@ static void decode_channels_last(nx_decoder *d, const grid *g)
     }
 }
 
-static void decode_channels_first(nx_decoder *d, const grid *g)
+static void decode_channels_first(nx_candidates *d, const grid *g)
 {
     float best[BLOCK];
     int32_t which[BLOCK];
@@ -208,7 +209,7 @@ static float lowered_logit(float confidence)
     return (float)(logit - 1e-4 * (1 + fabs(logit)));
 }
 
-void nx_split_head_decode(nx_decoder *d)
+void nx_split_head_decode(nx_candidates *d)
 {
     const nx_head_output *head = d->head;
     size_t cells = 0; /* of the levels so far */

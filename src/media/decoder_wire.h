@@ -1,0 +1,68 @@
+/*
+ * What a decoder's parent and child say to each other, as packets of a SOCK_SEQPACKET pair. The
+ * child may be in the hands of whoever made the video: the parent copies each message and believes
+ * none of its numbers. Pixels alone lie in shared memory.
+ *
+ *     parent   hello                start                  release ...
+ *     child             info                 frame, alive ...          end
+ *     child                                                            failure, at any time
+ */
+#ifndef NX_MEDIA_DECODER_WIRE_H
+#define NX_MEDIA_DECODER_WIRE_H
+
+#include "media/decoder.h"
+
+/* Descriptors that the child is born with. */
+enum {
+    NX_WIRE_CONTROL = 3,
+    NX_WIRE_VIDEO = 4,
+    NX_WIRE_RING = 5,
+    NX_WIRE_DESCRIPTORS = 6,
+};
+
+#define NX_WIRE_COMMAND "decoder"
+
+/* The ring: slots of this many bytes one after the other. */
+static inline uint64_t nx_wire_slot_bytes(uint32_t width, uint32_t height)
+{
+    const uint64_t page = 4096;
+    return ((uint64_t)3 * width * height + page - 1) / page * page;
+}
+
+/* --- from the parent ----------------------------------------------------------------------------
+ */
+
+typedef enum nx_wire_order { NX_WIRE_HELLO, NX_WIRE_START, NX_WIRE_RELEASE } nx_wire_order;
+
+typedef struct nx_wire_to_child {
+    nx_wire_order order;
+    uint32_t slot;              /* release */
+    uint32_t width, height;     /* start: of the frames that are to come */
+    nx_decoder_options options; /* hello; no defaults left in it */
+} nx_wire_to_child;
+
+/* --- from the child -----------------------------------------------------------------------------
+ */
+
+typedef enum nx_wire_news {
+    NX_WIRE_INFO,
+    NX_WIRE_FRAME,
+    NX_WIRE_ALIVE, /* decoding goes on, without a frame to deliver yet */
+    NX_WIRE_END,
+    NX_WIRE_FAILURE,
+} nx_wire_news;
+
+typedef struct nx_wire_to_parent {
+    nx_wire_news news;
+    uint32_t slot; /* frame */
+    uint64_t index;
+    int64_t pts_ns;
+    int64_t mark_ns;
+    uint64_t damaged; /* all but info */
+    union {
+        nx_decoder_info info;
+        nx_error failure;
+    };
+} nx_wire_to_parent;
+
+#endif

@@ -1,0 +1,53 @@
+/* Between video_source.c, which decodes, and video_container.c, which opens and seeks. */
+#ifndef NX_MEDIA_VIDEO_INTERNAL_H
+#define NX_MEDIA_VIDEO_INTERNAL_H
+
+#include "media/video_source.h"
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+
+struct nx_video_source {
+    nx_video_source_options options;
+    AVIOContext *io;
+    int64_t position; /* in the file, of the next read */
+    AVFormatContext *file;
+    AVCodecContext *decoder;
+    AVPacket *packet;
+    AVFrame *frame;
+    int stream;
+    AVRational time_base;
+    int64_t start_ticks; /* AV_NOPTS_VALUE: not known yet */
+    nx_decoder_info info;
+    /* Of a kind that is written as it goes, where it may begin in the middle and have gaps: all but
+     * files with a beginning and an end. */
+    bool recording;
+    int64_t claimed_size; /* bytes that the file has if it is whole; 0: it does not say */
+
+    bool draining; /* no more packets; the decoder still holds frames */
+    int packets;   /* of the video, since the start or the last seek */
+    int first_packet;
+    bool clean_entry; /* the first of them is one that decoding may begin with */
+    uint64_t frames;  /* that were delivered or passed over */
+    uint64_t next_index;
+    int64_t last_ns; /* negative before the first */
+    uint64_t damaged;
+    uint64_t damaged_at_start;
+    nx_error fatal; /* what to say at the end of frames; NX_OK: nothing */
+};
+
+/* Closes the file and opens it again, at its start. Errors: as nx_video_source_open. */
+nx_status nx_video_source_reopen(nx_video_source *source, nx_error *err);
+
+/* Whether this kind of file has a time on each frame and key frames that are found by it, and its
+ * codec starts afresh at a key frame. */
+bool nx_video_seeks_exactly(const nx_video_source *source);
+
+/* source->packet is the first of the video: notes which one it is, and whether it is clean. */
+void nx_video_note_entry(nx_video_source *source);
+
+/* How many packets the container's index has from the first one that was read on; 0 if there is no
+ * index that must be complete. */
+int nx_video_packets_expected(const nx_video_source *source);
+
+#endif
