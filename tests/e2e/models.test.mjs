@@ -12,36 +12,30 @@ import {
   readFileSync,
   readdirSync,
   statSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:http';
-import { homedir } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import { assertRefused, nexus, scratch, start } from './lib/cli.mjs';
+import { makeDataDir, usualDataDir } from './lib/data_dir.mjs';
 import {
   eventually,
   metric,
-  rss,
+  settledRss,
   sharedPath,
   skipWithoutShared,
   startServer,
 } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
-const data =
-  process.env.NEXUS_DATA_DIR || `${process.env.XDG_DATA_HOME || `${homedir()}/.local/share`}/nexus`;
-const pinned = `${data}/models/yolov8n.onnx`; // as 'pull yolov8n' installs it
+const pinned = `${usualDataDir}/models/yolov8n.onnx`; // as 'pull yolov8n' installs it
 const SWAPS = 20;
 
-/** A data folder of its own with ONNX Runtime in it, gone after the test or suite. */
+/** The path of a data folder of its own, gone after the test. */
 function dataFolder(t) {
-  const folder = scratch(t);
-  mkdirSync(`${folder}/models`);
-  if (existsSync(`${data}/lib`)) {
-    symlinkSync(`${data}/lib`, `${folder}/lib`);
-  }
-  return folder;
+  const { path, remove } = makeDataDir();
+  t.after(remove);
+  return path;
 }
 
 const leftovers = (folder) => readdirSync(`${folder}/models`).filter((name) => name[0] === '.');
@@ -262,25 +256,12 @@ describe('models over HTTP', { skip }, () => {
       stop = true;
       await Promise.all(clients);
     };
-    const settled = async () => {
-      const quietMs = 5000; // the memory of Runs goes 3 s after the last one
-      let least = Infinity;
-      let since = Date.now();
-      await eventually(() => {
-        const now = rss(server.pid);
-        if (now < least) {
-          [least, since] = [now, Date.now()];
-        }
-        return Date.now() - since > quietMs;
-      }, 'memory settles', 60_000);
-      return least;
-    };
     await swapUnderLoad(4); // every thread has had its part
-    const before = await settled();
+    const before = await settledRss(server.pid);
     await swapUnderLoad(SWAPS);
     assert.deepEqual(Object.keys(statuses), ['200']);
     assert.ok(statuses[200] >= SWAPS / 2, `${statuses[200]} requests`);
-    const after = await settled();
+    const after = await settledRss(server.pid);
     assert.ok(after < 1.1 * before, `${after} bytes of memory after ${before}`);
   });
 });

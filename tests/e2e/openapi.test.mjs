@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { dataFolder } from './lib/sam.mjs';
+import { samDataDir } from './lib/sam.mjs';
 import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
@@ -38,7 +38,7 @@ describe('openapi.json', { skip }, () => {
   let ajv;
 
   before(async () => {
-    data = dataFolder();
+    data = samDataDir();
     server = await startServer({ args: ['--data-dir', data.path] });
     document = await (await fetch(`${server.url}/openapi.json`)).json();
     ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });

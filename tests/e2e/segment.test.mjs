@@ -8,12 +8,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { dataFolder, decodeRle } from './lib/sam.mjs';
+import { makeDataDir } from './lib/data_dir.mjs';
+import { decodeRle, samDataDir } from './lib/sam.mjs';
 import {
   binary,
   eventually,
   metric,
   rss,
+  settledRss,
   sharedPath,
   skipWithoutShared,
   startServer,
@@ -65,7 +67,7 @@ describe('segment', { skip }, () => {
   let data;
 
   before(async () => {
-    data = dataFolder();
+    data = samDataDir();
     server = await startServer({ args: ['--data-dir', data.path] });
   });
   after(async () => {
@@ -340,7 +342,7 @@ describe('segment while its model changes', { skip }, () => {
   const part = (name) => readFileSync(sharedPath(`models/mobile_sam_${name}.onnx`));
 
   before(async () => {
-    data = dataFolder();
+    data = samDataDir();
     server = await startServer({ args: ['--data-dir', data.path] });
   });
   after(async () => {
@@ -477,13 +479,7 @@ describe('segment while its model changes', { skip }, () => {
     };
     await load(1);
     await load(2);
-    let before = Infinity; // the memory of Runs goes 3 s after the last one
-    await eventually(() => {
-      const now = rss(server.pid);
-      const still = now >= before;
-      before = Math.min(before, now);
-      return still;
-    }, 'memory settles');
+    const before = await settledRss(server.pid);
     for (let i = 0; i < 6; i++) {
       await load(1 + (i % 2));
     }
@@ -496,7 +492,7 @@ describe('segment while its model changes', { skip }, () => {
 
 describe('segment without its model', { skip }, () => {
   it('says how to get it', async () => {
-    const data = dataFolder({ sam: false });
+    const data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
     const server = await startServer({ args: ['--data-dir', data.path] });
     try {
       const response = await fetch(`${server.url + SEGMENT}?point=1,1`, {
@@ -515,7 +511,7 @@ describe('segment without its model', { skip }, () => {
 
 describe('segment with a small cache', { skip }, () => {
   it('gives up the picture that was used least recently', async () => {
-    const data = dataFolder();
+    const data = samDataDir();
     const server = await startServer({
       args: ['--data-dir', data.path],
       env: { NEXUS_SAM_CACHE_BYTES: '5m' },

@@ -2,6 +2,8 @@
 #ifndef NX_TESTS_FUZZ_H
 #define NX_TESTS_FUZZ_H
 
+#include "api/payload.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -39,6 +41,26 @@ static inline void fuzz_lines(char *text, size_t size, fuzz_take take, void *use
         }
         take(line, equals != NULL ? equals + 1 : NULL, user);
     }
+}
+
+typedef void (*fuzz_take_json)(const char *name, const json_t *value, void *user);
+
+/* The members of a JSON body. False: it is none, and problem says why. */
+static inline bool fuzz_members(const char *text, size_t size, fuzz_take_json take, void *user,
+                                nx_problem *problem)
+{
+    json_t *document = NULL;
+    const char *name;
+    json_t *value;
+    if (!nx_payload_parse(text, size, &document, problem)) {
+        return false;
+    }
+    json_object_foreach(document, name, value)
+    {
+        take(name, value, user);
+    }
+    json_decref(document);
+    return true;
 }
 
 #endif

@@ -46,24 +46,20 @@ static void fuzz_text(char *text, size_t size)
     fuzz_lines(text, size, take_pair, &options);
 }
 
+static void take_member(const char *name, const json_t *value, void *user)
+{
+    nx_api_options *options = user;
+    nx_problem problem = {0};
+    bool taken = nx_api_options_set_json(options, name, value, &problem);
+    check(taken, &problem, options);
+}
+
 static void fuzz_json(char *text, size_t size)
 {
-    json_t *document = NULL;
     nx_problem problem = {0};
     nx_api_options options = nx_api_options_start(&rules);
-    bool parsed = nx_payload_parse(text, size, &document, &problem);
+    bool parsed = fuzz_members(text, size, take_member, &options, &problem);
     check(parsed, &problem, &options);
-    if (!parsed) {
-        return;
-    }
-    const char *name;
-    json_t *value;
-    json_object_foreach(document, name, value)
-    {
-        problem = (nx_problem){0};
-        check(nx_api_options_set_json(&options, name, value, &problem), &problem, &options);
-    }
-    json_decref(document);
 }
 
 static void fuzz_base64(char *text, size_t size)

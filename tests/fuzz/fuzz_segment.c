@@ -2,7 +2,6 @@
  * or refused with a sentence; what is taken keeps its promises. */
 #include "fuzz.h"
 
-#include "api/payload.h"
 #include "api/segment_options.h"
 
 #include <math.h>
@@ -69,24 +68,21 @@ static void fuzz_text(char *text, size_t size)
     use_prompt(&options);
 }
 
+static void take_member(const char *name, const json_t *value, void *user)
+{
+    nx_segment_options *options = user;
+    nx_problem problem = {0};
+    bool taken = nx_segment_options_set_json(options, name, value, &problem);
+    check_options(taken, &problem, options);
+}
+
 static void fuzz_json(char *text, size_t size)
 {
     nx_segment_options options = {0};
-    json_t *document = NULL;
     nx_problem problem = {0};
-    if (!nx_payload_parse(text, size, &document, &problem)) {
-        return;
+    if (fuzz_members(text, size, take_member, &options, &problem)) {
+        use_prompt(&options);
     }
-    const char *name;
-    json_t *value;
-    json_object_foreach(document, name, value)
-    {
-        problem = (nx_problem){0};
-        check_options(nx_segment_options_set_json(&options, name, value, &problem), &problem,
-                      &options);
-    }
-    json_decref(document);
-    use_prompt(&options);
 }
 
 /* Two bytes of size, then the string: what is read is written and read the same. */

@@ -1,18 +1,22 @@
 // A data folder of a test's own: ONNX Runtime of the usual one, and the models that the test wants.
 
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { sharedPath } from './server.mjs';
 
-const usual =
-  process.env.NEXUS_DATA_DIR ??
-  join(process.env.XDG_DATA_HOME ?? join(homedir(), '.local/share'), 'nexus');
+/** The data folder of whoever runs the tests. */
+export const usualDataDir =
+  process.env.NEXUS_DATA_DIR ||
+  join(process.env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'nexus');
 
 /** models: path below models/ to file of the shared data. { path, remove() } */
-export function makeDataDir(models) {
+export function makeDataDir(models = {}) {
   const path = mkdtempSync(join(tmpdir(), 'nexus-data-'));
-  symlinkSync(join(usual, 'lib'), join(path, 'lib'));
+  mkdirSync(join(path, 'models'));
+  if (existsSync(join(usualDataDir, 'lib'))) {
+    symlinkSync(join(usualDataDir, 'lib'), join(path, 'lib'));
+  }
   for (const [place, file] of Object.entries(models)) {
     const target = join(path, 'models', place);
     mkdirSync(dirname(target), { recursive: true });

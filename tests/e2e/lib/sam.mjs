@@ -1,32 +1,14 @@
-// A data folder with ONNX Runtime, the detector and MobileSAM, linked to where they are.
+// What tests of segmentation share.
 
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { sharedPath } from './server.mjs';
+import { makeDataDir } from './data_dir.mjs';
 
-const installed =
-  process.env.NEXUS_DATA_DIR ??
-  join(process.env.XDG_DATA_HOME ?? join(homedir(), '.local/share'), 'nexus');
-
-/** Makes the folder; with sam: false, without MobileSAM. Returns its path and how to remove it. */
-export function dataFolder({ sam = true } = {}) {
-  const path = mkdtempSync(join(tmpdir(), 'nexus-sam-'));
-  const models = join(path, 'models');
-  mkdirSync(models);
-  if (existsSync(join(installed, 'lib'))) {
-    symlinkSync(join(installed, 'lib'), join(path, 'lib'));
-  }
-  symlinkSync(sharedPath('models/yolov8n.onnx'), join(models, 'yolov8n.onnx'));
-  if (sam) {
-    const folder = join(models, 'mobile-sam', '1');
-    mkdirSync(folder, { recursive: true });
-    for (const part of ['encoder', 'decoder']) {
-      symlinkSync(sharedPath(`models/mobile_sam_${part}.onnx`), join(folder, `${part}.onnx`));
-    }
-  }
-  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
-}
+/** A data folder with the detector and MobileSAM. */
+export const samDataDir = () =>
+  makeDataDir({
+    'yolov8n.onnx': 'models/yolov8n.onnx',
+    'mobile-sam/1/encoder.onnx': 'models/mobile_sam_encoder.onnx',
+    'mobile-sam/1/decoder.onnx': 'models/mobile_sam_decoder.onnx',
+  });
 
 /** Decodes COCO's compressed run lengths to a flat array of 0 and 1, row by row. */
 export function decodeRle({ size: [height, width], counts }) {

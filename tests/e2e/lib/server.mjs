@@ -78,6 +78,21 @@ export function rss(pid) {
   return Number(kilobytes) * 1024;
 }
 
+/** Resident bytes of a process once it gives nothing back any more. */
+export async function settledRss(pid) {
+  const quietMs = 5000; // the memory of Runs goes 3 s after the last one
+  let least = Infinity;
+  let since = Date.now();
+  await eventually(() => {
+    const now = rss(pid);
+    if (now < least) {
+      [least, since] = [now, Date.now()];
+    }
+    return Date.now() - since > quietMs;
+  }, 'memory settles', 60_000);
+  return least;
+}
+
 /** Open descriptors of a process. */
 export function fdCount(pid) {
   return readdirSync(`/proc/${pid}/fd`).length;
