@@ -41,7 +41,7 @@ typedef struct nx_backend {
                      nx_error *err);
     /* Memory for batches that this backend reads fastest, 64-byte aligned, which may outlive it;
      * any other works too. allocate gives NULL without memory. Both NULL: ordinary memory. Any
-     * thread.
+     * thread; the engine may hold its lock meanwhile, so they must not call it.
      */
     void *(*allocate)(void *self, size_t bytes);
     void (*release)(void *memory);

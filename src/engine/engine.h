@@ -18,6 +18,10 @@
  * batch. One lock guards the queue and the batches' bookkeeping and is held for none of these. So
  * with one picture in each batch and no prefetch a thread does all of a picture on its own core;
  * with larger batches several threads fill and read one.
+ *
+ * The lock is held, though, while a batch gets its memory (nx_backend's allocate, after the release
+ * of what was too small). That happens when the place of the batch has none yet, or too little, or
+ * of another kind, and after an idle while; whoever submits then waits for that long.
  */
 #ifndef NX_ENGINE_ENGINE_H
 #define NX_ENGINE_ENGINE_H
@@ -102,8 +106,8 @@ typedef struct nx_engine_options {
 /* Starts the threads. Errors: NX_ERR_NO_MEMORY, NX_ERR_UNAVAILABLE (no thread could be started). */
 nx_status nx_engine_new(const nx_engine_options *options, nx_engine **out, nx_error *err);
 
-/* Thread-safe, never blocks. Errors (done is then not called): NX_ERR_BUSY (queue full),
- * NX_ERR_UNAVAILABLE (draining). */
+/* Thread-safe; never waits for room in the queue or for a Run. Errors (done is then not called):
+ * NX_ERR_BUSY (queue full), NX_ERR_UNAVAILABLE (draining). */
 nx_status nx_engine_submit(nx_engine *engine, nx_engine_task *task, nx_error *err);
 
 /* Takes a waiting task out: calls its done with NX_ERR_CANCELLED and returns true. Returns false,
