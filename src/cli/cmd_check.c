@@ -2,6 +2,7 @@
 #include "base/json_writer.h"
 #include "cli/cli.h"
 #include "cli/setup.h"
+#include "store/objects.h"
 #include "store/store.h"
 #include "vision/kernels.h"
 
@@ -28,7 +29,7 @@ static const char *const verdict_names[] = {"ok", "warning", "failed"};
 typedef struct finding {
     const char *what;
     verdict verdict;
-    char detail[640];
+    char detail[1200];
 } finding;
 
 typedef struct report {
@@ -172,6 +173,26 @@ static void check_database(const nx_config *config, report *out)
     free(data_dir);
 }
 
+static void check_objects(const nx_config *config, report *out)
+{
+    char *data_dir = nx_setup_data_dir(config);
+    nx_objects_options options = nx_objects_options_of(config, data_dir != NULL ? data_dir : "");
+    nx_objects *objects = NULL;
+    nx_error err = {0};
+    if (options.url[0] == '\0') { /* that is the data folder, which is looked at above */
+        note(out, "objects", VERDICT_OK, "the disk at %s/objects", options.data_dir);
+    } else if (nx_objects_open(&options, &objects, &err) != NX_OK ||
+               nx_objects_check(objects, &err) != NX_OK) {
+        note(out, "objects", VERDICT_FAILED, "%s%s%s",
+             objects != NULL ? nx_objects_place(objects) : "", objects != NULL ? ": " : "",
+             err.message);
+    } else {
+        note(out, "objects", VERDICT_OK, "%s", nx_objects_place(objects));
+    }
+    nx_objects_close(objects);
+    free(data_dir);
+}
+
 static void check_limits(const nx_config *config, report *out)
 {
     struct rlimit files;
@@ -190,6 +211,7 @@ static void check_all(const nx_config *config, report *out)
     check_data_dir(config, out);
     check_runtime(config, out);
     check_database(config, out);
+    check_objects(config, out);
     check_address(config, out);
     check_limits(config, out);
     note(out, "processor", VERDICT_OK, "%ld cores, %s", sysconf(_SC_NPROCESSORS_ONLN),
@@ -219,6 +241,9 @@ static void append_cell(nx_buffer *out, const char *text, size_t width)
 static const char *shown_value(const nx_config *config, nx_config_key key, char *space, size_t size)
 {
     const char *text = nx_config_text(config, key);
+    if (key == NX_CONFIG_S3_SECRET_KEY && text[0] != '\0') {
+        return "***";
+    }
     if (key != NX_CONFIG_DATABASE_URL) {
         return text;
     }

@@ -1,9 +1,13 @@
 // The command line around detection: mistakes, measuring, checking, configuring, explaining itself.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import {
   assertRefused,
   bash,
@@ -17,6 +21,7 @@ import {
 import { binary, sharedPath, skipWithoutShared } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const picture = (name) => sharedPath(`images/${name}`);
 const BUS = picture('bus.jpg');
 
@@ -214,6 +219,32 @@ describe('check and the configuration', () => {
     const wrong = await database('mysql://me:geheim@host/db');
     assert.equal(wrong.status, 'failed');
     assert.match(wrong.detail, /DATABASE_URL is 'mysql:\/\/me:\*\*\*@host\/db'; use sqlite:PATH/);
+  });
+
+  it('tells of the bucket, and never the key to it', async (t) => {
+    const server = spawn('node', ['tests/unit/s3_server.mjs', scratch(t), 'nexus'], { cwd: root });
+    t.after(() => server.kill('SIGKILL'));
+    const [line] = await once(createInterface({ input: server.stdout }), 'line');
+    const [, port] = /^listening (\d+)$/.exec(line);
+    const objects = async (url, secret) => {
+      const env = {
+        OBJECTS_URL: url,
+        S3_ENDPOINT: `http://127.0.0.1:${port}`,
+        AWS_ACCESS_KEY_ID: 'S3RVER',
+        AWS_SECRET_ACCESS_KEY: secret,
+      };
+      const { stdout } = await nexus(['check', '--format', 'json'], { env });
+      const { checks, configuration } = JSON.parse(stdout);
+      const key = configuration.find((s) => s.environment === 'AWS_SECRET_ACCESS_KEY');
+      assert.equal(key.value, '***');
+      return checks.find((c) => c.name === 'objects');
+    };
+    const there = await objects('s3://nexus/videos', 'S3RVER');
+    assert.equal(there.status, 'ok', there.detail);
+    assert.equal(there.detail, `s3://nexus/videos at http://127.0.0.1:${port}`);
+    assert.match((await objects('s3://nexus', 'geheim')).detail, /: S3 refuses bucket: 403 $/);
+    assert.match((await objects('s3://none', 'S3RVER')).detail, /: S3 has no bucket$/);
+    assert.match((await objects('http://x', 'S3RVER')).detail, /^OBJECTS_URL is 'http:\/\/x'; use s3:/);
   });
 
   it('puts an option over the environment over the file over the default', async (t) => {
