@@ -139,28 +139,32 @@ static int add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, si
     return result;
 }
 
-/* Calls whose arguments matter: no code from data, threads and no processes, signals to itself. */
+/* Calls whose arguments matter: no code from data, threads and no processes, a thread's name and
+ * nothing else of itself, signals to itself. */
 static int add_conditions(scmp_filter_ctx filter)
 {
-    int result =
-        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-                         SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)); /* PROT_EXEC is not set */
-    result = result != 0 ? result
-                         : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-                                            SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    result = result != 0
-                 ? result
-                 : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                                    SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
-    /* its flags are out of a filter's sight; glibc takes clone then */
-    result = result != 0 ? result
-                         : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    result = result != 0 ? result
-                         : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-                                            SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
-    return result != 0 ? result
-                       : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                                          SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+    const struct {
+        uint32_t action;
+        int call;
+        unsigned count; /* of conditions: 0 or 1 */
+        struct scmp_arg_cmp condition;
+    } rules[] = {
+        {SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)},
+        {SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)},
+        {SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+         SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)},
+        /* its flags are out of a filter's sight; glibc takes clone then */
+        {SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, {0}},
+        {SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0)},
+        {SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_NE, PR_SET_NAME, 0)},
+        {SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0)},
+    };
+    int result = 0;
+    for (size_t i = 0; i < COUNT(rules) && result == 0; i++) {
+        result = seccomp_rule_add_array(filter, rules[i].action, rules[i].call, rules[i].count,
+                                        &rules[i].condition);
+    }
+    return result;
 }
 
 static int add_rules(scmp_filter_ctx filter)

@@ -392,6 +392,26 @@ static void nothing_is_left_behind(void **state)
     assert_int_equal(errno, ECHILD);
 }
 
+/* "nexus decoder" typed by a person. */
+static void a_decoder_without_a_parent_says_so(void **state)
+{
+    (void)state;
+    int status = 0;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (freopen("/dev/null", "w", stderr) == NULL) {
+            _exit(98);
+        }
+        (void)close(3);
+        (void)execl("/proc/self/exe", "nexus", "decoder", NULL);
+        _exit(99);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 2);
+}
+
 /* A process that opens a decoder, tells its child's number and is killed. */
 static void no_child_outlives_its_parent(void **state)
 {
@@ -439,6 +459,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_child_that_hangs_is_an_error),
         cmocka_unit_test(decoding_is_cancelled),
         cmocka_unit_test(nothing_is_left_behind),
+        cmocka_unit_test(a_decoder_without_a_parent_says_so),
         cmocka_unit_test(no_child_outlives_its_parent),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

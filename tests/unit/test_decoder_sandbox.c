@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -116,6 +117,13 @@ static void make_descriptor(void)
     _exit(dup(0));
 }
 
+static void change_itself(void)
+{
+    if (prctl(PR_SET_NAME, "named", 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != -1) {
+        _exit(1);
+    }
+}
+
 static void take_too_much(void)
 {
     void *volatile memory = malloc(MEMORY + (4U << 20));
@@ -155,6 +163,7 @@ static void the_rest_is_not(void **state)
 {
     (void)state;
     assert_fine(open_file);
+    assert_fine(change_itself);
     assert_fine(take_too_much);
     assert_deadly(make_descriptor);
     assert_deadly(make_code);
