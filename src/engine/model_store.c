@@ -14,18 +14,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MODEL_FILE     "model.onnx"
-#define ENCODER_FILE   "encoder.onnx"
-#define DECODER_FILE   "decoder.onnx"
-#define ACTIVE_FILE    "active"
-#define ENDING         ".onnx"
-#define INCOMING       ".incoming."
-#define REMOVED        ".removed."
-#define UPLOAD         ".upload." /* files that the HTTP server writes here */
-#define STALE_S        (24L * 3600)
-#define COPY_BYTES     ((size_t)1 << 20)
-#define COMMIT_TRIES   100
-#define MAX_LISTED_404 20
+#define MODEL_FILE       "model.onnx"
+#define ENCODER_FILE     "encoder.onnx"
+#define DECODER_FILE     "decoder.onnx"
+#define ACTIVE_FILE      "active"
+#define ENDING           ".onnx"
+#define INCOMING         ".incoming."
+#define REMOVED          ".removed."
+#define UPLOAD           ".upload." /* files that the HTTP server writes here */
+#define STALE_S          (24L * 3600)
+#define COPY_BYTES       ((size_t)1 << 20)
+#define COMMIT_TRIES     100
+#define MAX_LISTED_404   20
+#define MAX_ACTIVE_BYTES ((size_t)64)
 
 struct nx_model_store {
     char *folder;
@@ -216,7 +217,7 @@ static void read_active(const char *folder, nx_stored_model *model)
     model->active = model->versions[model->count - 1].version;
     char *path = join("%s/" ACTIVE_FILE, folder);
     nx_buffer text = NX_BUFFER_INIT;
-    if (path != NULL && nx_file_read(path, 64, &text, NULL) == NX_OK) {
+    if (path != NULL && nx_file_read(path, MAX_ACTIVE_BYTES, &text, NULL) == NX_OK) {
         char line[65];
         snprintf(line, sizeof line, "%s", nx_buffer_cstr(&text));
         line[strcspn(line, "\r\n \t")] = '\0';
@@ -630,20 +631,21 @@ static nx_status sync_files(const char *folder, nx_stored_kind kind, nx_error *e
 }
 
 /* Renames the folder to the first free version from `version` on: another process may have taken
- * it since it was looked up. */
+ * it since it was looked up. *target is where it lies then; the caller frees it. */
 static nx_status take_version(const char *folder, const char *model_folder, uint32_t *version,
-                              nx_error *err)
+                              char **target, nx_error *err)
 {
     for (int i = 0; i < COMMIT_TRIES && *version <= NX_MODEL_VERSION_MAX; i++, (*version)++) {
-        char *target = join("%s/%u", model_folder, *version);
-        if (target == NULL) {
+        *target = join("%s/%u", model_folder, *version);
+        if (*target == NULL) {
             return no_memory(err);
         }
-        int failure = rename(folder, target) == 0 ? 0 : errno;
-        free(target);
+        int failure = rename(folder, *target) == 0 ? 0 : errno;
         if (failure == 0) {
-            return sync_path(model_folder, err);
+            return NX_OK;
         }
+        free(*target);
+        *target = NULL;
         if (failure != EEXIST && failure != ENOTEMPTY && failure != ENOTDIR) {
             return nx_error_set_errno(err, NX_ERR_IO, failure, "cannot put the model into %s",
                                       model_folder);
@@ -652,21 +654,49 @@ static nx_status take_version(const char *folder, const char *model_folder, uint
     return nx_error_set(err, NX_ERR_IO, "%s has no version left", model_folder);
 }
 
-static void forget_active(const char *model_folder)
+static nx_status put_active(const char *path, const char *line, nx_error *err)
 {
-    char *path = join("%s/" ACTIVE_FILE, model_folder);
-    if (path != NULL) {
-        (void)unlink(path); /* usually there is none */
+    if (line != NULL) {
+        return nx_file_write(path, line, strlen(line), err);
     }
-    free(path);
+    return unlink(path) == 0 || errno == ENOENT
+               ? NX_OK
+               : nx_error_set_errno(err, NX_ERR_IO, errno, "cannot remove %s", path);
 }
 
-nx_status nx_model_store_commit(const nx_model_store *store, const char *folder, const char *name,
-                                uint32_t *version, nx_error *err)
+/* Makes `active` say this, restarts included; NULL: it is to be gone. After a failure it says what
+ * it said before. */
+static nx_status write_active(const char *model_folder, const char *line, nx_error *err)
+{
+    char *path = join("%s/" ACTIVE_FILE, model_folder);
+    if (path == NULL) {
+        return no_memory(err);
+    }
+    nx_buffer before = NX_BUFFER_INIT;
+    nx_status status = nx_file_read(path, MAX_ACTIVE_BYTES, &before, err);
+    bool there = status == NX_OK;
+    if (there || status == NX_ERR_NOT_FOUND) {
+        status = there || line != NULL ? put_active(path, line, err) : NX_OK;
+        if (status == NX_OK && line != NULL) {
+            status = sync_path(path, err);
+        }
+        if (status == NX_OK && (there || line != NULL)) {
+            status = sync_path(model_folder, err);
+        }
+        if (status != NX_OK) {
+            (void)put_active(path, there ? nx_buffer_cstr(&before) : NULL, NULL);
+        }
+    }
+    nx_buffer_free(&before);
+    free(path);
+    return status;
+}
+
+/* What a folder that is to be a version holds, and what the model has so far. */
+static nx_status look_before(const nx_model_store *store, const char *folder, const char *name,
+                             nx_stored_model *model, nx_error *err)
 {
     nx_stored_version files = {0};
-    nx_stored_model model = {0};
-    char *model_folder = NULL;
     nx_status status = nx_model_name_check(name, err);
     if (status == NX_OK && !recognise(folder, &files)) {
         status = nx_error_set(
@@ -677,54 +707,134 @@ nx_status nx_model_store_commit(const nx_model_store *store, const char *folder,
         status = sync_files(folder, files.kind, err);
     }
     if (status == NX_OK) {
-        status = scan_model(store, name, &model, err);
+        status = scan_model(store, name, model, err);
     }
-    if (status == NX_OK && model.count > 0 && model.versions[model.count - 1].kind != files.kind) {
+    if (status == NX_OK && model->count > 0 &&
+        model->versions[model->count - 1].kind != files.kind) {
         status = nx_error_set(
             err, NX_ERR_INVALID, "%s is the name of a model that %s: choose another name", name,
             files.kind == NX_STORED_SAM ? "detects" : "segments by points and boxes");
     }
+    return status;
+}
+
+/* keep_pin: else the pin is taken away. */
+static nx_status install(const nx_model_store *store, const char *folder, const char *name,
+                         bool keep_pin, uint32_t *version, nx_error *err)
+{
+    nx_stored_model model = {0};
+    char *target = NULL;
+    char *model_folder = join("%s/%s", store->folder, name);
+    nx_status status =
+        model_folder != NULL ? look_before(store, folder, name, &model, err) : no_memory(err);
+    bool made = status == NX_OK && model.count == 0;
     if (status == NX_OK) {
-        model_folder = join("%s/%s", store->folder, name);
-        status = model_folder != NULL ? nx_file_make_dirs(model_folder, err) : no_memory(err);
+        status = nx_file_make_dirs(model_folder, err);
     }
     if (status == NX_OK) {
         *version = model.count > 0 ? model.versions[model.count - 1].version + 1 : 1;
-        status = take_version(folder, model_folder, version, err);
+        status = take_version(folder, model_folder, version, &target, err);
     }
     if (status == NX_OK) {
-        forget_active(model_folder);
+        status = sync_path(model_folder, err);
+    }
+    if (status == NX_OK) {
         status = sync_path(store->folder, err);
-    } else if (model_folder != NULL && model.count == 0) {
+    }
+    if (status == NX_OK && !keep_pin) {
+        status = write_active(model_folder, NULL, err);
+    }
+    if (status != NX_OK && target != NULL) {
+        (void)rename(target, folder); /* nobody is to find what may not last */
+    }
+    if (status != NX_OK && made) {
         (void)rmdir(model_folder); /* made in vain */
     }
+    free(target);
     free(model_folder);
     nx_stored_model_free(&model);
     return status;
 }
 
+nx_status nx_model_store_install(const nx_model_store *store, const char *folder, const char *name,
+                                 uint32_t *version, nx_error *err)
+{
+    return install(store, folder, name, true, version, err);
+}
+
+nx_status nx_model_store_commit(const nx_model_store *store, const char *folder, const char *name,
+                                uint32_t *version, nx_error *err)
+{
+    return install(store, folder, name, false, version, err);
+}
+
 /* --- changing ----------------------------------------------------------------------------------
  */
 
-/* Out of sight in one step, then away. */
-static nx_status remove_version(const nx_model_store *store, const char *name,
-                                const nx_stored_version *version, nx_error *err)
+/* Out of sight in one step, into a new folder whose name the caller frees. */
+static nx_status put_aside(const nx_model_store *store, const char *path, bool flat, char **aside,
+                           nx_error *err)
 {
-    char *path = version->flat ? join("%s/%s" ENDING, store->folder, name)
-                               : join("%s/%s/%u", store->folder, name, version->version);
-    char *aside = join("%s/" REMOVED "XXXXXX", store->folder);
+    char *folder = join("%s/" REMOVED "XXXXXX", store->folder);
+    bool made = folder != NULL && mkdtemp(folder) != NULL;
+    char *target = made && flat ? join("%s/" MODEL_FILE, folder) : NULL;
     nx_status status = NX_OK;
-    if (path == NULL || aside == NULL) {
+    if (folder == NULL || (made && flat && target == NULL)) {
         status = no_memory(err);
-    } else if (version->flat ? unlink(path) != 0
-                             : mkdtemp(aside) == NULL || rename(path, aside) != 0) {
+    } else if (!made || rename(path, flat ? target : folder) != 0) {
         status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot remove %s", path);
     }
-    if (path != NULL && aside != NULL && !version->flat) {
-        nx_model_store_discard(aside);
+    if (status != NX_OK && made) {
+        (void)rmdir(folder);
     }
-    free(path);
-    free(aside);
+    if (status != NX_OK) {
+        free(folder);
+        folder = NULL;
+    }
+    free(target);
+    *aside = folder;
+    return status;
+}
+
+static void put_back(const char *path, bool flat, const char *aside)
+{
+    char *file = flat ? join("%s/" MODEL_FILE, aside) : NULL;
+    if (!flat) {
+        (void)rename(aside, path);
+    } else if (file != NULL && rename(file, path) == 0) {
+        (void)rmdir(aside);
+    }
+    free(file);
+}
+
+/* One version, or with 0 all of them; after a failure each lies where it lay. */
+static nx_status remove_versions(const nx_model_store *store, const nx_stored_model *model,
+                                 uint32_t version, nx_error *err)
+{
+    char **asides = calloc(model->count, sizeof *asides);
+    char **paths = calloc(model->count, sizeof *paths);
+    nx_status status = asides != NULL && paths != NULL ? NX_OK : no_memory(err);
+    for (size_t i = 0; i < model->count && status == NX_OK; i++) {
+        const nx_stored_version *one = &model->versions[i];
+        if (version != 0 && one->version != version) {
+            continue;
+        }
+        paths[i] = one->flat ? join("%s/%s" ENDING, store->folder, model->name)
+                             : join("%s/%s/%u", store->folder, model->name, one->version);
+        status = paths[i] != NULL ? put_aside(store, paths[i], one->flat, &asides[i], err)
+                                  : no_memory(err);
+    }
+    for (size_t i = 0; i < model->count && asides != NULL && paths != NULL; i++) {
+        if (status == NX_OK) {
+            nx_model_store_discard(asides[i]);
+        } else if (asides[i] != NULL) {
+            put_back(paths[i], model->versions[i].flat, asides[i]);
+        }
+        free(asides[i]);
+        free(paths[i]);
+    }
+    free(asides);
+    free(paths);
     return status;
 }
 
@@ -752,21 +862,20 @@ nx_status nx_model_store_remove(const nx_model_store *store, const char *name, u
     if (version != 0 && nx_stored_model_version(&model, version) == NULL) {
         status = no_version(&model, version, err);
     }
-    size_t left = model.count;
-    for (size_t i = 0; i < model.count && status == NX_OK; i++) {
-        if (version == 0 || model.versions[i].version == version) {
-            status = remove_version(store, name, &model.versions[i], err);
-            left -= status == NX_OK;
-        }
+    if (status == NX_OK) {
+        status = remove_versions(store, &model, version, err);
     }
     char *folder = join("%s/%s", store->folder, name);
-    if (folder != NULL && (left == 0 || (model.pinned && model.active == version))) {
-        forget_active(folder);
+    char *active = join("%s/%s/" ACTIVE_FILE, store->folder, name);
+    bool all = version == 0 || model.count == 1;
+    if (status == NX_OK && active != NULL && (all || (model.pinned && model.active == version))) {
+        (void)unlink(active); /* it would name nothing */
     }
-    if (folder != NULL) {
+    if (status == NX_OK && folder != NULL) {
         (void)rmdir(folder); /* refuses while there is anything in it */
     }
     free(folder);
+    free(active);
     nx_stored_model_free(&model);
     return status;
 }
@@ -780,26 +889,17 @@ nx_status nx_model_store_activate(const nx_model_store *store, const char *name,
         return status;
     }
     char *folder = join("%s/%s", store->folder, name);
-    char *path = join("%s/%s/" ACTIVE_FILE, store->folder, name);
-    if (folder == NULL || path == NULL) {
+    if (folder == NULL) {
         status = no_memory(err);
     } else if (nx_stored_model_version(&model, version) == NULL) {
         status = no_version(&model, version, err);
-    } else if (model.versions[model.count - 1].version == version) {
-        forget_active(folder); /* the highest is it by itself */
     } else {
         char line[16];
-        int size = snprintf(line, sizeof line, "%u\n", version);
-        status = nx_file_write(path, line, (size_t)size, err);
-        if (status == NX_OK) {
-            status = sync_path(path, err);
-        }
-    }
-    if (status == NX_OK && access(folder, F_OK) == 0) {
-        status = sync_path(folder, err);
+        bool highest = model.versions[model.count - 1].version == version; /* is it by itself */
+        snprintf(line, sizeof line, "%u\n", version);
+        status = write_active(folder, highest ? NULL : line, err);
     }
     free(folder);
-    free(path);
     nx_stored_model_free(&model);
     return status;
 }

@@ -100,10 +100,15 @@ nx_status nx_model_store_copy(const char *folder, const char *file, const char *
                               uint64_t max_bytes, nx_error *err);
 
 /* Syncs the files and makes the folder the next version of name, which becomes the active one: a
- * pin is taken away. After a failure the folder is still there. Errors: NX_ERR_INVALID (the name,
- * not the files of a model, or of another kind than the name's versions), NX_ERR_IO. */
+ * pin is taken away. After a failure the folder is still there, and the model is as it was. Errors:
+ * NX_ERR_INVALID (the name, not the files of a model, or of another kind than the name's versions),
+ * NX_ERR_IO, NX_ERR_NO_MEMORY. */
 nx_status nx_model_store_commit(const nx_model_store *store, const char *folder, const char *name,
                                 uint32_t *version, nx_error *err);
+
+/* The same, but what is pinned stays active. */
+nx_status nx_model_store_install(const nx_model_store *store, const char *folder, const char *name,
+                                 uint32_t *version, nx_error *err);
 
 /* Puts `name` in place of a path in a message: whoever gave the file never saw that path. */
 void nx_model_store_rename_in(nx_error *err, const char *path, const char *name);
@@ -114,11 +119,13 @@ void nx_model_store_discard(const char *folder);
 /* --- changing ----------------------------------------------------------------------------------
  */
 
-/* Removes one version, or with 0 the whole model. Errors: NX_ERR_NOT_FOUND, NX_ERR_IO. */
+/* Removes one version, or with 0 the whole model; after a failure all is still there. Errors:
+ * NX_ERR_NOT_FOUND, NX_ERR_IO, NX_ERR_NO_MEMORY. */
 nx_status nx_model_store_remove(const nx_model_store *store, const char *name, uint32_t version,
                                 nx_error *err);
 
-/* Makes a version the active one, restarts included. Errors: NX_ERR_NOT_FOUND, NX_ERR_IO. */
+/* Makes a version the active one, restarts included; after a failure the one before is it. Errors:
+ * NX_ERR_NOT_FOUND, NX_ERR_IO, NX_ERR_NO_MEMORY. */
 nx_status nx_model_store_activate(const nx_model_store *store, const char *name, uint32_t version,
                                   nx_error *err);
 

@@ -35,8 +35,10 @@ typedef struct nx_registry_options {
     nx_model_options model; /* for every detector; name is not used */
     /* "NAME" or "NAME:VERSION" of the model that segments, which need not be there; NULL: none */
     const char *sam_model;
-    nx_sam_options sam;  /* for every model that segments; name is not used */
-    uint32_t max_loaded; /* detectors in memory, and as many that segment; at least 1 */
+    nx_sam_options sam; /* for every model that segments; name is not used */
+    /* Detectors in memory, and as many that segment; at least 1. While a model is being loaded it
+     * is one more: the others make room when it has turned out to work. */
+    uint32_t max_loaded;
 } nx_registry_options;
 
 /* Starts the loader thread; loads nothing yet. Errors: NX_ERR_INVALID (a default's name),
@@ -113,7 +115,8 @@ typedef enum nx_registry_op {
 
 /*
  * Embedded in the submitter's own struct and filled by it before submitting; the registry touches
- * it from submit until done has been called, and never after. A task that fails changes nothing.
+ * it from submit until done has been called, and never after. A task that fails changes nothing:
+ * not what is on disk, nor which version is the active one, nor what serves or is in memory.
  *
  * Errors: NX_ERR_NOT_FOUND, NX_ERR_INVALID, NX_ERR_CONFLICT (the default model would go; there is
  * nothing to roll back to; it is served from a path), NX_ERR_UNAVAILABLE (MAX_LOADED_MODELS leaves

@@ -30,22 +30,27 @@ static nx_slot *find_victim(nx_registry *registry, nx_stored_kind kind)
     return victim;
 }
 
-/* The lock is held. Makes sure that one more model of this kind may be in memory. */
-static nx_status make_room(nx_registry *registry, nx_stored_kind kind, nx_error *err)
+/* The lock is held. May one more model of this kind be in memory once others have made room? */
+static bool has_room(nx_registry *registry, nx_stored_kind kind)
+{
+    uint32_t staying = 0;
+    for (const nx_slot *slot = registry->slots; slot != NULL; slot = slot->next) {
+        staying += holds(slot, kind) && nx_slot_is_default(registry, slot);
+    }
+    return staying < registry->max_loaded;
+}
+
+/* The lock is held. Lets others of this kind go until there may be one more. */
+static void make_room(nx_registry *registry, nx_stored_kind kind)
 {
     for (;;) {
         uint32_t loaded = 0;
         for (const nx_slot *slot = registry->slots; slot != NULL; slot = slot->next) {
             loaded += holds(slot, kind);
         }
-        if (loaded < registry->max_loaded) {
-            return NX_OK;
-        }
-        nx_slot *victim = find_victim(registry, kind);
+        nx_slot *victim = loaded < registry->max_loaded ? NULL : find_victim(registry, kind);
         if (victim == NULL) {
-            return nx_error_set(err, NX_ERR_UNAVAILABLE,
-                                "MAX_LOADED_MODELS=%u leaves no room beside the default model %s",
-                                registry->max_loaded, registry->default_name);
+            return;
         }
         nx_family *family = nx_family_find(registry, victim->name);
         if (family != NULL && family->serving == victim->version) {
@@ -64,7 +69,7 @@ static nx_status begin_load(nx_registry *registry, const nx_registry_source *fro
     nx_status status = NX_OK;
     pthread_mutex_lock(&registry->lock);
     nx_slot *slot = nx_slot_get(registry, from->name, from->version);
-    if (slot == NULL) {
+    if (slot == NULL || nx_family_get(registry, from->name) == NULL) {
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
     } else if (slot->handle != NULL && nx_file_stamp_same(slot->handle->stamp, from->stamp)) {
         *out = nx_registry_take(registry, from->name, from->version, from->kind);
@@ -72,69 +77,92 @@ static nx_status begin_load(nx_registry *registry, const nx_registry_source *fro
                nx_file_stamp_same(slot->failed, from->stamp)) {
         *err = slot->failure;
         status = slot->failure.status;
+    } else if (!swaps && slot->handle == NULL && !has_room(registry, from->kind)) {
+        status = nx_error_set(err, NX_ERR_UNAVAILABLE,
+                              "MAX_LOADED_MODELS=%u leaves no room beside the default model %s",
+                              registry->max_loaded, registry->default_name);
     } else {
-        status = swaps || slot->handle != NULL ? NX_OK : make_room(registry, from->kind, err);
-        slot->state = status == NX_OK ? NX_MODEL_LOADING : slot->state;
+        slot->state = NX_MODEL_LOADING;
     }
     pthread_mutex_unlock(&registry->lock);
     return status;
 }
 
-static void end_load(nx_registry *registry, const nx_registry_source *from, nx_status status,
-                     nx_registry_handle *handle, const nx_error *err)
+static void note_failure(nx_registry *registry, const nx_registry_source *from, const nx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
     nx_slot *slot = nx_slot_find(registry, from->name, from->version);
-    if (status == NX_OK) {
-        nx_registry_handle *old = slot->handle; /* of a file that has changed since */
-        handle->refs++;
-        slot->handle = handle;
-        slot->state = NX_MODEL_READY;
-        slot->used_ns = nx_clock_now_ns();
-        if (old != NULL) {
-            nx_handle_unref(old);
-        }
-    } else {
-        slot->state = slot->handle != NULL ? NX_MODEL_READY : NX_MODEL_FAILED;
-        slot->failed = from->stamp;
-        slot->failure = *err;
-    }
+    slot->state = slot->handle != NULL ? NX_MODEL_READY : NX_MODEL_FAILED;
+    slot->failed = from->stamp;
+    slot->failure = *err;
     pthread_mutex_unlock(&registry->lock);
 }
 
 /*
- * Has a version in memory; *out is the caller's reference. prove: somebody wants this very version
- * to serve, so it is tried also when it failed before, and tried to the end. swaps: it takes the
- * place of another, so that there is room for it.
+ * Opens a version unless it is in memory; *out is the caller's reference. Nothing of it shows, and
+ * nothing else changes, before it settles. prove: somebody wants this very version to serve, so it
+ * is tried also when it failed before, and tried to the end. swaps: it is to take the place of
+ * another, so that there is room for it.
  */
-static nx_status load(nx_registry *registry, nx_registry_source *from, bool prove, bool swaps,
-                      nx_registry_handle **out, nx_error *err)
+static nx_status prepare(nx_registry *registry, nx_registry_source *from, bool prove, bool swaps,
+                         nx_registry_handle **out, nx_error *err)
 {
     nx_status status = begin_load(registry, from, prove, swaps, out, err);
     if (status != NX_OK || *out != NULL) {
         return status;
     }
-    nx_registry_free_trash(registry); /* what made room is to be gone before more is taken */
+    nx_registry_free_trash(registry); /* what goes is to be gone before more is taken */
     status = nx_registry_open(registry, from, prove, out, err);
     if (status != NX_OK) {
         nx_log_warn("engine", "model %s could not be loaded: %s", from->label, err->message);
+        note_failure(registry, from, err);
     }
-    end_load(registry, from, status, *out, err);
     return status;
+}
+
+/* The atomic swap: what was prepared is in memory from here on, others make room for it, and when
+ * it serves requests get it. */
+static void settle(nx_registry *registry, const nx_registry_source *from,
+                   nx_registry_handle *handle, bool swaps, bool serves)
+{
+    pthread_mutex_lock(&registry->lock);
+    nx_slot *slot = nx_slot_find(registry, from->name, from->version);
+    nx_registry_handle *old = slot->handle;
+    if (old != handle) {
+        if (old == NULL && !swaps) {
+            make_room(registry, from->kind);
+        }
+        handle->refs++;
+        slot->handle = handle;
+        slot->state = NX_MODEL_READY;
+        slot->used_ns = nx_clock_now_ns();
+        if (old != NULL) {
+            nx_handle_unref(old); /* of a file that has changed since */
+        }
+    }
+    if (serves) {
+        (void)nx_family_serve(registry, from->name, from->version); /* begin_load had memory */
+    }
+    pthread_mutex_unlock(&registry->lock);
+}
+
+/* What was prepared is not wanted after all. NULL is fine. */
+static void abandon(nx_registry *registry, nx_registry_handle *handle)
+{
+    if (handle == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&registry->lock);
+    nx_slot *slot = nx_slot_find(registry, handle->name, handle->version);
+    if (slot != NULL && slot->state == NX_MODEL_LOADING) {
+        slot->state = slot->handle != NULL ? NX_MODEL_READY : NX_MODEL_UNLOADED;
+    }
+    nx_handle_unref(handle);
+    pthread_mutex_unlock(&registry->lock);
 }
 
 /* --- serving ------------------------------------------------------------------------------------
  */
-
-/* The atomic swap: from here on requests get this version. */
-static nx_status set_serving(nx_registry *registry, const char *name, uint32_t version,
-                             nx_error *err)
-{
-    pthread_mutex_lock(&registry->lock);
-    bool done = nx_family_serve(registry, name, version);
-    pthread_mutex_unlock(&registry->lock);
-    return done ? NX_OK : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
-}
 
 static uint32_t serving(nx_registry *registry, const char *name)
 {
@@ -145,48 +173,37 @@ static uint32_t serving(nx_registry *registry, const char *name)
     return version;
 }
 
-/* Takes out of memory what only this task brought there. */
-static void unload_quietly(nx_registry *registry, const nx_registry_source *from)
+/* Prepares a version that is to serve. */
+static nx_status prepare_to_serve(nx_registry *registry, nx_registry_source *from,
+                                  nx_registry_handle **out, nx_error *err)
 {
-    pthread_mutex_lock(&registry->lock);
-    nx_slot *slot = nx_slot_find(registry, from->name, from->version);
-    if (slot != NULL) {
-        nx_slot_drop(slot);
+    *out = NULL;
+    if (from->kind == NX_STORED_SAM && strcmp(from->name, registry->default_name) == 0) {
+        return nx_registry_wrong_kind(from->label, from->kind, err);
     }
-    pthread_mutex_unlock(&registry->lock);
+    return prepare(registry, from, true, serving(registry, from->name) != 0, out, err);
 }
 
-static bool is_loaded(nx_registry *registry, const nx_registry_source *from)
+static void settle_to_serve(nx_registry *registry, const nx_registry_source *from,
+                            nx_registry_handle *handle)
 {
-    pthread_mutex_lock(&registry->lock);
-    const nx_slot *slot = nx_slot_find(registry, from->name, from->version);
-    bool loaded = slot != NULL && slot->handle != NULL;
-    pthread_mutex_unlock(&registry->lock);
-    return loaded;
+    settle(registry, from, handle, serving(registry, from->name) != 0, true);
+    nx_registry_release(handle);
 }
 
 /* Loads a version and lets it serve. keep: after a restart too. */
 static nx_status serve(nx_registry *registry, nx_registry_source *from, bool keep, nx_error *err)
 {
-    bool was_loaded = is_loaded(registry, from);
     nx_registry_handle *handle = NULL;
-    if (from->kind == NX_STORED_SAM && strcmp(from->name, registry->default_name) == 0) {
-        return nx_registry_wrong_kind(from->label, from->kind, err);
-    }
-    nx_status status = load(registry, from, true, serving(registry, from->name) != 0, &handle, err);
-    if (status != NX_OK) {
-        return status;
-    }
-    if (keep && !from->active) {
+    nx_status status = prepare_to_serve(registry, from, &handle, err);
+    if (status == NX_OK && keep && !from->active) {
         status = nx_model_store_activate(registry->store, from->name, from->version, err);
     }
     if (status == NX_OK) {
-        status = set_serving(registry, from->name, from->version, err);
+        settle_to_serve(registry, from, handle);
+    } else {
+        abandon(registry, handle);
     }
-    if (status != NX_OK && !was_loaded) {
-        unload_quietly(registry, from);
-    }
-    nx_registry_release(handle);
     return status;
 }
 
@@ -220,14 +237,10 @@ static nx_status run_acquire(nx_registry *registry, nx_registry_task *task, nx_e
     }
     if (status == NX_OK) {
         swaps = takes_over(registry, &from, now);
-        status = load(registry, &from, false, swaps && now != 0, &task->handle, err);
+        status = prepare(registry, &from, false, swaps && now != 0, &task->handle, err);
     }
-    if (status == NX_OK && swaps) {
-        status = set_serving(registry, task->name, from.version, err);
-    }
-    if (status != NX_OK) {
-        nx_registry_release(task->handle);
-        task->handle = NULL;
+    if (status == NX_OK) {
+        settle(registry, &from, task->handle, swaps && now != 0, swaps);
     }
     task->version = from.version;
     nx_registry_source_end(&from);
@@ -339,7 +352,7 @@ static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error
     }
     uint32_t version = 0;
     if (status == NX_OK) {
-        status = nx_model_store_commit(registry->store, task->folder, task->name, &version, err);
+        status = nx_model_store_install(registry->store, task->folder, task->name, &version, err);
     }
     if (status != NX_OK) {
         nx_handle_free(tried);
@@ -349,7 +362,7 @@ static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error
     status = nx_registry_find(registry, task->name, version, &from, err);
     from.tried = tried;
     if (status == NX_OK) {
-        status = serve(registry, &from, false, err);
+        status = serve(registry, &from, true, err); /* only now a pin goes */
     }
     nx_handle_free(from.tried); /* unless it serves */
     if (status != NX_OK) {
@@ -378,9 +391,11 @@ static uint32_t find_successor(const nx_stored_model *model, uint32_t version)
     return successor;
 }
 
-/* Lets another version of the default model serve before this one goes. */
-static nx_status hand_over(nx_registry *registry, const nx_registry_task *task,
-                           const nx_stored_model *model, nx_error *err)
+/* Prepares the version of the default model that is to take over when this one goes; *handle stays
+ * NULL when none has to. nx_registry_source_end(from) also after a failure. */
+static nx_status prepare_heir(nx_registry *registry, const nx_registry_task *task,
+                              const nx_stored_model *model, nx_registry_source *from,
+                              nx_registry_handle **handle, nx_error *err)
 {
     uint32_t successor = find_successor(model, task->version);
     if (task->version == 0 || successor == 0 || registry->default_version == task->version) {
@@ -391,21 +406,19 @@ static nx_status hand_over(nx_registry *registry, const nx_registry_task *task,
     if (serving(registry, task->name) != task->version) {
         return NX_OK;
     }
-    nx_registry_source from;
-    nx_status status = nx_registry_find(registry, task->name, successor, &from, err);
-    if (status == NX_OK) {
-        status = serve(registry, &from, false, err);
-    }
-    nx_registry_source_end(&from);
-    return status;
+    nx_status status = nx_registry_find(registry, task->name, successor, from, err);
+    return status == NX_OK ? prepare_to_serve(registry, from, handle, err) : status;
 }
 
+/* First from the disk, which may fail, and then from memory. */
 static nx_status run_remove(nx_registry *registry, nx_registry_task *task, nx_error *err)
 {
     if (nx_registry_is_fixed(registry, task->name)) {
         return refuse_fixed(registry, err);
     }
     nx_stored_model model = {0};
+    nx_registry_source heir = {0};
+    nx_registry_handle *handle = NULL;
     nx_status status = nx_model_store_find(registry->store, task->name, &model, err);
     if (status == NX_OK && task->version != 0 &&
         nx_stored_model_version(&model, task->version) == NULL) {
@@ -413,16 +426,24 @@ static nx_status run_remove(nx_registry *registry, nx_registry_task *task, nx_er
                               task->version);
     }
     if (status == NX_OK && strcmp(task->name, registry->default_name) == 0) {
-        status = hand_over(registry, task, &model, err);
+        status = prepare_heir(registry, task, &model, &heir, &handle, err);
     }
     nx_stored_model_free(&model);
-    if (status != NX_OK) {
-        return status;
+    if (status == NX_OK) {
+        status = nx_model_store_remove(registry->store, task->name, task->version, err);
     }
-    pthread_mutex_lock(&registry->lock);
-    drop_slots(registry, task, true);
-    pthread_mutex_unlock(&registry->lock);
-    return nx_model_store_remove(registry->store, task->name, task->version, err);
+    if (status != NX_OK) {
+        abandon(registry, handle);
+    } else if (handle != NULL) {
+        settle_to_serve(registry, &heir, handle);
+    }
+    if (status == NX_OK) {
+        pthread_mutex_lock(&registry->lock);
+        drop_slots(registry, task, true);
+        pthread_mutex_unlock(&registry->lock);
+    }
+    nx_registry_source_end(&heir);
+    return status;
 }
 
 /* --- the loop -----------------------------------------------------------------------------------

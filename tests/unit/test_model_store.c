@@ -5,10 +5,24 @@
 #include "base/file.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+
+/* In the C library's place: the one that brings this to 0 fails, as on a broken disk. */
+static int syncs_until_failure = -1;
+
+int fsync(int fd)
+{
+    if (syncs_until_failure > 0 && --syncs_until_failure == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
 
 /* Each test has a data folder of its own. */
 static int make(void **state)
@@ -310,6 +324,94 @@ static void keeps_the_active_version(void **state)
     nx_model_store_free(store);
 }
 
+static void assert_model(nx_model_store *store, const char *name, size_t count, uint32_t active,
+                         bool pinned)
+{
+    nx_stored_model model = find(store, name);
+    assert_int_equal(model.count, count);
+    assert_int_equal(model.active, active);
+    assert_int_equal(model.pinned, pinned);
+    nx_stored_model_free(&model);
+}
+
+static nx_status commit_file(nx_model_store *store, const char *name, bool *left, nx_error *err)
+{
+    char *folder = NULL;
+    char path[PATH_MAX];
+    uint32_t version = 0;
+    nx_assert_ok(nx_model_store_begin(store, &folder, err), *err);
+    snprintf(path, sizeof path, "%s/model.onnx", folder);
+    nx_assert_ok(nx_file_write(path, "new", 3, err), *err);
+    nx_status status = nx_model_store_commit(store, folder, name, &version, err);
+    *left = access(path, F_OK) == 0;
+    nx_model_store_discard(folder);
+    free(folder);
+    return status;
+}
+
+/* Whichever step it is that does not get to the disk. */
+static void takes_back_what_can_t_be_synced(void **state)
+{
+    nx_model_store *store = open_store(state);
+    nx_error err = {0};
+    add(store, "a", "one");
+    add(store, "a", "two");
+    add(store, "a", "three");
+    nx_assert_ok(nx_model_store_activate(store, "a", 1, &err), err);
+    const char *const names[] = {"a", "b"};
+    for (size_t i = 0; i < 2; i++) {
+        nx_status status = NX_ERR_IO;
+        bool left = false;
+        int failing = 1;
+        for (; status != NX_OK; failing++) {
+            assert_true(failing < 10);
+            syncs_until_failure = failing;
+            status = commit_file(store, names[i], &left, &err);
+            syncs_until_failure = -1;
+            assert_int_equal(left, status != NX_OK);
+            if (status != NX_OK) {
+                assert_int_equal(status, NX_ERR_IO);
+                assert_model(store, "a", 3 + i, i == 0 ? 1 : 4, i == 0);
+                assert_false(exists(state, "models/b"));
+            }
+        }
+        assert_true(failing > 4);
+    }
+    assert_model(store, "a", 4, 4, false);
+    for (uint32_t version = 2; version <= 4; version++) {
+        nx_assert_ok(nx_model_store_activate(store, "a", 1, &err), err);
+        syncs_until_failure = 1;
+        assert_int_equal(nx_model_store_activate(store, "a", version, &err), NX_ERR_IO);
+        syncs_until_failure = -1;
+        assert_model(store, "a", 4, 1, true);
+    }
+    nx_model_store_free(store);
+}
+
+static void removes_all_or_nothing(void **state)
+{
+    nx_model_store *store = open_store(state);
+    nx_error err = {0};
+    put(state, "models/a.onnx", "one");
+    add(store, "a", "two");
+    add(store, "a", "three");
+    put(state, "elsewhere/model.onnx", "four");
+    char target[PATH_MAX];
+    snprintf(target, sizeof target, "%s", scratch_path(state, "elsewhere"));
+    assert_int_equal(symlink(target, scratch_path(state, "models/a/4")), 0); /* not ours to move */
+    nx_assert_ok(nx_model_store_activate(store, "a", 2, &err), err);
+    assert_int_equal(nx_model_store_remove(store, "a", 0, &err), NX_ERR_IO);
+    nx_assert_contains(err.message, "cannot remove");
+    assert_model(store, "a", 4, 2, true);
+    assert_true(exists(state, "models/a.onnx"));
+    assert_int_equal(nx_model_store_remove(store, "a", 4, &err), NX_ERR_IO);
+    assert_int_equal(entries(scratch_path(state, "models")), 2); /* nothing lies aside */
+    assert_int_equal(unlink(scratch_path(state, "models/a/4")), 0);
+    nx_assert_ok(nx_model_store_remove(store, "a", 0, &err), err);
+    assert_int_equal(entries(scratch_path(state, "models")), 0);
+    nx_model_store_free(store);
+}
+
 static void removes_versions_and_models(void **state)
 {
     nx_model_store *store = open_store(state);
@@ -378,7 +480,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(leaves_nothing_of_what_was_not_committed, make, unmake),
         cmocka_unit_test_setup_teardown(tells_of_a_file_that_can_t_be_written, make, unmake),
         cmocka_unit_test_setup_teardown(keeps_the_active_version, make, unmake),
+        cmocka_unit_test_setup_teardown(takes_back_what_can_t_be_synced, make, unmake),
         cmocka_unit_test_setup_teardown(removes_versions_and_models, make, unmake),
+        cmocka_unit_test_setup_teardown(removes_all_or_nothing, make, unmake),
         cmocka_unit_test_setup_teardown(gives_each_of_many_a_version_of_its_own, make, unmake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

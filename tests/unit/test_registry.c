@@ -239,6 +239,80 @@ static void an_upload_without_room_leaves_nothing(void **state)
     assert_serves(f, "first", "one");
 }
 
+static void a_failed_upload_keeps_the_pin(void **state)
+{
+    NX_NEED_RUNTIME();
+    fixture *f = *state;
+    nx_error err = {0};
+    uint32_t version = 0;
+    char path[PATH_MAX];
+    write_model(f, "models/first.onnx", "one");
+    write_model(f, "models/second/1/model.onnx", "two");
+    write_model(f, "models/second/2/model.onnx", "other");
+    write_model(f, "upload.onnx", "third");
+    snprintf(path, sizeof path, "%s/upload.onnx", f->folder);
+    start(f, "first", 1);
+    nx_registry_release(fetch(f, "", 0));
+    nx_assert_ok(nx_model_store_activate(f->store, "second", 1, &err), err);
+    assert_int_equal(add_file(f, "second", path, &version, &err), NX_ERR_UNAVAILABLE);
+    assert_int_equal(entry(f, "second", 3).version, 0);
+    assert_true(entry(f, "second", 1).serves);
+    start(f, "first", 2); /* with room it goes, and the pin too */
+    nx_registry_release(fetch(f, "", 0));
+    nx_assert_ok(add_file(f, "second", path, &version, &err), err);
+    assert_int_equal(version, 3);
+    start(f, "first", 2);
+    assert_true(entry(f, "second", 3).serves);
+}
+
+/* What can't be loaded drives nothing out. */
+static void a_failed_load_makes_no_room(void **state)
+{
+    NX_NEED_RUNTIME();
+    fixture *f = *state;
+    nx_error err = {0};
+    void *folder = f->folder;
+    write_model(f, "models/one.onnx", "one");
+    write_model(f, "models/two.onnx", "two");
+    scratch_write(&folder, "models/broken.onnx", "not a model", 11);
+    start(f, "one", 2);
+    nx_registry_release(fetch(f, "", 0));
+    nx_registry_release(fetch(f, "two", 0));
+    assert_int_equal(run(f, NX_REGISTRY_ACQUIRE, "broken", 0, NULL, &err), NX_ERR_CORRUPT);
+    assert_int_equal(run(f, NX_REGISTRY_LOAD, "broken", 1, NULL, &err), NX_ERR_CORRUPT);
+    assert_serves(f, "two", "two");
+    assert_int_equal(entry(f, "two", 1).state, NX_MODEL_READY);
+}
+
+/* A version that is a link to somewhere else can't be moved out of the way. */
+static void a_failed_removal_changes_nothing(void **state)
+{
+    NX_NEED_RUNTIME();
+    fixture *f = *state;
+    nx_error err = {0};
+    char target[PATH_MAX];
+    void *folder = f->folder;
+    write_model(f, "models/one/1/model.onnx", "one");
+    write_model(f, "models/two/1/model.onnx", "two");
+    write_model(f, "elsewhere/model.onnx", "linked");
+    snprintf(target, sizeof target, "%s/elsewhere", f->folder);
+    assert_int_equal(symlink(target, scratch_path(&folder, "models/one/2")), 0);
+    assert_int_equal(symlink(target, scratch_path(&folder, "models/two/2")), 0);
+    start(f, "one", 4);
+    nx_registry_release(fetch(f, "", 0));
+    nx_registry_release(fetch(f, "two", 0));
+    nx_registry_release(fetch(f, "two", 1));
+    assert_int_equal(run(f, NX_REGISTRY_REMOVE, "two", 0, NULL, &err), NX_ERR_IO);
+    assert_serves(f, "two", "linked");
+    assert_int_equal(entry(f, "two", 1).state, NX_MODEL_READY);
+    assert_true(entry(f, "two", 1).file_bytes > 0);
+    assert_int_equal(run(f, NX_REGISTRY_REMOVE, "one", 2, NULL, &err), NX_ERR_IO);
+    assert_serves(f, NULL, "linked"); /* its heir does not take over */
+    assert_int_equal(entry(f, "one", 1).state, NX_MODEL_UNLOADED);
+    assert_int_equal(unlink(scratch_path(&folder, "models/one/2")), 0);
+    assert_int_equal(unlink(scratch_path(&folder, "models/two/2")), 0);
+}
+
 static void loads_when_asked(void **state)
 {
     NX_NEED_RUNTIME();
@@ -695,6 +769,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_upload_serves_as_it_was_tried, make, unmake),
         cmocka_unit_test_setup_teardown(an_upload_without_room_leaves_nothing, make, unmake),
+        cmocka_unit_test_setup_teardown(a_failed_upload_keeps_the_pin, make, unmake),
+        cmocka_unit_test_setup_teardown(a_failed_load_makes_no_room, make, unmake),
+        cmocka_unit_test_setup_teardown(a_failed_removal_changes_nothing, make, unmake),
         cmocka_unit_test_setup_teardown(loads_when_asked, make, unmake),
         cmocka_unit_test_setup_teardown(tells_what_is_not_there, make, unmake),
         cmocka_unit_test_setup_teardown(swaps_under_a_request, make, unmake),
