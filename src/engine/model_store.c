@@ -212,12 +212,23 @@ static int by_version(const void *a, const void *b)
     return first < second ? -1 : first > second;
 }
 
-static void read_active(const char *folder, nx_stored_model *model)
+/* Without files or memory to look with, nothing can be said of what is there. */
+static bool is_passing(int failure)
+{
+    return failure == EMFILE || failure == ENFILE || failure == ENOMEM;
+}
+
+static nx_status read_active(const char *folder, nx_stored_model *model, nx_error *err)
 {
     model->active = model->versions[model->count - 1].version;
     char *path = join("%s/" ACTIVE_FILE, folder);
     nx_buffer text = NX_BUFFER_INIT;
-    if (path != NULL && nx_file_read(path, MAX_ACTIVE_BYTES, &text, NULL) == NX_OK) {
+    bool there = path != NULL && access(path, F_OK) == 0;
+    nx_status status = path == NULL ? no_memory(err) : NX_OK;
+    if (there) {
+        status = nx_file_read(path, MAX_ACTIVE_BYTES, &text, err);
+    }
+    if (there && status == NX_OK) {
         char line[65];
         snprintf(line, sizeof line, "%s", nx_buffer_cstr(&text));
         line[strcspn(line, "\r\n \t")] = '\0';
@@ -229,13 +240,18 @@ static void read_active(const char *folder, nx_stored_model *model)
     }
     nx_buffer_free(&text);
     free(path);
+    /* what is no file, or too large, pins nothing */
+    return status == NX_ERR_IO || status == NX_ERR_NO_MEMORY ? status : NX_OK;
 }
 
-/* The versions in NAME/. False: no memory. */
-static bool scan_versions(const char *folder, nx_stored_model *model)
+/* The versions in NAME/. */
+static nx_status scan_versions(const char *folder, nx_stored_model *model, nx_error *err)
 {
     DIR *dir = opendir(folder);
     bool enough = true;
+    if (dir == NULL && is_passing(errno)) {
+        return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot look into %s", folder);
+    }
     for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL && enough;
          entry = readdir(dir)) {
         nx_stored_version found = {.version = parse_version(entry->d_name)};
@@ -251,7 +267,7 @@ static bool scan_versions(const char *folder, nx_stored_model *model)
     if (dir != NULL) {
         closedir(dir);
     }
-    return enough;
+    return enough ? NX_OK : no_memory(err);
 }
 
 /* All of a model; count stays 0 when there is nothing. */
@@ -264,20 +280,20 @@ static nx_status scan_model(const nx_model_store *store, const char *name, nx_st
     char file[NX_MODEL_NAME_MAX + sizeof ENDING];
     snprintf(file, sizeof file, "%s" ENDING, name);
     nx_stored_version flat = {.version = 1, .kind = NX_STORED_DETECTOR, .flat = true};
-    bool enough = folder != NULL && scan_versions(folder, out);
-    if (enough && nx_stored_model_version(out, 1) == NULL && add_file(store->folder, file, &flat)) {
-        enough = add_version(out, &flat);
+    nx_status status = folder != NULL ? scan_versions(folder, out, err) : no_memory(err);
+    if (status == NX_OK && nx_stored_model_version(out, 1) == NULL &&
+        add_file(store->folder, file, &flat) && !add_version(out, &flat)) {
+        status = no_memory(err);
     }
-    if (enough && out->count > 0) {
+    if (status == NX_OK && out->count > 0) {
         qsort(out->versions, out->count, sizeof *out->versions, by_version);
-        read_active(folder, out);
+        status = read_active(folder, out, err);
     }
     free(folder);
-    if (!enough) {
+    if (status != NX_OK) {
         nx_stored_model_free(out);
-        return no_memory(err);
     }
-    return NX_OK;
+    return status;
 }
 
 const nx_stored_version *nx_stored_model_version(const nx_stored_model *model, uint32_t version)

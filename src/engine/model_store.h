@@ -69,7 +69,7 @@ nx_status nx_model_store_list(const nx_model_store *store, nx_stored_model **out
 void nx_stored_models_free(nx_stored_model *models, size_t count);
 
 /* One model. Errors: NX_ERR_INVALID (no usable name), NX_ERR_NOT_FOUND with the models that are
- * there, NX_ERR_NO_MEMORY. */
+ * there, NX_ERR_IO (no more files may be open), NX_ERR_NO_MEMORY. */
 nx_status nx_model_store_find(const nx_model_store *store, const char *name, nx_stored_model *out,
                               nx_error *err);
 void nx_stored_model_free(nx_stored_model *model);

@@ -95,8 +95,9 @@ void nx_registry_count(nx_registry_handle *handle, uint64_t inferences);
  */
 
 typedef enum nx_registry_op {
-    /* Loads the version unless it is in memory, and hands out a handle. What failed before fails at
-     * once, as long as its file is the same. */
+    /* Loads the version unless it is in memory, and hands out a handle. What failed before for
+     * its file fails at once, as long as that is the same; what failed for want of memory or open
+     * files is tried again. */
     NX_REGISTRY_ACQUIRE,
     /* Loads the version and makes it the one that serves, restarts included; 0: the active one of
      * the store. What served before goes when its last handle does. */
@@ -121,7 +122,8 @@ typedef enum nx_registry_op {
  * Errors: NX_ERR_NOT_FOUND, NX_ERR_INVALID, NX_ERR_CONFLICT (the default model would go; there is
  * nothing to roll back to; it is served from a path), NX_ERR_UNAVAILABLE (MAX_LOADED_MODELS leaves
  * no room; the registry ends), NX_ERR_TIMEOUT (it waited until its deadline), NX_ERR_CANCELLED,
- * those of nx_model_open, nx_model_store_commit and nx_model_store_remove.
+ * NX_ERR_IO and NX_ERR_NO_MEMORY (the machine lacks something: ask again), those of nx_model_open,
+ * nx_model_store_commit and nx_model_store_remove.
  */
 struct nx_registry_task {
     nx_registry_op op;

@@ -88,11 +88,20 @@ static nx_status begin_load(nx_registry *registry, const nx_registry_source *fro
     return status;
 }
 
+/* Else the machine lacked something that it may have the next time. */
+static bool is_of_file(nx_status status)
+{
+    return status == NX_ERR_CORRUPT || status == NX_ERR_INVALID || status == NX_ERR_UNSUPPORTED ||
+           status == NX_ERR_TOO_LARGE;
+}
+
 static void note_failure(nx_registry *registry, const nx_registry_source *from, const nx_error *err)
 {
     pthread_mutex_lock(&registry->lock);
     nx_slot *slot = nx_slot_find(registry, from->name, from->version);
-    slot->state = slot->handle != NULL ? NX_MODEL_READY : NX_MODEL_FAILED;
+    slot->state = slot->handle != NULL      ? NX_MODEL_READY
+                  : is_of_file(err->status) ? NX_MODEL_FAILED
+                                            : NX_MODEL_UNLOADED;
     slot->failed = from->stamp;
     slot->failure = *err;
     pthread_mutex_unlock(&registry->lock);

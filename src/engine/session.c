@@ -8,7 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define SPARE_BYTES ((size_t)16 << 20)
 
 struct nx_weights {
     nx_runtime *runtime; /* borrowed */
@@ -241,6 +245,50 @@ static nx_status append_provider(const nx_session *self, const source *from,
     return status;
 }
 
+/* The errno in ONNX Runtime's words when it had no more open files or memory; else 0. */
+static int lacking_in(const char *words)
+{
+    static const int lacking[] = {EMFILE, ENFILE, ENOMEM};
+    const char *number = strstr(words, "system error number ");
+    long told = number != NULL ? strtol(number + strlen("system error number "), NULL, 10) : 0;
+    for (size_t i = 0; i < sizeof lacking / sizeof lacking[0]; i++) {
+        char text[128];
+        if (told == lacking[i] ||
+            strstr(words, strerror_r(lacking[i], text, sizeof text)) != NULL) {
+            return lacking[i];
+        }
+    }
+    return 0;
+}
+
+/* Is there as much memory as a graph of this size may take while it is built? */
+static bool has_memory(size_t file_size)
+{
+    size_t size = 4 * file_size + SPARE_BYTES;
+    void *probe = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return probe != MAP_FAILED && munmap(probe, size) == 0;
+}
+
+/*
+ * ONNX Runtime has one failure for a file that is broken and for a machine that lacks something.
+ * The file is to blame when it could be read and memory was to be had.
+ */
+static nx_status blame(const source *from, const nx_error *words, nx_error *err)
+{
+    struct stat info = {.st_size = (off_t)from->size};
+    int lacking = lacking_in(words->message);
+    if (lacking == 0 && from->bytes == NULL && stat(from->path, &info) != 0) {
+        lacking = errno;
+    }
+    if (lacking == ENOMEM || (lacking == 0 && !has_memory((size_t)info.st_size))) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "%s", words->message);
+    }
+    if (lacking != 0) {
+        return nx_error_set_errno(err, NX_ERR_IO, lacking, "%.400s", words->message);
+    }
+    return nx_error_set(err, NX_ERR_CORRUPT, "%s", words->message);
+}
+
 static nx_status build_on(nx_session *self, nx_provider provider, const source *from,
                           const nx_session_options *options, nx_error *err)
 {
@@ -258,8 +306,10 @@ static nx_status build_on(nx_session *self, nx_provider provider, const source *
         status = append_provider(self, from, options, settings, err);
     }
     if (status == NX_OK) {
+        nx_error words = {0};
         status = nx_runtime_check(self->runtime, create_session(self, from, options, settings),
-                                  NX_ERR_CORRUPT, prefix, err);
+                                  NX_ERR_CORRUPT, prefix, &words);
+        status = status != NX_OK ? blame(from, &words, err) : NX_OK;
     }
     if (status == NX_OK && provider != NX_PROVIDER_CPU) {
         status = nx_pinned_new(self->runtime, self->session, &self->pinned, err);

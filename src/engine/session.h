@@ -47,7 +47,8 @@ typedef struct nx_session_options {
  * Opens a graph; runtime is borrowed and must outlive it. Thread-safe: any number of Runs at once.
  * Errors: NX_ERR_NOT_FOUND, NX_ERR_CORRUPT with ONNX Runtime's words, NX_ERR_UNAVAILABLE (the
  * device is not there: what was found and what to do), NX_ERR_INVALID (a device that contradicts
- * itself), NX_ERR_NO_MEMORY.
+ * itself), NX_ERR_IO (no more files may be open), NX_ERR_NO_MEMORY: the file is not to blame for
+ * these two.
  */
 nx_status nx_session_open(nx_runtime *runtime, const char *path, const nx_session_options *options,
                           nx_session **out, nx_error *err);

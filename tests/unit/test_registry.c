@@ -4,6 +4,7 @@
  */
 #include "engine/registry.h"
 #include "models.h"
+#include "open_files.h"
 #include "process_memory.h"
 
 #include "base/clock.h"
@@ -434,6 +435,38 @@ static void remembers_a_failure_until_the_file_changes(void **state)
     assert_serves(f, "two", "better");
 }
 
+/* Whichever file it is that can't be opened: it is no reason to give the model up. */
+static void tries_again_after_too_many_open_files(void **state)
+{
+    NX_NEED_RUNTIME();
+    fixture *f = *state;
+    nx_error err = {0};
+    open_files files;
+    nx_registry_task task = {0};
+    write_model(f, "models/one.onnx", "first");
+    write_model(f, "models/two/1/model.onnx", "pinned");
+    write_model(f, "models/two/2/model.onnx", "highest");
+    start(f, "one", 4);
+    nx_assert_ok(nx_model_store_activate(f->store, "two", 1, &err), err);
+    open_files_begin(&files);
+    nx_status status = NX_ERR_IO;
+    for (rlim_t more = 0; status != NX_OK; more++) {
+        assert_true(more < 20);
+        open_files_allow(&files, more);
+        status = run(f, NX_REGISTRY_ACQUIRE, "two", 0, &task, &err);
+        open_files_allow_all(&files);
+        if (status != NX_OK) {
+            assert_int_equal(status, NX_ERR_IO);
+            nx_assert_contains(err.message, "Too many open files");
+            assert_int_equal(entry(f, "two", 1).state, NX_MODEL_UNLOADED);
+            assert_int_equal(entry(f, "two", 2).state, NX_MODEL_UNLOADED);
+        }
+    }
+    open_files_end(&files);
+    assert_string_equal(first_class(task.handle), "pinned");
+    nx_registry_release(task.handle);
+}
+
 static void rolls_back_for_good(void **state)
 {
     NX_NEED_RUNTIME();
@@ -777,6 +810,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(swaps_under_a_request, make, unmake),
         cmocka_unit_test_setup_teardown(keeps_serving_when_a_new_version_fails, make, unmake),
         cmocka_unit_test_setup_teardown(remembers_a_failure_until_the_file_changes, make, unmake),
+        cmocka_unit_test_setup_teardown(tries_again_after_too_many_open_files, make, unmake),
         cmocka_unit_test_setup_teardown(rolls_back_for_good, make, unmake),
         cmocka_unit_test_setup_teardown(serves_versions_beside_each_other, make, unmake),
         cmocka_unit_test_setup_teardown(makes_room, make, unmake),

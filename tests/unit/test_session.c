@@ -1,4 +1,6 @@
 #include "models.h"
+#include "open_files.h"
+#include "process_memory.h"
 
 #include "base/file.h"
 #include "engine/session.h"
@@ -239,6 +241,46 @@ static void graphs_that_cannot_be_built_are_told_so(void **state)
 }
 
 /* The graph that ONNX Runtime would run, written to a file, is a graph again. */
+/* What the machine lacks is not the file's fault. */
+static void too_many_open_files_are_told_apart(void **state)
+{
+    NX_NEED_RUNTIME();
+    nx_session *session = NULL;
+    nx_error err = {0};
+    open_files files;
+    const char *path = write_graph(state);
+    const nx_session_options options = {0};
+    open_files_begin(&files);
+    open_files_allow(&files, 0);
+    nx_status status = nx_session_open(runtime, path, &options, &session, &err);
+    open_files_end(&files);
+    assert_int_equal(status, NX_ERR_IO);
+    nx_assert_contains(err.message, "Too many open files");
+    nx_session_free(open_session(path));
+}
+
+static void too_little_memory_is_told_apart(void **state)
+{
+    NX_NEED_YOLOV8N();
+    (void)state;
+    nx_session *session = NULL;
+    nx_error err = {0};
+    struct rlimit before;
+    const nx_session_options options = {0};
+    const char *path = models_data_path("models/yolov8n.onnx");
+    if (sanitized()) {
+        skip(); /* their shadows need all the addresses */
+    }
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    const struct rlimit little = {.rlim_cur = ((rlim_t)process_kb("VmSize:") << 10) + (8 << 20),
+                                  .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+    nx_status status = nx_session_open(runtime, path, &options, &session, &err);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(status, NX_ERR_NO_MEMORY);
+    nx_session_free(open_session(path));
+}
+
 static void the_optimized_graph_can_be_kept(void **state)
 {
     NX_NEED_RUNTIME();
@@ -341,6 +383,8 @@ int main(void)
         cmocka_unit_test(inputs_that_do_not_fit_are_refused),
         cmocka_unit_test(what_the_reader_returns_comes_back),
         cmocka_unit_test(graphs_that_cannot_be_built_are_told_so),
+        cmocka_unit_test(too_many_open_files_are_told_apart),
+        cmocka_unit_test(too_little_memory_is_told_apart),
         cmocka_unit_test(the_optimized_graph_can_be_kept),
         cmocka_unit_test(sessions_open_from_bytes_and_share_weights),
         cmocka_unit_test(real_graphs_open),
