@@ -1,15 +1,12 @@
 #include "engine/registry_internal.h"
 
 #include "base/clock.h"
-#include "base/waiter.h"
 #include "engine/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define MAX_WAITING 256
 
 const char *nx_registry_state_name(nx_registry_state state)
 {
@@ -209,87 +206,6 @@ uint32_t nx_registry_version(const nx_registry_handle *handle)
 void nx_registry_count(nx_registry_handle *handle, uint64_t inferences)
 {
     atomic_fetch_add(&handle->inferences, inferences);
-}
-
-/* --- tasks --------------------------------------------------------------------------------------
- */
-
-nx_status nx_registry_submit(nx_registry *registry, nx_registry_task *task, nx_error *err)
-{
-    nx_status status = NX_OK;
-    if (task->name[0] == '\0') {
-        bool sam = task->kind == NX_STORED_SAM;
-        memcpy(task->name, sam ? registry->sam_name : registry->default_name, sizeof task->name);
-        if (task->version == 0) {
-            task->version = sam ? registry->sam_version : registry->default_version;
-        }
-    }
-    pthread_mutex_lock(&registry->lock);
-    if (registry->ending) {
-        status = nx_error_set(err, NX_ERR_UNAVAILABLE, "the server is shutting down");
-    } else if (registry->waiting == MAX_WAITING) {
-        status = nx_error_set(err, NX_ERR_BUSY, "%d tasks wait for models to be loaded already",
-                              MAX_WAITING);
-    } else {
-        task->handle = NULL;
-        task->next = NULL;
-        task->queued = true;
-        *registry->last = task;
-        registry->last = &task->next;
-        registry->waiting++;
-        pthread_cond_signal(&registry->wake);
-    }
-    pthread_mutex_unlock(&registry->lock);
-    return status;
-}
-
-bool nx_registry_cancel(nx_registry *registry, nx_registry_task *task)
-{
-    bool found = false;
-    pthread_mutex_lock(&registry->lock);
-    for (nx_registry_task **at = &registry->first; *at != NULL && !found;) {
-        if (*at == task) {
-            *at = task->next;
-            registry->last = task->next == NULL ? at : registry->last;
-            registry->waiting--;
-            task->queued = false;
-            found = true;
-        } else {
-            at = &(*at)->next;
-        }
-    }
-    pthread_mutex_unlock(&registry->lock);
-    if (found) {
-        nx_error err;
-        nx_error_set(&err, NX_ERR_CANCELLED, "nobody waits for the model any more");
-        task->done(task, NX_ERR_CANCELLED, &err);
-    }
-    return found;
-}
-
-/* A task that somebody waits for. */
-typedef struct waited {
-    nx_registry_task task; /* first, so that the task's pointer is ours */
-    nx_waiter waiter;
-} waited;
-
-static void wake(nx_registry_task *task, nx_status status, const nx_error *err)
-{
-    nx_waiter_finish(&((waited *)task)->waiter, status, err);
-}
-
-nx_status nx_registry_run(nx_registry *registry, nx_registry_task *task, nx_error *err)
-{
-    waited self = {.task = *task};
-    self.task.done = wake;
-    nx_waiter_init(&self.waiter);
-    nx_status status = nx_registry_submit(registry, &self.task, err);
-    bool submitted = status == NX_OK;
-    status = nx_waiter_end(&self.waiter, status, err);
-    if (submitted) {
-        *task = self.task;
-    }
-    return status;
 }
 
 /* --- looking ------------------------------------------------------------------------------------
@@ -520,9 +436,34 @@ static void free_registry(nx_registry *registry)
     free_tables(registry);
     pthread_mutex_unlock(&registry->lock);
     pthread_cond_destroy(&registry->wake);
+    pthread_cond_destroy(&registry->hurry);
     pthread_mutex_destroy(&registry->lock);
     free(registry->fixed_path);
     free(registry);
+}
+
+static void end_thread(nx_registry *registry, pthread_t thread)
+{
+    pthread_mutex_lock(&registry->lock);
+    registry->ending = true;
+    pthread_cond_signal(&registry->wake);
+    pthread_cond_signal(&registry->hurry);
+    pthread_mutex_unlock(&registry->lock);
+    pthread_join(thread, NULL);
+}
+
+static nx_status start_threads(nx_registry *registry, nx_error *err)
+{
+    int failure = pthread_create(&registry->loader, NULL, nx_registry_load_loop, registry);
+    if (failure == 0) {
+        failure = pthread_create(&registry->clock, NULL, nx_registry_clock_loop, registry);
+        if (failure != 0) {
+            end_thread(registry, registry->loader);
+        }
+    }
+    return failure == 0 ? NX_OK
+                        : nx_error_set_errno(err, NX_ERR_UNAVAILABLE, failure,
+                                             "cannot start the threads that load models");
 }
 
 nx_status nx_registry_new(const nx_registry_options *options, nx_registry **out, nx_error *err)
@@ -541,18 +482,18 @@ nx_status nx_registry_new(const nx_registry_options *options, nx_registry **out,
     registry->last = &registry->first;
     pthread_mutex_init(&registry->lock, NULL);
     pthread_cond_init(&registry->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&registry->hurry, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     nx_status status = set_default(registry, options->default_model, err);
     if (status == NX_OK && options->sam_model != NULL) {
         status = nx_model_reference_parse(options->sam_model, registry->sam_name,
                                           &registry->sam_version, err);
     }
-    int failure = 0;
     if (status == NX_OK) {
-        failure = pthread_create(&registry->loader, NULL, nx_registry_load_loop, registry);
-    }
-    if (failure != 0) {
-        status = nx_error_set_errno(err, NX_ERR_UNAVAILABLE, failure,
-                                    "cannot start the thread that loads models");
+        status = start_threads(registry, err);
     }
     if (status != NX_OK) {
         free_registry(registry);
@@ -567,10 +508,7 @@ void nx_registry_free(nx_registry *registry)
     if (registry == NULL) {
         return;
     }
-    pthread_mutex_lock(&registry->lock);
-    registry->ending = true;
-    pthread_cond_signal(&registry->wake);
-    pthread_mutex_unlock(&registry->lock);
-    pthread_join(registry->loader, NULL);
+    end_thread(registry, registry->clock);
+    end_thread(registry, registry->loader);
     free_registry(registry);
 }

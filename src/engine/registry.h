@@ -7,8 +7,10 @@
  * request: it ends on the version that it began with.
  *
  * Everything that takes long (loading, the trial, removing files, freeing) is done by one loader
- * thread, one task after the other. One lock guards the tables and the queue of tasks; it is held
- * for look-ups and pointer changes alone, never while something is loaded, freed or called back.
+ * thread, one task after the other. A second thread only ends the tasks whose deadline passes while
+ * they wait, so that they need not wait for the loader to say so. One lock guards the tables and
+ * the queue of tasks; it is held for look-ups and pointer changes alone, never while something is
+ * loaded, freed or called back.
  */
 #ifndef NX_ENGINE_REGISTRY_H
 #define NX_ENGINE_REGISTRY_H
@@ -41,7 +43,7 @@ typedef struct nx_registry_options {
     uint32_t max_loaded;
 } nx_registry_options;
 
-/* Starts the loader thread; loads nothing yet. Errors: NX_ERR_INVALID (a default's name),
+/* Starts the two threads; loads nothing yet. Errors: NX_ERR_INVALID (a default's name),
  * NX_ERR_NO_MEMORY, NX_ERR_UNAVAILABLE (no thread). */
 nx_status nx_registry_new(const nx_registry_options *options, nx_registry **out, nx_error *err);
 
@@ -131,13 +133,14 @@ struct nx_registry_task {
     uint32_t version;                 /* in: which; out: which it was */
     nx_stored_kind kind;              /* ACQUIRE: which it must be; else NX_ERR_UNSUPPORTED */
     const char *folder;               /* ADD: borrowed; after success it is there no more */
-    int64_t deadline_ns; /* nx_clock_now_ns() scale; 0 for none: later it is not started */
-    /* Exactly once, on the loader thread (or on the thread that cancels). */
+    /* nx_clock_now_ns() scale; 0 for none. When it still waits then, it ends at once with
+     * NX_ERR_TIMEOUT; what has begun goes on. */
+    int64_t deadline_ns;
+    /* Exactly once, on one of the registry's threads (or on the thread that cancels). */
     void (*done)(nx_registry_task *task, nx_status status, const nx_error *err);
     nx_registry_handle *handle; /* ACQUIRE: out; the submitter releases it */
 
     nx_registry_task *next; /* the registry's own */
-    bool queued;
 };
 
 /* Thread-safe, never waits. Errors (done is then not called): NX_ERR_BUSY (too many tasks wait),
@@ -148,7 +151,7 @@ nx_status nx_registry_submit(nx_registry *registry, nx_registry_task *task, nx_e
  * and does nothing, when it runs or has run. Thread-safe. */
 bool nx_registry_cancel(nx_registry *registry, nx_registry_task *task);
 
-/* Submits and waits; done is not used. Not on the loader thread. */
+/* Submits and waits; done is not used. Not on the registry's threads. */
 nx_status nx_registry_run(nx_registry *registry, nx_registry_task *task, nx_error *err);
 
 /* --- looking ------------------------------------------------------------------------------------

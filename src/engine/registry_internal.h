@@ -1,6 +1,6 @@
-/* What the files of the registry share: registry.c has the tables, registry_loader.c the thread
- * that changes them, registry_open.c what is done with files, registry_sam.c the models that
- * segment. Included by nobody else. */
+/* What the files of the registry share: registry.c has the tables, registry_queue.c the tasks that
+ * wait, registry_loader.c the thread that does them and changes the tables, registry_open.c what is
+ * done with files, registry_sam.c the models that segment. Included by nobody else. */
 #ifndef NX_ENGINE_REGISTRY_INTERNAL_H
 #define NX_ENGINE_REGISTRY_INTERNAL_H
 
@@ -69,10 +69,12 @@ struct nx_registry {
     uint32_t default_version; /* 0: the one that serves */
     char *fixed_path;         /* the default model's file, when it was given so */
     pthread_t loader;
+    pthread_t clock;            /* ends the tasks that wait too long */
     const char *_Atomic device; /* of the last model that was loaded; static */
 
     pthread_mutex_t lock; /* guards all below, and what the structs above say */
     pthread_cond_t wake;  /* the loader has something to do */
+    pthread_cond_t hurry; /* there may be an earlier deadline; on the monotonic clock */
     nx_slot *slots;
     nx_family *families;
     nx_registry_task *first, **last; /* waiting */
@@ -100,6 +102,15 @@ nx_registry_handle *nx_registry_take(nx_registry *registry, const char *name, ui
 bool nx_family_serve(nx_registry *registry, const char *name, uint32_t version);
 /* Does the default model depend on it? */
 bool nx_slot_is_default(nx_registry *registry, const nx_slot *slot);
+
+/* --- registry_queue.c; without the lock ---------------------------------------------------------
+ */
+
+/* Waits for the loader's next task; NULL when there is other work to do. */
+nx_registry_task *nx_registry_take_task(nx_registry *registry, bool *ending);
+/* Ends the tasks that wait for what is in memory by now. */
+void nx_registry_serve_waiting(nx_registry *registry);
+void *nx_registry_clock_loop(void *user);
 
 /* --- registry_loader.c --------------------------------------------------------------------------
  */

@@ -208,7 +208,7 @@ static nx_status serve(nx_registry *registry, nx_registry_source *from, bool kee
     if (status == NX_OK && keep && !from->active) {
         status = nx_model_store_activate(registry->store, from->name, from->version, err);
     }
-    if (status == NX_OK) {
+    if (status == NX_OK && handle != NULL) {
         settle_to_serve(registry, from, handle);
     } else {
         abandon(registry, handle);
@@ -458,24 +458,6 @@ static nx_status run_remove(nx_registry *registry, nx_registry_task *task, nx_er
 /* --- the loop -----------------------------------------------------------------------------------
  */
 
-static void finish(nx_registry_task *task, nx_status status, const nx_error *err)
-{
-    nx_error none = {0};
-    task->done(task, status, status == NX_OK ? &none : err);
-}
-
-static bool is_late(const nx_registry_task *task)
-{
-    return task->deadline_ns != 0 && nx_clock_now_ns() > task->deadline_ns;
-}
-
-static void finish_late(nx_registry_task *task)
-{
-    nx_error err;
-    nx_error_set(&err, NX_ERR_TIMEOUT, "model %s was not loaded in time", task->name);
-    finish(task, NX_ERR_TIMEOUT, &err);
-}
-
 static void run_task(nx_registry *registry, nx_registry_task *task)
 {
     static nx_status (*const runs[])(nx_registry *, nx_registry_task *, nx_error *) = {
@@ -484,68 +466,9 @@ static void run_task(nx_registry *registry, nx_registry_task *task)
         [NX_REGISTRY_ADD] = run_add,           [NX_REGISTRY_REMOVE] = run_remove,
     };
     nx_error err = {0};
-    if (is_late(task)) {
-        finish_late(task);
-        return;
-    }
     nx_status status = runs[task->op](registry, task, &err);
     nx_registry_free_trash(registry); /* before the answer: who reads it may look at the memory */
-    finish(task, status, &err);
-}
-
-/* Serves those that wait for what is in memory by now, and those that waited too long. */
-static void sweep(nx_registry *registry)
-{
-    nx_registry_task *over = NULL;
-    pthread_mutex_lock(&registry->lock);
-    registry->last = &registry->first;
-    for (nx_registry_task **at = &registry->first; *at != NULL;) {
-        nx_registry_task *task = *at;
-        /* one that segments is looked up in the store: what serves here may be outdated */
-        if (task->op == NX_REGISTRY_ACQUIRE && task->kind == NX_STORED_DETECTOR) {
-            task->handle = nx_registry_take(registry, task->name, task->version, task->kind);
-        }
-        if (task->handle == NULL && !is_late(task)) {
-            at = &task->next;
-            registry->last = at;
-            continue;
-        }
-        *at = task->next;
-        registry->waiting--;
-        task->queued = false;
-        task->next = over;
-        over = task;
-    }
-    pthread_mutex_unlock(&registry->lock);
-    while (over != NULL) {
-        nx_registry_task *task = over;
-        over = task->next;
-        if (task->handle != NULL) {
-            task->version = task->handle->version;
-            finish(task, NX_OK, NULL);
-        } else {
-            finish_late(task);
-        }
-    }
-}
-
-/* The next task; NULL when there is other work to do. */
-static nx_registry_task *take_task(nx_registry *registry, bool *ending)
-{
-    pthread_mutex_lock(&registry->lock);
-    while (registry->first == NULL && registry->trash == NULL && !registry->ending) {
-        pthread_cond_wait(&registry->wake, &registry->lock);
-    }
-    *ending = registry->ending;
-    nx_registry_task *task = registry->trash == NULL || registry->ending ? registry->first : NULL;
-    if (task != NULL) {
-        registry->first = task->next;
-        registry->last = task->next == NULL ? &registry->first : registry->last;
-        registry->waiting--;
-        task->queued = false;
-    }
-    pthread_mutex_unlock(&registry->lock);
-    return task;
+    task->done(task, status, &err);
 }
 
 void *nx_registry_load_loop(void *user)
@@ -553,7 +476,7 @@ void *nx_registry_load_loop(void *user)
     nx_registry *registry = user;
     bool ending = false;
     for (;;) {
-        nx_registry_task *task = take_task(registry, &ending);
+        nx_registry_task *task = nx_registry_take_task(registry, &ending);
         if (task == NULL && ending) {
             return NULL;
         }
@@ -562,10 +485,10 @@ void *nx_registry_load_loop(void *user)
         } else if (ending) {
             nx_error err;
             nx_error_set(&err, NX_ERR_CANCELLED, "the server is shutting down");
-            finish(task, NX_ERR_CANCELLED, &err);
+            task->done(task, NX_ERR_CANCELLED, &err);
         } else {
             run_task(registry, task);
-            sweep(registry);
+            nx_registry_serve_waiting(registry);
         }
     }
 }

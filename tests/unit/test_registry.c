@@ -672,6 +672,44 @@ static void wait_in_line(void **state)
     sem_destroy(&hold);
 }
 
+/* The loader is busy all the while. */
+static void what_waits_ends_in_time(void **state)
+{
+    NX_NEED_RUNTIME();
+    fixture *f = *state;
+    nx_error err = {0};
+    sem_t hold;
+    waiting busy;
+    waiting patient;
+    waiting late[3];
+    sem_init(&hold, 0, 0);
+    write_model(f, "models/one.onnx", "one");
+    start(f, "one", 4);
+    submit(f, &busy, "one", &hold);
+    sem_wait(&busy.finished);
+    submit(f, &patient, "one", NULL);
+    for (int i = 2; i >= 0; i--) { /* the last to come is the first to go */
+        late[i] = (waiting){.task = {.op = NX_REGISTRY_ACQUIRE,
+                                     .name = "one",
+                                     .deadline_ns = nx_clock_now_ns() + i * NX_NS_PER_MS,
+                                     .done = note_done}};
+        sem_init(&late[i].finished, 0, 0);
+        nx_assert_ok(nx_registry_submit(f->registry, &late[i].task, &err), err);
+    }
+    for (int i = 0; i < 3; i++) {
+        sem_wait(&late[i].finished);
+        assert_int_equal(late[i].status, NX_ERR_TIMEOUT);
+        assert_false(nx_registry_cancel(f->registry, &late[i].task));
+    }
+    assert_int_equal(sem_trywait(&patient.finished), -1);
+    sem_post(&hold);
+    sem_wait(&patient.finished);
+    assert_int_equal(patient.status, NX_OK);
+    nx_registry_release(busy.task.handle);
+    nx_registry_release(patient.task.handle);
+    sem_destroy(&hold);
+}
+
 static void cancels_what_waits_when_it_ends(void **state)
 {
     NX_NEED_RUNTIME();
@@ -817,6 +855,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(keeps_the_default, make, unmake),
         cmocka_unit_test_setup_teardown(serves_a_file_by_its_path, make, unmake),
         cmocka_unit_test_setup_teardown(wait_in_line, make, unmake),
+        cmocka_unit_test_setup_teardown(what_waits_ends_in_time, make, unmake),
         cmocka_unit_test_setup_teardown(cancels_what_waits_when_it_ends, make, unmake),
         cmocka_unit_test_setup_teardown(no_request_fails_while_versions_change, make, unmake),
         cmocka_unit_test_setup_teardown(memory_comes_back, make, unmake),
