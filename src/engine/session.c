@@ -277,7 +277,7 @@ static nx_status blame(const source *from, const nx_error *words, nx_error *err)
 {
     struct stat info = {.st_size = (off_t)from->size};
     int lacking = lacking_in(words->message);
-    if (lacking == 0 && from->bytes == NULL && stat(from->path, &info) != 0) {
+    if (lacking == 0 && from->path != NULL && stat(from->path, &info) != 0) {
         lacking = errno;
     }
     if (lacking == ENOMEM || (lacking == 0 && !has_memory((size_t)info.st_size))) {
