@@ -11,7 +11,7 @@
 
 #define TAKE                                                                                       \
     "UPDATE jobs SET state = 'running', lease_owner = $1, lease_until = nx_now() + $2,"            \
-    " heartbeat_at = nx_now(), fence = fence + 1, attempts = attempts + 1, strikes = strikes + 1," \
+    " heartbeat_at = nx_now(), fence = $4, attempts = attempts + 1, strikes = strikes + 1,"        \
     " started_at = coalesce(started_at, nx_now()), error = NULL, updated_at = nx_now(),"           \
     " event_seq = event_seq + 1"
 #define READY "SELECT id FROM jobs WHERE state = 'queued' AND not_before <= nx_now() ORDER BY "
@@ -40,14 +40,35 @@ static int by_urgency(const void *a, const void *b)
     return strcmp(one->id, two->id);
 }
 
+/*
+ * By chance and not by counting: a lease is not waited for until it is on the disk (NX_TX_SOFT),
+ * and when PostgreSQL crashes and forgets one, the next one of that job must not look like it to a
+ * worker that lives on.
+ */
+static nx_status make_fence(int64_t *out, nx_error *err)
+{
+    uint64_t noise = 0;
+    if (getrandom(&noise, sizeof noise, 0) != (ssize_t)sizeof noise) {
+        return nx_error_set(err, NX_ERR_UNAVAILABLE, "the system has no random bytes for a lease");
+    }
+    *out = (int64_t)(noise >> 2); /* room for the one that is added when it ends */
+    return NX_OK;
+}
+
 nx_status nx_store_jobs_take(nx_store *store, const char *worker, size_t limit, int64_t lease_ms,
                              nx_arena *arena, nx_job *out, size_t *count, nx_error *err)
 {
+    int64_t fence = 0;
     bool by_age = nx_store_tick(store) % 8 == 0;
+    *count = 0;
+    nx_status status = make_fence(&fence, err);
+    if (status != NX_OK) {
+        return status;
+    }
     nx_rows rows = nx_job_rows(out, limit, arena);
     const nx_call call = NX_CALL(by_age ? &take_oldest : &take_fair, nx_db_text(worker),
-                                 nx_db_int(lease_ms), nx_db_int((int64_t)limit));
-    nx_status status = nx_rows_fetch(store, NX_TX_SOFT, call, &rows, err);
+                                 nx_db_int(lease_ms), nx_db_int((int64_t)limit), nx_db_int(fence));
+    status = nx_rows_fetch(store, NX_TX_SOFT, call, &rows, err);
     *count = status == NX_OK ? rows.count : 0;
     qsort(out, *count, sizeof *out, by_urgency); /* rows come in no order */
     return status;

@@ -1,7 +1,7 @@
 /*
  * Jobs that lose nothing: a queue in the database. A worker takes a job with a lease and renews it
  * while it works; when the lease runs out somebody else takes over from the last checkpoint. Each
- * lease has a fence, a number that grows: a worker whose lease was taken away can't write any more,
+ * lease has a fence, a number of its own: a worker whose lease was taken away can't write any more,
  * however late it notices. Texts in results live in the caller's arena.
  *
  * States: queued -> running -> succeeded | failed | cancelled | dead; back to queued when a lease

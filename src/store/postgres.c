@@ -20,13 +20,20 @@ typedef struct nx_postgres {
 static const char *const begins[] = {
     [NX_TX_READ] = "BEGIN READ ONLY",
     [NX_TX_WRITE] = "BEGIN",
-    [NX_TX_SOFT] = "BEGIN; SET LOCAL synchronous_commit = off",
+    [NX_TX_SOFT] = "BEGIN",
     [NX_TX_MIGRATE] = BEGIN_MIGRATION,
 };
 
-/* Takes a connection with a transaction begun on it. One that turns out to be lost at its BEGIN is
- * replaced once: nothing has been done on it. */
-static nx_status begin(nx_postgres *self, nx_tx how, nx_pg **out, nx_error *err)
+/* Begins a transaction, or with single only makes ready for a statement. */
+static nx_status prepare(nx_pg *pg, nx_tx how, bool single, nx_error *err)
+{
+    nx_status status = how == NX_TX_READ ? NX_OK : nx_pg_set_durable(pg, how != NX_TX_SOFT, err);
+    return status != NX_OK || single ? status : nx_pg_simple(pg, begins[how], err);
+}
+
+/* Takes a connection and makes it ready. One that turns out to be lost at that is replaced once:
+ * nothing has been done on it. */
+static nx_status begin(nx_postgres *self, nx_tx how, bool single, nx_pg **out, nx_error *err)
 {
     nx_status status = NX_OK;
     for (int tries = 0; tries < 2; tries++) {
@@ -34,7 +41,7 @@ static nx_status begin(nx_postgres *self, nx_tx how, nx_pg **out, nx_error *err)
         if (status != NX_OK) {
             return status;
         }
-        status = nx_pg_simple(*out, begins[how], err);
+        status = prepare(*out, how, single, err);
         if (status == NX_OK) {
             return NX_OK;
         }
@@ -63,7 +70,7 @@ static nx_status transact(nx_backend *backend, nx_tx how, nx_db_work work, void 
     nx_postgres *self = (nx_postgres *)backend;
     for (int tries = 1;; tries++) {
         nx_pg *pg = NULL;
-        nx_status status = begin(self, how, &pg, err);
+        nx_status status = begin(self, how, false, &pg, err);
         if (status != NX_OK) {
             return status;
         }
@@ -88,7 +95,7 @@ static nx_status run(nx_backend *backend, nx_tx how, const nx_call *call, int64_
     nx_postgres *self = (nx_postgres *)backend;
     for (int tries = 1;; tries++) {
         nx_pg *pg = NULL;
-        nx_status status = nx_pool_take(self->pool, &pg, err);
+        nx_status status = begin(self, how, true, &pg, err);
         if (status != NX_OK) {
             return status;
         }

@@ -25,6 +25,7 @@ struct nx_pg {
     int64_t made_ns;
     bool broken;
     bool wants_retry;
+    bool soft;   /* commits do not wait for the disk */
     size_t used; /* of the table below; statement i is named "s<i>" */
     const nx_sql *table[MAX_PREPARED];
 };
@@ -334,6 +335,19 @@ void nx_pg_rollback(nx_pg *pg)
     if (!pg->broken && PQtransactionStatus(pg->connection) != PQTRANS_IDLE) {
         (void)nx_pg_simple(pg, "ROLLBACK", &ignored);
     }
+}
+
+nx_status nx_pg_set_durable(nx_pg *pg, bool durable, nx_error *err)
+{
+    if (pg->soft != durable) {
+        return NX_OK;
+    }
+    nx_status status = nx_pg_simple(
+        pg, durable ? "RESET synchronous_commit" : "SET synchronous_commit = off", err);
+    if (status == NX_OK) {
+        pg->soft = !durable;
+    }
+    return status;
 }
 
 bool nx_pg_wants_retry(const nx_pg *pg)

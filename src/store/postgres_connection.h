@@ -24,6 +24,10 @@ bool nx_pg_is_broken(const nx_pg *pg);
 /* A statement of those without values: BEGIN and so on. */
 nx_status nx_pg_simple(nx_pg *pg, const char *sql, nx_error *err);
 void nx_pg_rollback(nx_pg *pg);
+/* Outside a transaction: whether commits wait for the disk (asynchronous ones are kept in order,
+ * and the last may be lost by a crash of the server: postgresql.org/docs/15/wal-async-commit.html).
+ * Costs a round trip when it changes. */
+nx_status nx_pg_set_durable(nx_pg *pg, bool durable, nx_error *err);
 /* Whether the last failure asks for the whole transaction again (SQLSTATE 40001, 40P01). */
 bool nx_pg_wants_retry(const nx_pg *pg);
 

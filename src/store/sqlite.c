@@ -50,9 +50,14 @@ typedef struct nx_sqlite {
 
 /* --- writing --- */
 
-/* The work of a group's member; what it changed is undone when it fails. */
-static void run_task(nx_sqlite *self, task *t)
+/* The work of a group's member; what it changed is undone when it fails. One that is alone needs no
+ * savepoint: run_group undoes all. */
+static void run_task(nx_sqlite *self, task *t, bool alone)
 {
+    if (alone) {
+        t->status = t->work(nx_lite_db(self->writer), t->user, &t->err);
+        return;
+    }
     t->status = nx_lite_simple(self->writer, "SAVEPOINT task", &t->err);
     if (t->status != NX_OK) {
         return;
@@ -88,8 +93,11 @@ static void run_group(nx_sqlite *self, task *group)
     }
     nx_status status = nx_lite_begin(self->writer, true, full, &err);
     for (task *t = group; t != NULL && status == NX_OK; t = t->next) {
-        run_task(self, t);
-        if (!nx_lite_in_transaction(self->writer)) { /* a full disk, for one, ends all of it */
+        bool alone = group->next == NULL;
+        run_task(self, t, alone);
+        bool over =
+            !nx_lite_in_transaction(self->writer); /* a full disk, for one, ends all of it */
+        if (over || (alone && t->status != NX_OK)) {
             status = t->status != NX_OK ? t->status : NX_ERR_INTERNAL;
             err = t->err;
         }

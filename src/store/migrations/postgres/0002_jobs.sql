@@ -15,7 +15,7 @@ CREATE TABLE jobs (
     not_before bigint NOT NULL, -- a retry waits until then
     lease_owner text,
     lease_until bigint,
-    fence bigint NOT NULL DEFAULT 0, -- grows when a lease begins or is taken away
+    fence bigint NOT NULL DEFAULT 0, -- another one when a lease begins or is taken away
     heartbeat_at bigint,
     position bigint NOT NULL DEFAULT 0, -- of the last checkpoint
     cancel_requested bigint NOT NULL DEFAULT 0,

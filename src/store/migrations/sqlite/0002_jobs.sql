@@ -15,7 +15,7 @@ CREATE TABLE jobs (
     not_before INTEGER NOT NULL, -- a retry waits until then
     lease_owner TEXT,
     lease_until INTEGER,
-    fence INTEGER NOT NULL DEFAULT 0, -- grows when a lease begins or is taken away
+    fence INTEGER NOT NULL DEFAULT 0, -- another one when a lease begins or is taken away
     heartbeat_at INTEGER,
     position INTEGER NOT NULL DEFAULT 0, -- of the last checkpoint
     cancel_requested INTEGER NOT NULL DEFAULT 0,
