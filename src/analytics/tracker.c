@@ -16,10 +16,10 @@
 nx_tracker_options nx_tracker_defaults(void)
 {
     return (nx_tracker_options){
-        .high = 0.6,
+        .high = 0.5,
         .low = 0.1,
         .start = 0.7,
-        .gate_high = 0.9,
+        .gate_high = 0.95,
         .gate_low = 0.5,
         .gate_new = 0.7,
         .duplicate = 0.85,

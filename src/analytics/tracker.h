@@ -42,7 +42,8 @@ typedef struct nx_tracker_options {
 
 #define NX_TRACKER_MAX_LOST_NS (INT64_C(3600) * 1000000000)
 
-/* Those of the paper's program: 0.6, 0.1, 0.7, 0.9, 0.5, 0.7, 0.85, 2 sightings, 1 second. */
+/* 0.5, 0.1, 0.7, 0.95, 0.5, 0.7, 0.85, 2 sightings, 1 second: those of the paper's program but for
+ * high (0.6 there) and gate_high (0.9), which were chosen on 124 frames (docs/performance.md). */
 nx_tracker_options nx_tracker_defaults(void);
 
 typedef enum nx_track_state {

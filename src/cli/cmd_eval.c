@@ -1,8 +1,10 @@
-/* nexus eval: how well a model finds what COCO annotations say is there. */
+/* nexus eval: how well a model finds what COCO annotations say is there; with --mot, how well its
+ * tracks follow the truth (eval_mot.c). */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json_writer.h"
 #include "cli/cli.h"
+#include "cli/eval_mot.h"
 #include "cli/pictures.h"
 #include "cli/progress.h"
 #include "cli/setup.h"
@@ -411,6 +413,13 @@ static nx_status print(const eval_run *run, nx_error *err)
 
 static nx_status check_options(const nx_cli_args *args, nx_error *err)
 {
+    static const char *const of_mot[] = {"video",       "tracks",          "frames",     "classes",
+                                         "motion-gate", "adaptive-stride", "save-tracks"};
+    for (size_t i = 0; i < sizeof of_mot / sizeof of_mot[0]; i++) {
+        if (nx_cli_value(args, of_mot[i]) != NULL) {
+            return nx_error_set(err, NX_ERR_INVALID, "--%s goes with --mot", of_mot[i]);
+        }
+    }
     bool images = nx_cli_value(args, "images") != NULL;
     bool detections = nx_cli_value(args, "detections") != NULL;
     if (nx_cli_value(args, "annotations") == NULL) {
@@ -437,6 +446,9 @@ static int run(const nx_cli_args *args)
 {
     nx_error err = {0};
     const char *detections = nx_cli_value(args, "detections");
+    if (nx_cli_value(args, "mot") != NULL) {
+        return nx_eval_mot(args);
+    }
     eval_run state = {
         .args = args,
         .allow_missing = nx_cli_value(args, "allow-missing") != NULL,
@@ -475,7 +487,22 @@ static const nx_cli_option options[] = {
      NX_CLI_NO_KEY, NULL},
     {"detections", 'd', "FILE", "COCO results file to evaluate instead of running a model",
      NX_CLI_NO_KEY, NULL},
-    {"conf", 0, "0..1", "drop weaker detections (default 0.001)", NX_CLI_NO_KEY, NULL},
+    {"mot", 't', "FILE", "MOT file with the true tracks of a video, to measure tracks instead",
+     NX_CLI_NO_KEY, NULL},
+    {"video", 0, "FILE", "that video; the model looks at it and objects are tracked", NX_CLI_NO_KEY,
+     NULL},
+    {"tracks", 0, "FILE", "MOT file of tracks to evaluate instead of running a model",
+     NX_CLI_NO_KEY, NULL},
+    {"frames", 0, "N", "measure frames 1 to N (default: to the last with a true box)",
+     NX_CLI_NO_KEY, NULL},
+    {"classes", 0, "LIST", "what is tracked: names or numbers, comma-separated (default person)",
+     NX_CLI_NO_KEY, NULL},
+    {"motion-gate", 0, NULL, "do not look at frames in which nothing moves", NX_CLI_NO_KEY, NULL},
+    {"adaptive-stride", 0, NULL, "look only as often as predicted tracks need it", NX_CLI_NO_KEY,
+     NULL},
+    {"save-tracks", 0, "FILE", "also write the tracks as a MOT file", NX_CLI_NO_KEY, NULL},
+    {"conf", 0, "0..1", "drop weaker detections (default 0.001; with --mot 0.1)", NX_CLI_NO_KEY,
+     NULL},
     {"iou", 0, "0..1", "overlap at which the weaker of two boxes goes (default 0.7)", NX_CLI_NO_KEY,
      NULL},
     {"format", 'f', "FORMAT", "text or json (default text)", NX_CLI_NO_KEY, "text|json"},
@@ -489,16 +516,23 @@ static const nx_cli_option options[] = {
 const nx_cli_command nx_cmd_eval = {
     .name = "eval",
     .operands = "",
-    .summary = "measure a model's accuracy against COCO annotations",
+    .summary = "measure a model's accuracy against COCO annotations, or its tracks",
     .description =
         "Prints the average precision of boxes as COCO defines it: the mean over IoU 0.50 to 0.95\n"
         "(AP50-95), and at 0.50 (AP50) and 0.75 (AP75). Crowd regions are ignored, and the best "
         "100\n"
         "detections of each picture and class count. Classes are matched by name; a model without\n"
-        "names is taken in the order of the category ids when the counts agree.\n",
-    .examples = "  nexus eval --annotations instances_val2017.json --images val2017/\n"
-                "  nexus eval -a instances.json -i images/ --model yolox_nano.onnx --iou 0.65\n"
-                "  nexus eval -a instances.json --detections results.json --per-class\n",
+        "names is taken in the order of the category ids when the counts agree.\n"
+        "\n"
+        "With --mot the frames of a video go through the model and the tracker, and the tracks "
+        "are\n"
+        "measured as TrackEval does: CLEAR MOT (MOTA, MOTP, identity switches), IDF1 and HOTA.\n"
+        "Times are taken from the file's mean frame rate.\n",
+    .examples =
+        "  nexus eval --annotations instances_val2017.json --images val2017/\n"
+        "  nexus eval -a instances.json -i images/ --model yolox_nano.onnx --iou 0.65\n"
+        "  nexus eval -a instances.json --detections results.json --per-class\n"
+        "  nexus eval --mot gt.txt --video street.mp4 --model yolov8s --save-tracks t.txt\n",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .uses_config = true,
