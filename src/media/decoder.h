@@ -51,7 +51,10 @@ typedef struct nx_decoder_options {
     /* What the child may take beyond its program, the ring included; 0: NX_DECODER_DEFAULT_MEMORY.
      */
     uint64_t memory_limit;
-    int64_t timeout_ns;   /* without any progress of the child; 0: NX_DECODER_DEFAULT_TIMEOUT_NS */
+    /* Without any progress of the child; 0: NX_DECODER_DEFAULT_TIMEOUT_NS. Frames that are decoded
+     * and not delivered are progress: on the way to a mark it may take long until the first one
+     * comes. Whoever wants an end to that, or mistrusts a child that claims it, cancels. */
+    int64_t timeout_ns;
     uint64_t max_damaged; /* packets and frames that may be damaged before it is an error */
 } nx_decoder_options;
 

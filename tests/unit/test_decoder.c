@@ -392,6 +392,57 @@ static void nothing_is_left_behind(void **state)
     assert_int_equal(errno, ECHILD);
 }
 
+/* A file of /proc about a process, as a string; false if it may not be read. */
+static bool read_proc(int pid, const char *name, char *text, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return false;
+    }
+    size_t got = fread(text, 1, size - 1, file);
+    text[got] = '\0';
+    assert_int_equal(fclose(file), 0);
+    for (size_t i = 0; i < got; i++) { /* an environment's variables end so */
+        text[i] = (char)(text[i] == '\0' ? '\n' : text[i]);
+    }
+    return true;
+}
+
+static void a_child_has_nothing_to_spare(void **state)
+{
+    (void)state;
+    NX_NEED_SHARED();
+    static char text[65536];
+    assert_int_equal(setenv("NEXUS_TEST_SECRET", "hunter2", 1), 0);
+    int spare = open("/dev/null", O_RDONLY); /* not closed by exec */
+    assert_true(spare >= 0);
+    nx_decoder *decoder = open_cars(NULL);
+    int pid = nx_decoder_pid(decoder);
+    assert_true(read_proc(pid, "status", text, sizeof text));
+    nx_assert_contains(text, "NoNewPrivs:\t1");
+    nx_assert_contains(text, "Seccomp:\t2"); /* a filter */
+    assert_true(read_proc(pid, "limits", text, sizeof text));
+    nx_assert_contains(text, "Max core file size        0 ");
+    nx_assert_contains(text, "Max file size             0 ");
+    if (read_proc(pid, "environ", text, sizeof text)) { /* root may */
+        assert_null(strstr(text, "NEXUS_TEST_SECRET"));
+    }
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *folder = opendir(path);
+    if (folder != NULL) {
+        for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+            assert_true(atoi(entry->d_name) <= 5);
+        }
+        closedir(folder);
+    }
+    nx_decoder_free(decoder);
+    close(spare);
+    assert_int_equal(unsetenv("NEXUS_TEST_SECRET"), 0);
+}
+
 /* "nexus decoder" typed by a person. */
 static void a_decoder_without_a_parent_says_so(void **state)
 {
@@ -459,6 +510,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_child_that_hangs_is_an_error),
         cmocka_unit_test(decoding_is_cancelled),
         cmocka_unit_test(nothing_is_left_behind),
+        cmocka_unit_test(a_child_has_nothing_to_spare),
         cmocka_unit_test(a_decoder_without_a_parent_says_so),
         cmocka_unit_test(no_child_outlives_its_parent),
     };

@@ -33,7 +33,7 @@ static const struct {
     {"bare.h264", MOVING "-c:v libx264 -g 10"},
 };
 
-/* Resumes behind every `step`th frame. */
+/* Resumes behind every `step`th frame; 3 meets each place between key frames 8 or 10 apart. */
 static void assert_resumes(const char *path, const nx_decoder_options *options, size_t step)
 {
     clip *all = decode_whole(path, options, 48, 32);
@@ -73,8 +73,21 @@ static void every_mark_is_exact(void **state)
     NX_NEED_FFMPEG();
     for (size_t i = 0; i < NX_COUNT(kinds); i++) {
         const char *path = make_kind(state, i);
-        assert_resumes(path, &(nx_decoder_options){0}, 1);
+        assert_resumes(path, &(nx_decoder_options){0}, 3);
     }
+}
+
+/* A choice of frames is of the very frames that all of them are. */
+static void assert_chosen(const char *path, const nx_decoder_options *options)
+{
+    clip *all = decode_whole(path, NULL, 48, 32);
+    clip *some = decode_whole(path, options, 48, 32);
+    assert_true(some->count > 1 && some->count < all->count);
+    for (size_t i = 0; i < some->count; i++) {
+        assert_same_frame(some, i, all, (size_t)some->frames[i].index);
+    }
+    free(some);
+    free(all);
 }
 
 static void marks_go_with_strides_and_rates(void **state)
@@ -82,8 +95,10 @@ static void marks_go_with_strides_and_rates(void **state)
     NX_NEED_FFMPEG();
     for (size_t i = 0; i < NX_COUNT(kinds); i++) {
         const char *path = make_kind(state, i);
-        assert_resumes(path, &(nx_decoder_options){.stride = 3}, 1);
-        assert_resumes(path, &(nx_decoder_options){.fps = 7}, 1);
+        assert_chosen(path, &(nx_decoder_options){.stride = 3});
+        assert_chosen(path, &(nx_decoder_options){.fps = 7});
+        assert_resumes(path, &(nx_decoder_options){.stride = 3}, 3);
+        assert_resumes(path, &(nx_decoder_options){.fps = 7}, 3);
     }
 }
 
