@@ -28,9 +28,14 @@ static const nx_sql enqueue_job = {.sqlite = ENQUEUE("max"), .postgres = ENQUEUE
 static const nx_sql job_of_key =
     NX_SQL("SELECT " NX_JOB_COLUMNS " FROM jobs WHERE owner = $1 AND idempotency_key = $2");
 static const nx_sql get_job = NX_SQL("SELECT " NX_JOB_COLUMNS " FROM jobs WHERE id = $1");
-static const nx_sql list_jobs =
-    NX_SQL("SELECT " NX_JOB_COLUMNS " FROM jobs WHERE ($1 IS NULL OR owner = $1)"
-           " AND ($2 IS NULL OR state = $2) AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4");
+/* One statement for each kind of filter, so that each finds its index. */
+#define NEWEST_FIRST " ORDER BY id DESC LIMIT $4"
+#define LIST(filter) NX_SQL("SELECT " NX_JOB_COLUMNS " FROM jobs WHERE id < $3" filter NEWEST_FIRST)
+static const nx_sql list_jobs[2][2] = {
+    {LIST(""), LIST(" AND state = $2")},
+    {LIST(" AND owner = $1"), LIST(" AND owner = $1 AND state = $2")},
+};
+static const char after_all_ids[] = "~"; /* in ASCII, behind every digit and letter */
 static const nx_sql cancel_job =
     NX_SQL("UPDATE jobs SET cancel_requested = 1, event_seq = event_seq + 1, updated_at = nx_now(),"
            " finished_at = CASE WHEN state = 'queued' THEN nx_now() END,"
@@ -129,8 +134,10 @@ nx_status nx_store_jobs_list(nx_store *store, const nx_job_filter *filter, nx_ar
 {
     nx_rows rows = nx_job_rows(out, filter->limit, arena);
     const char *state = filter->state != NULL ? nx_job_state_name(*filter->state) : NULL;
-    const nx_call call = NX_CALL(&list_jobs, nx_db_text(filter->owner), nx_db_text(state),
-                                 nx_db_text(filter->before), nx_db_int((int64_t)filter->limit));
+    const char *before = filter->before != NULL ? filter->before : after_all_ids;
+    const nx_call call =
+        NX_CALL(&list_jobs[filter->owner != NULL][state != NULL], nx_db_text(filter->owner),
+                nx_db_text(state), nx_db_text(before), nx_db_int((int64_t)filter->limit));
     nx_status status = nx_rows_fetch(store, NX_TX_READ, call, &rows, err);
     *count = status == NX_OK ? rows.count : 0;
     return status;

@@ -9,8 +9,11 @@
 /* Of a transaction that met a deadlock. */
 #define MAX_TRIES 5
 
-/* "nexus" in ASCII: the advisory lock of whoever migrates. */
-#define BEGIN_MIGRATION "BEGIN; SELECT pg_advisory_xact_lock(474349203827)"
+/* The advisory lock of whoever migrates, which has the time that it needs, as have those who wait
+ * for it. The number is "nexus" in ASCII. */
+#define BEGIN_MIGRATION                                                                            \
+    "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"                          \
+    "SELECT pg_advisory_xact_lock(474349203827)"
 
 typedef struct nx_postgres {
     nx_backend base;

@@ -9,6 +9,7 @@
 #include "scratch.h"
 
 #include "store/db.h"
+#include "store/postgres_connection.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -247,13 +248,12 @@ static inline void store_wipe(store_fixture *fixture)
 {
     static const char *const names[] = {"test.db", "test.db-wal", "test.db-shm"};
     if (fixture->postgres && fixture->url[0] != '\0') {
-        char command[600];
-        snprintf(
-            command, sizeof command,
-            "%s/psql -q -X -v ON_ERROR_STOP=1 -h %s -U nexus postgres -c 'SET client_min_messages"
-            " = error; DROP SCHEMA public CASCADE; CREATE SCHEMA public' >&2",
-            store_postgres_bin(), fixture->folder);
-        assert_int_equal(system(command), 0); // NOLINT: the words are ours
+        nx_pg *pg = NULL;
+        nx_error err = {0};
+        nx_assert_ok(nx_pg_connect(fixture->url, false, &pg, &err), err);
+        nx_assert_ok(nx_pg_simple(pg, "DROP SCHEMA public CASCADE; CREATE SCHEMA public", &err),
+                     err);
+        nx_pg_close(pg);
     }
     for (size_t i = 0; !fixture->postgres && i < NX_COUNT(names); i++) {
         char path[128];

@@ -418,6 +418,56 @@ static void a_full_disk_loses_nothing(void **state)
     nx_store_close(store);
 }
 
+/* Another process that holds the lock too long is an error, and not for ever. */
+static nx_status write_elsewhere(nx_db *db, void *user, nx_error *err)
+{
+    (void)db;
+    return nx_store_transact(user, NX_TX_WRITE, add_one, (char[]){"x"}, err);
+}
+
+static void a_lock_that_is_held_is_told(void **state)
+{
+    char url[PATH_MAX + 10];
+    snprintf(url, sizeof url, "sqlite:%s", scratch_path(state, "locked.db"));
+    nx_store_options options = {.url = url, .data_dir = *state, .timeout_ms = 50};
+    nx_store *one = NULL;
+    nx_store *two = NULL;
+    nx_error err = {0};
+    nx_assert_ok(nx_store_open(&options, &one, &err), err);
+    nx_assert_ok(nx_store_open(&options, &two, &err), err);
+    assert_int_equal(nx_store_transact(one, NX_TX_WRITE, write_elsewhere, two, &err), NX_ERR_BUSY);
+    nx_assert_contains(err.message, "locked.db is locked by another process");
+    nx_assert_ok(nx_store_ping(two, &err), err); /* reading goes on meanwhile */
+    nx_assert_ok(nx_store_transact(two, NX_TX_WRITE, add_one, (char[]){"x"}, &err), err);
+    nx_store_close(one);
+    nx_store_close(two);
+}
+
+/* The schema of the first release of a database goes on to the newest with what is in it. */
+static void an_old_schema_is_brought_up_to_date(void **state)
+{
+    char url[PATH_MAX + 10];
+    nx_store_report report;
+    snprintf(url, sizeof url, "sqlite:%s", scratch_path(state, "old.db"));
+    nx_store_options options = {.url = url, .data_dir = *state, .timeout_ms = 1000};
+    nx_store *store = NULL;
+    nx_error err = {0};
+    nx_assert_ok(nx_store_open(&options, &store, &err), err);
+    nx_assert_ok(nx_store_transact(store, NX_TX_WRITE, add_one, (char[]){"kept"}, &err), err);
+    (void)STORE_NUMBER(store, "DROP INDEX jobs_state");
+    (void)STORE_NUMBER(store, "DELETE FROM nx_migrations WHERE number = 4");
+    nx_store_close(store);
+    nx_assert_ok(nx_store_check(&options, &report, &err), err);
+    assert_int_equal(report.schema, 3);
+    assert_true(report.newest > 3);
+    nx_assert_ok(nx_store_open(&options, &store, &err), err);
+    assert_int_equal(STORE_NUMBER(store, "SELECT count(*) FROM sqlite_master"
+                                         " WHERE name = 'jobs_state'"),
+                     1);
+    assert_int_equal(STORE_NUMBER(store, "SELECT count(*) FROM uploads"), 1);
+    nx_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest both[] = {
@@ -440,6 +490,8 @@ int main(void)
         cmocka_unit_test(refuses_files_that_are_none),
         cmocka_unit_test(the_default_is_in_the_data_folder),
         cmocka_unit_test(a_full_disk_loses_nothing),
+        cmocka_unit_test(a_lock_that_is_held_is_told),
+        cmocka_unit_test(an_old_schema_is_brought_up_to_date),
     };
     return store_run_on_both(both) +
            cmocka_run_group_tests_name("files", alone, scratch_make, scratch_remove);

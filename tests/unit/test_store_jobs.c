@@ -543,6 +543,14 @@ static void jobs_are_listed_by_page_owner_and_state(void **state)
                  err);
     assert_int_equal(count, 1);
     assert_string_equal(page[0].id, ids[0]);
+    filter.owner = "ann";
+    nx_assert_ok(nx_store_jobs_list(fixture->store, &filter, &fixture->arena, page, &count, &err),
+                 err);
+    assert_int_equal(count, 1);
+    filter.owner = "bob";
+    nx_assert_ok(nx_store_jobs_list(fixture->store, &filter, &fixture->arena, page, &count, &err),
+                 err);
+    assert_int_equal(count, 0);
 }
 
 static void old_jobs_are_purged_with_all_that_is_theirs(void **state)
