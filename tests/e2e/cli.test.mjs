@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
@@ -22,6 +22,11 @@ import { binary, sharedPath, skipWithoutShared } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
 const root = fileURLToPath(new URL('../..', import.meta.url));
+const s3rver = join(root, 'tests/e2e/node_modules/s3rver');
+if (!existsSync(s3rver)) {
+  console.error(`SKIPPED: there is no ${s3rver} (scripts/packages tests/e2e)`);
+}
+const skipWithoutS3 = existsSync(s3rver) ? false : 'there is no s3rver';
 const picture = (name) => sharedPath(`images/${name}`);
 const BUS = picture('bus.jpg');
 
@@ -221,7 +226,7 @@ describe('check and the configuration', () => {
     assert.match(wrong.detail, /DATABASE_URL is 'mysql:\/\/me:\*\*\*@host\/db'; use sqlite:PATH/);
   });
 
-  it('tells of the bucket, and never the key to it', async (t) => {
+  it('tells of the bucket, and never the key to it', { skip: skipWithoutS3 }, async (t) => {
     const server = spawn('node', ['tests/unit/s3_server.mjs', scratch(t), 'nexus'], { cwd: root });
     t.after(() => server.kill('SIGKILL'));
     const [line] = await once(createInterface({ input: server.stdout }), 'line');
