@@ -204,21 +204,33 @@ static void shift(nx_zones *z, size_t from, size_t to)
     z->count = to + count;
 }
 
-static void forget(nx_zones *z, size_t index)
+/* False without memory. */
+static bool forget(nx_zones *z, size_t index)
 {
-    for (size_t i = 0; i < z->spec.zone_count; i++) {
-        z->ledgers[i].ended += z->stays[index * z->spec.zone_count + i].inside;
-    }
-    shift(z, index + 1, index);
-}
-
-static void forget_unseen(nx_zones *z)
-{
-    for (size_t i = z->count; i-- > 0;) {
-        if (z->now_ns - z->visitors[i].seen_ns > z->options.forget_ns) {
-            forget(z, i);
+    const visitor who = z->visitors[index];
+    bool enough = true;
+    for (uint32_t i = 0; i < z->spec.zone_count; i++) {
+        const stay *s = &z->stays[index * z->spec.zone_count + i];
+        if (s->inside) {
+            z->ledgers[i].ended++;
+            enough = enough && add_event(z, (nx_zone_event){NX_ZONE_END, i, who.id, who.class_id,
+                                                            s->dwell_ns - s->before_ns});
         }
     }
+    shift(z, index + 1, index);
+    return enough;
+}
+
+/* False without memory. */
+static bool forget_unseen(nx_zones *z)
+{
+    bool enough = true;
+    for (size_t i = z->count; i-- > 0;) {
+        if (z->now_ns - z->visitors[i].seen_ns > z->options.forget_ns) {
+            enough = forget(z, i) && enough;
+        }
+    }
+    return enough;
 }
 
 /* Room for one more among as many as may be. */
@@ -231,8 +243,7 @@ static bool make_room(nx_zones *z)
     for (size_t i = 1; i < z->count; i++) {
         oldest = z->visitors[i].seen_ns < z->visitors[oldest].seen_ns ? i : oldest;
     }
-    forget(z, oldest);
-    return true;
+    return forget(z, oldest);
 }
 
 /* Where its visitor is or belongs. */
@@ -359,12 +370,18 @@ static bool look_at_zone(nx_zones *z, uint32_t index, const visitor *who, stay *
     bool changed = inside != s->inside && (!near || !s->known);
     s->known = true;
     if (changed) {
+        nx_zone_event event = {
+            .kind = inside ? NX_ZONE_ENTER : NX_ZONE_EXIT,
+            .place = index,
+            .track_id = who->id,
+            .class_id = who->class_id,
+            .dwell_ns = inside ? 0 : s->dwell_ns - s->before_ns,
+        };
         s->inside = inside;
+        s->before_ns = s->dwell_ns;
         book->visitors += !s->visited;
         s->visited = true;
-        if (!count_event(z, book,
-                         (nx_zone_event){inside ? NX_ZONE_ENTER : NX_ZONE_EXIT, index, who->id,
-                                         who->class_id})) {
+        if (!count_event(z, book, event)) {
             return false;
         }
     }
@@ -390,8 +407,10 @@ static bool look_at_line(nx_zones *z, uint32_t index, const visitor *who, passag
         p->side == -side && (was > 0) != (now > 0) && goes_through(line, at, before, was, now);
     *p = (passage){side, at->x / at->aspect, at->y};
     return !crossed || count_event(z, &z->ledgers[z->spec.zone_count + index],
-                                   (nx_zone_event){side > 0 ? NX_LINE_IN : NX_LINE_OUT, index,
-                                                   who->id, who->class_id});
+                                   (nx_zone_event){.kind = side > 0 ? NX_LINE_IN : NX_LINE_OUT,
+                                                   .place = index,
+                                                   .track_id = who->id,
+                                                   .class_id = who->class_id});
 }
 
 static bool look_at_track(nx_zones *z, const nx_track *track, uint32_t width, uint32_t height)
@@ -454,7 +473,9 @@ nx_status nx_zones_update(nx_zones *z, int64_t time_ns, uint32_t width, uint32_t
     for (size_t i = 0; i < z->spec.zone_count; i++) {
         z->ledgers[i].inside = 0;
     }
-    forget_unseen(z);
+    if (!forget_unseen(z)) {
+        return no_memory(err);
+    }
     for (size_t i = 0; i < count; i++) {
         if (tracks[i].state == NX_TRACK_CONFIRMED && !look_at_track(z, &tracks[i], width, height)) {
             return no_memory(err);

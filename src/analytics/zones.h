@@ -106,6 +106,7 @@ typedef struct nx_line_totals {
 typedef enum nx_zone_event_kind {
     NX_ZONE_ENTER,
     NX_ZONE_EXIT,
+    NX_ZONE_END, /* a track that was inside has ended */
     NX_LINE_IN,
     NX_LINE_OUT
 } nx_zone_event_kind;
@@ -115,6 +116,7 @@ typedef struct nx_zone_event {
     uint32_t place; /* index of the zone or line */
     uint64_t track_id;
     int32_t class_id;
+    int64_t dwell_ns; /* of NX_ZONE_EXIT and NX_ZONE_END: how long this stay was */
 } nx_zone_event;
 
 /* Copies spec. Errors: those of nx_zones_spec_check, NX_ERR_INVALID (an option), NX_ERR_NO_MEMORY.

@@ -15,8 +15,9 @@ typedef struct visitor {
 typedef struct stay {
     bool known; /* it was looked at before */
     bool inside;
-    bool visited; /* at any time */
-    int64_t dwell_ns;
+    bool visited;      /* at any time */
+    int64_t dwell_ns;  /* of all stays ... */
+    int64_t before_ns; /* ... and of those before this one */
 } stay;
 
 /* Of a track and a line. */

@@ -88,6 +88,7 @@ static void put_visitor(const nx_zones *z, size_t index, nx_buffer *out)
         nx_state_put_u32(out,
                          (uint32_t)s->known | (uint32_t)s->inside << 1 | (uint32_t)s->visited << 2);
         nx_state_put_i64(out, s->dwell_ns);
+        nx_state_put_i64(out, s->before_ns);
     }
     for (size_t i = 0; i < z->spec.line_count; i++) {
         const passage *p = &z->passages[index * z->spec.line_count + i];
@@ -183,13 +184,16 @@ static void read_visitor(nx_state_reader *reader, nx_zones *z, size_t index)
     nx_state_expect(reader, who->id > (index > 0 ? z->visitors[index - 1].id : 0));
     for (size_t i = 0; i < z->spec.zone_count; i++) {
         uint32_t bits = nx_state_u32(reader);
+        int64_t dwell_ns = read_dwell(reader);
+        int64_t before_ns = read_dwell(reader);
         z->stays[index * z->spec.zone_count + i] = (stay){
             .known = (bits & 1) != 0,
             .inside = (bits & 2) != 0,
             .visited = (bits & 4) != 0,
-            .dwell_ns = read_dwell(reader),
+            .dwell_ns = dwell_ns,
+            .before_ns = before_ns,
         };
-        nx_state_expect(reader, bits < 8);
+        nx_state_expect(reader, bits < 8 && before_ns <= dwell_ns);
     }
     for (size_t i = 0; i < z->spec.line_count; i++) {
         passage *p = &z->passages[index * z->spec.line_count + i];
@@ -214,7 +218,7 @@ static bool read_all(nx_state_reader *reader, nx_zones *z)
             return false;
         }
     }
-    size_t bytes = VISITOR_BYTES + z->spec.zone_count * 12 + z->spec.line_count * 20;
+    size_t bytes = VISITOR_BYTES + z->spec.zone_count * 20 + z->spec.line_count * 20;
     size_t count = nx_state_count(reader, NX_ZONES_MAX_TRACKS, bytes);
     nx_state_expect(reader, started == 1 || (count == 0 && z->now_ns == 0));
     if (reader->bad || count == 0) {

@@ -335,9 +335,10 @@ nx_status nx_video_spec_check(const nx_video_spec *spec, nx_error *err)
         return nx_error_set(err, NX_ERR_INVALID,
                             "zones and lines count tracked objects: leave track on");
     }
-    if (!spec->track && spec->adaptive_stride) {
+    if (!spec->track && (spec->adaptive_stride || spec->motion_gate)) {
         return nx_error_set(err, NX_ERR_INVALID,
-                            "adaptive_stride predicts tracked objects: leave track on");
+                            "adaptive_stride and motion_gate carry tracked objects on: leave track "
+                            "on");
     }
     return NX_OK;
 }

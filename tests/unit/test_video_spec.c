@@ -81,6 +81,7 @@ static void wrong_options_are_told(void **state)
         {"{\"track\":1}", "track: send true or false"},
         {"{\"track\":false,\"zones\":[]}", "leave track on"},
         {"{\"track\":false,\"adaptive_stride\":true}", "leave track on"},
+        {"{\"track\":false,\"motion_gate\":true}", "leave track on"},
         {"{\"zones\":{}}", "zones: send a list"},
         {"{\"outputs\":[\"cvs\"]}", "did you mean 'csv'?"},
         {"{\"outputs\":[1]}", "outputs[0]: this is no name"},

@@ -64,6 +64,7 @@ static void who_walks_through_is_counted_once_by_the_feet(void **state)
         } else if (i == 11) { /* x = 520, the first beyond 500 and the margin of 5 */
             assert_int_equal(count, 2);
             assert_int_equal(events[0].kind, NX_ZONE_EXIT);
+            assert_int_equal(events[0].dwell_ns, 1100 * MS);
             assert_int_equal(events[1].kind, NX_LINE_IN);
             assert_true(events[1].track_id == 7 && events[1].place == 0);
         } else {
@@ -186,6 +187,11 @@ static void who_is_not_seen_is_not_inside_and_ends_in_time(void **state)
     update(zones, 12000, NULL, 0);
     assert_int_equal(nx_zones_zone(zones, 0).ended, 0);
     update(zones, 12001, NULL, 0);
+    size_t count = 0;
+    const nx_zone_event *events = nx_zones_events(zones, &count);
+    assert_int_equal(count, 1);
+    assert_true(events[0].kind == NX_ZONE_END && events[0].track_id == 1);
+    assert_int_equal(events[0].dwell_ns, 2000 * MS);
     zone = nx_zones_zone(zones, 0);
     assert_true(zone.ended == 1 && zone.entries == zone.exits + zone.ended);
     nx_zones_free(zones);
