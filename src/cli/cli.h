@@ -69,6 +69,7 @@ struct nx_cli_args {
 
 extern const nx_cli_command nx_cmd_detect;
 extern const nx_cli_command nx_cmd_segment;
+extern const nx_cli_command nx_cmd_track;
 extern const nx_cli_command nx_cmd_serve;
 extern const nx_cli_command nx_cmd_eval;
 extern const nx_cli_command nx_cmd_bench;

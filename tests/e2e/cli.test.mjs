@@ -34,6 +34,8 @@ const BUS = picture('bus.jpg');
 const COMMANDS = {
   detect: ['conf', 'iou', 'classes', 'max', 'format', 'output', 'annotate', 'recursive'],
   segment: ['point', 'box', 'multimask', 'mask-format', 'format', 'output', 'annotate'],
+  track: ['out', 'zones', 'outputs', 'conf', 'classes', 'stride', 'fps', 'motion-gate', 'adaptive-stride',
+    'no-track', 'counts-every'],
   serve: ['host', 'port'],
   'models list': ['format'],
   'models add': ['name'],
