@@ -34,10 +34,10 @@ struct nx_motion_gate {
 nx_motion_gate_options nx_motion_gate_defaults(void)
 {
     return (nx_motion_gate_options){
-        .threshold = 4,
-        .blocks = 1,
+        .threshold = 6,
+        .blocks = 2,
         .follow = 1,
-        .linger_ns = 300 * NX_NS_PER_MS,
+        .linger_ns = 200 * NX_NS_PER_MS,
         .refresh_ns = 2 * NX_NS_PER_SEC,
     };
 }

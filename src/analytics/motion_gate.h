@@ -24,14 +24,15 @@ typedef struct nx_motion_gate nx_motion_gate;
 
 typedef struct nx_motion_gate_options {
     double threshold;   /* 0..255 levels: a block whose mean difference is more has moved */
-    uint32_t blocks;    /* at least 1: so many moving blocks open the gate */
+    uint32_t blocks;    /* at least 1: so many moving blocks open the gate; one alone is
+                           often a twig in the wind */
     double follow;      /* 0..255 levels a second by which the still picture adapts */
     int64_t linger_ns;  /* after a movement the gate stays open for so long: who came is seen
                            often enough to be confirmed */
     int64_t refresh_ns; /* over 0: it opens at least this often */
 } nx_motion_gate_options;
 
-nx_motion_gate_options nx_motion_gate_defaults(void); /* 4, 1, 1, 300 ms, 2 s */
+nx_motion_gate_options nx_motion_gate_defaults(void); /* 6, 2, 1, 200 ms, 2 s */
 
 /* A frame as the gate sees it: a small one, such as the model's input, is best. */
 typedef struct nx_motion_frame {

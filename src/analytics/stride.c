@@ -17,8 +17,8 @@
 nx_stride_options nx_stride_defaults(void)
 {
     return (nx_stride_options){
-        .move = 0.5,
-        .stray = 0.25,
+        .move = 0.75,
+        .stray = 0.4,
         .max_frames = 5,
         .max_ns = 500 * NX_NS_PER_MS,
     };

@@ -25,7 +25,7 @@ typedef struct nx_stride_options {
                             empty scene waits for that */
 } nx_stride_options;
 
-nx_stride_options nx_stride_defaults(void); /* 0.5, 0.25, 5 frames, 500 ms */
+nx_stride_options nx_stride_defaults(void); /* 0.75, 0.4, 5 frames, 500 ms */
 
 typedef struct nx_stride {
     nx_stride_options options;

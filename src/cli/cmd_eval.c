@@ -413,8 +413,9 @@ static nx_status print(const eval_run *run, nx_error *err)
 
 static nx_status check_options(const nx_cli_args *args, nx_error *err)
 {
-    static const char *const of_mot[] = {"video",       "tracks",          "frames",     "classes",
-                                         "motion-gate", "adaptive-stride", "save-tracks"};
+    static const char *const of_mot[] = {"start",           "video",      "tracks",
+                                         "frames",          "classes",    "motion-gate",
+                                         "adaptive-stride", "save-tracks"};
     for (size_t i = 0; i < sizeof of_mot / sizeof of_mot[0]; i++) {
         if (nx_cli_value(args, of_mot[i]) != NULL) {
             return nx_error_set(err, NX_ERR_INVALID, "--%s goes with --mot", of_mot[i]);
@@ -496,6 +497,8 @@ static const nx_cli_option options[] = {
     {"frames", 0, "N", "measure frames 1 to N (default: to the last with a true box)",
      NX_CLI_NO_KEY, NULL},
     {"classes", 0, "LIST", "what is tracked: names or numbers, comma-separated (default person)",
+     NX_CLI_NO_KEY, NULL},
+    {"start", 0, "0..1", "a detection begins a track from this score on (default 0.7)",
      NX_CLI_NO_KEY, NULL},
     {"motion-gate", 0, NULL, "do not look at frames in which nothing moves", NX_CLI_NO_KEY, NULL},
     {"adaptive-stride", 0, NULL, "look only as often as predicted tracks need it", NX_CLI_NO_KEY,

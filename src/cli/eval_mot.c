@@ -248,10 +248,16 @@ static nx_status read_postprocess(mot_run *run, nx_error *err)
 
 static nx_status make_analytics(mot_run *run, nx_error *err)
 {
-    const nx_tracker_options tracker = nx_tracker_defaults();
+    nx_tracker_options tracker = nx_tracker_defaults();
     const nx_motion_gate_options gate = nx_motion_gate_defaults();
     const nx_stride_options stride = nx_stride_defaults();
-    nx_status status = nx_tracker_new(&tracker, &run->tracker, err);
+    nx_status status = nx_cli_number(run->args, "start", 0, 1, tracker.start, &tracker.start, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    tracker.high = tracker.start < tracker.high ? tracker.start : tracker.high;
+    tracker.low = tracker.high < tracker.low ? tracker.high : tracker.low;
+    status = nx_tracker_new(&tracker, &run->tracker, err);
     if (status == NX_OK && nx_cli_value(run->args, "motion-gate") != NULL) {
         status = nx_motion_gate_new(&gate, &run->gate, err);
     }
@@ -428,7 +434,7 @@ static nx_status check_options(const nx_cli_args *args, nx_error *err)
     static const char *const of_coco[] = {"annotations",     "images",        "detections",
                                           "save-detections", "allow-missing", "per-class"};
     static const char *const of_video[] = {
-        "conf", "iou", "motion-gate", "adaptive-stride", "classes", "save-tracks"};
+        "start", "conf", "iou", "motion-gate", "adaptive-stride", "classes", "save-tracks"};
     bool tracks = nx_cli_value(args, "tracks") != NULL;
     for (size_t i = 0; i < sizeof of_coco / sizeof of_coco[0]; i++) {
         if (nx_cli_value(args, of_coco[i]) != NULL) {
