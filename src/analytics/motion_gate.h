@@ -24,8 +24,8 @@ typedef struct nx_motion_gate nx_motion_gate;
 
 typedef struct nx_motion_gate_options {
     double threshold;   /* 0..255 levels: a block whose mean difference is more has moved */
-    uint32_t blocks;    /* at least 1: so many moving blocks open the gate; one alone is
-                           often a twig in the wind */
+    uint32_t blocks;    /* at least 1: so many moving blocks open the gate; one alone
+                           often just flickers */
     double follow;      /* 0..255 levels a second by which the still picture adapts */
     int64_t linger_ns;  /* after a movement the gate stays open for so long: who came is seen
                            often enough to be confirmed */
