@@ -1,8 +1,13 @@
 #include "api/api.h"
 
 #include "api/internal.h"
+#include "api/job_events.h"
+#include "api/jobs.h"
 #include "api/kserve.h"
 #include "api/models.h"
+#include "api/uploads.h"
+#include "api/videos.h"
+#include "api/work.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "web/assets.h"
@@ -24,6 +29,30 @@ static const char *const model_types[] = {"multipart/form-data", "application/oc
 static const char model_types_text[] =
     "Send an ONNX file as application/octet-stream with ?name=, or as a file in "
     "multipart/form-data.";
+
+static const char *const video_types[] = {
+    "video/",
+    "application/octet-stream",
+    "multipart/form-data",
+    NULL,
+};
+static const char video_types_text[] =
+    "Send a video as video/mp4 (or another video/...) or application/octet-stream, or as a file in "
+    "multipart/form-data.";
+
+static const char *const upload_types[] = {"application/offset+octet-stream", NULL};
+static const char upload_types_text[] = "Send the bytes as application/offset+octet-stream.";
+
+static const char *const process_types[] = {"application/json", "multipart/form-data", NULL};
+static const char process_types_text[] =
+    "Send the options as application/json with a video_id, or a video and a field 'options' in "
+    "multipart/form-data.";
+
+/* Of videos and jobs. Quick work is a few statements; slow work reads whole files. */
+#define QUICK_THREADS 4
+#define SLOW_THREADS  2
+#define MOST_QUICK    256
+#define MOST_SLOW     64
 
 /* --- routes -------------------------------------------------------------------------------------
  */
@@ -62,6 +91,51 @@ static const nx_http_route fixed_routes[] = {
     {.method = "POST",
      .pattern = "/api/v1/models/{name}/rollback",
      .handle = nx_api_models_rollback},
+    {.method = "GET", .pattern = "/api/v1/videos", .handle = nx_api_videos_list},
+    {.method = "POST",
+     .pattern = "/api/v1/videos",
+     .handle = nx_api_videos_add,
+     .admit = nx_api_videos_admit,
+     .receive = nx_api_videos_receive,
+     .types = video_types,
+     .types_text = video_types_text,
+     .max_files = 1,
+     .too_many_files_status = 422,
+     .too_many_files_advice = "Send one video at a time.",
+     .per_client = true},
+    {.method = "POST",
+     .pattern = "/api/v1/videos/process",
+     .handle = nx_api_process,
+     .admit = nx_api_process_admit,
+     .receive = nx_api_process_receive,
+     .types = process_types,
+     .types_text = process_types_text,
+     .max_files = 1,
+     .too_many_files_status = 422,
+     .too_many_files_advice = "Send one video at a time.",
+     .per_client = true},
+    {.method = "GET", .pattern = "/api/v1/jobs", .handle = nx_api_jobs_list},
+    {.method = "GET", .pattern = "/api/v1/jobs/{id}", .handle = nx_api_jobs_get},
+    {.method = "DELETE", .pattern = "/api/v1/jobs/{id}", .handle = nx_api_jobs_cancel},
+    {.method = "POST", .pattern = "/api/v1/jobs/{id}/retry", .handle = nx_api_jobs_retry},
+    {.method = "GET", .pattern = "/api/v1/jobs/{id}/events", .handle = nx_api_jobs_events},
+    {.method = "GET", .pattern = "/api/v1/jobs/{id}/results/{file}", .handle = nx_api_jobs_result},
+    {.method = "GET", .pattern = "/api/v1/videos/{id}", .handle = nx_api_videos_get},
+    {.method = "DELETE", .pattern = "/api/v1/videos/{id}", .handle = nx_api_videos_remove},
+    {.method = "GET", .pattern = "/api/v1/videos/{id}/content", .handle = nx_api_videos_content},
+    {.method = "OPTIONS", .pattern = "/api/v1/uploads", .handle = nx_api_uploads_options},
+    {.method = "POST", .pattern = "/api/v1/uploads", .handle = nx_api_uploads_add},
+    {.method = "GET", .pattern = "/api/v1/uploads/{id}", .handle = nx_api_uploads_get},
+    {.method = "PATCH",
+     .pattern = "/api/v1/uploads/{id}",
+     .handle = nx_api_uploads_patch,
+     .admit = nx_api_uploads_admit,
+     .receive = nx_api_uploads_receive,
+     .body_optional = true,
+     .types = upload_types,
+     .types_text = upload_types_text,
+     .per_client = true},
+    {.method = "DELETE", .pattern = "/api/v1/uploads/{id}", .handle = nx_api_uploads_remove},
     {.method = "GET", .pattern = "/health", .handle = nx_api_health, .always = true},
     {.method = "GET", .pattern = "/health/ready", .handle = nx_api_ready, .always = true},
     {.method = "GET", .pattern = "/metrics", .handle = nx_api_metrics, .always = true},
@@ -105,6 +179,13 @@ static bool make_routes(nx_api *api)
             api->routes[i].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_MODEL_BYTES);
             api->routes[i].spool_dir = nx_model_store_folder(api->deps.store);
         }
+        if (api->routes[i].handle == nx_api_videos_add || api->routes[i].handle == nx_api_process) {
+            api->routes[i].max_body = api->max_video;
+            api->routes[i].spool_dir = api->upload_dir;
+        }
+        if (api->routes[i].handle == nx_api_uploads_patch) {
+            api->routes[i].max_body = api->max_video;
+        }
         if (api->routes[i].handle == nx_kserve_infer) { /* tensors are as large as batches */
             api->routes[i].max_body = api->routes[1].max_body;
         }
@@ -137,6 +218,26 @@ static void set_rules(nx_api *api)
     api->defaults = defaults;
     api->timeout_ns = nx_config_int(config, NX_CONFIG_REQUEST_TIMEOUT) * NX_NS_PER_SEC;
     api->max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS);
+    api->max_video = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_VIDEO_BYTES);
+    api->upload_ms = nx_config_int(config, NX_CONFIG_UPLOAD_LIFETIME) * 1000;
+}
+
+/* What videos and jobs need. */
+static nx_status start_storage(nx_api *api, nx_error *err)
+{
+    if (api->deps.database == NULL) {
+        return NX_OK;
+    }
+    if (asprintf(&api->upload_dir, "%s/uploads", api->deps.data_dir) < 0) {
+        api->upload_dir = NULL;
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
+    }
+    nx_status status = nx_api_pool_new(QUICK_THREADS, MOST_QUICK, &api->quick, err);
+    if (status == NX_OK) {
+        status = nx_api_pool_new(SLOW_THREADS, MOST_SLOW, &api->slow, err);
+    }
+    return status == NX_OK ? nx_api_job_events_new(api->deps.database, &api->job_events, err)
+                           : status;
 }
 
 static nx_status start_server(nx_api *api, nx_error *err)
@@ -178,6 +279,11 @@ static void free_api(nx_api *api)
 {
     pthread_cond_destroy(&api->quiet);
     pthread_mutex_destroy(&api->lock);
+    nx_api_job_events_free(api->job_events);
+    nx_api_pool_free(api->slow);
+    nx_api_pool_free(api->quick);
+    pthread_mutex_destroy(&api->storing);
+    free(api->upload_dir);
     nx_kserve_stats_free(api->kserve_stats);
     free(api->routes);
     free(api);
@@ -196,17 +302,23 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&api->lock, NULL);
+    pthread_mutex_init(&api->storing, NULL);
     pthread_cond_init(&api->quiet, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    api->kserve_stats = nx_kserve_stats_new();
-    if (api->kserve_stats == NULL || !make_routes(api)) {
-        free_api(api);
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
-    }
     set_rules(api);
+    nx_status status = start_storage(api, err);
+    api->kserve_stats = nx_kserve_stats_new();
+    if (status == NX_OK && (api->kserve_stats == NULL || !make_routes(api))) {
+        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
+    }
+    if (status != NX_OK) {
+        free_api(api);
+        return status;
+    }
     nx_api_http_metrics_register(api);
+    nx_api_storage_metrics_register(api);
     nx_service_metrics_queue_depth(deps->metrics, read_queue_depth, api);
-    nx_status status = start_server(api, err);
+    status = start_server(api, err);
     if (status != NX_OK) {
         free_api(api);
         return status;

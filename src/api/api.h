@@ -6,7 +6,8 @@
  *     nx_api_start(&deps, &api, &err)         logs "listening on http://127.0.0.1:8000"
  *     ... wait for SIGINT or SIGTERM ...
  *     nx_api_stop(api, deadline)              answers what is in flight, frees api
- *     nx_engine_free, nx_registry_free, nx_runtime_free, nx_service_metrics_free
+ *     nx_engine_free, nx_registry_free, nx_runtime_free, nx_service_metrics_free, nx_objects_close,
+ *     nx_store_close
  */
 #ifndef NX_API_API_H
 #define NX_API_API_H
@@ -16,6 +17,8 @@
 #include "engine/engine.h"
 #include "engine/registry.h"
 #include "ops/service_metrics.h"
+#include "store/objects.h"
+#include "store/store.h"
 
 #include <stdint.h>
 
@@ -29,6 +32,10 @@ typedef struct nx_api_deps {
     const nx_model_store *store;
     nx_engine *engine;
     nx_service_metrics *metrics;
+    /* All three or none: without them there are no videos and no jobs, and their routes are 503. */
+    nx_store *database;
+    nx_objects *objects;
+    const char *data_dir; /* that of objects */
 } nx_api_deps;
 
 /* Listens on NX_CONFIG_HOST and NX_CONFIG_PORT and serves on its own threads.

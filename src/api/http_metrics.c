@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"};
+static const char *const methods[] = {"GET",   "HEAD",   "POST",    "PUT",
+                                      "PATCH", "DELETE", "OPTIONS", "other"};
 /* 499: the client went away before the answer */
-static const char *const statuses[] = {"200", "201", "202", "204", "304", "400", "404",
-                                       "405", "406", "408", "409", "413", "415", "422",
-                                       "429", "431", "499", "500", "503", "507", "other"};
+static const char *const statuses[] = {
+    "200", "201", "202", "204", "206", "304", "400", "404", "405", "406", "408", "409", "410",
+    "412", "413", "415", "416", "422", "423", "429", "431", "499", "500", "503", "507", "other"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

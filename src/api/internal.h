@@ -32,12 +32,24 @@ struct nx_api {
     nx_metric *requests_total;
     nx_metric *request_duration;
     nx_metric *cache_requests;
+    nx_metric *db_connections;
+    nx_metric *jobs;
     char url[300];
     _Atomic nx_api_state state;
 
-    pthread_mutex_t lock; /* guards inferences */
+    /* of videos and jobs; NULL without a database */
+    struct nx_api_pool *quick;
+    struct nx_api_pool *slow;
+    struct nx_api_job_events *job_events;
+    char *upload_dir; /* where uploads are while they come in */
+    uint64_t max_video;
+    int64_t upload_ms;       /* how long an upload waits for its next bytes */
+    pthread_mutex_t storing; /* held while a video's row and its object come or go together */
+
+    pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t quiet; /* inferences fell to 0 */
     uint32_t inferences;  /* requests that were handed to the engine and are not put away yet */
+    struct nx_api_writing *writing; /* uploads that requests write into */
 };
 
 /* handlers; user is the nx_api */
@@ -51,6 +63,10 @@ void nx_api_infer_segment(nx_http_request *request, void *user);
 
 /* Refuses an inference before its body comes while the server does not take any. */
 void nx_api_admit_inference(nx_http_request *request, void *user);
+
+/* storage_metrics.c: what the database says of itself and of the jobs; read before rendering. */
+void nx_api_storage_metrics_register(nx_api *api);
+void nx_api_storage_metrics_read(nx_api *api);
 
 /* http_metrics.c */
 void nx_api_http_metrics_register(nx_api *api);

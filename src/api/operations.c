@@ -1,5 +1,6 @@
 /* GET /health, /health/ready and /metrics: for load balancers and monitoring. */
 #include "api/internal.h"
+#include "api/work.h"
 #include "base/clock.h"
 #include "base/json_writer.h"
 
@@ -65,18 +66,33 @@ static void write_models(nx_api *api, nx_json *json)
     free(entries);
 }
 
-void nx_api_ready(nx_http_request *request, void *user)
+static void write_database(nx_api *api, const char *broken, nx_json *json)
+{
+    if (api->deps.database != NULL) {
+        nx_json_key(json, "database");
+        nx_json_object_begin(json);
+        nx_json_key_string(json, "kind", nx_store_kind(api->deps.database));
+        nx_json_key_bool(json, "ready", broken == NULL);
+        nx_json_key_string(json, "reason", broken);
+        nx_json_object_end(json);
+    }
+}
+
+/* broken: why the database does not answer; NULL: it does, or there is none. */
+static void reply_ready(nx_api *api, nx_http_request *request, const char *broken)
 {
     static const char *const states[] = {"starting", "ready", "draining"};
-    nx_api *api = user;
     nx_api_state state = atomic_load(&api->state);
+    bool ready = state == NX_API_READY && broken == NULL;
     nx_engine_stats stats = nx_engine_get_stats(api->deps.engine);
     nx_buffer out = NX_BUFFER_INIT;
     nx_json json = nx_json_begin(&out);
     nx_json_object_begin(&json);
-    nx_json_key_string(&json, "status", states[state]);
+    nx_json_key_string(&json, "status",
+                       state == NX_API_READY && broken != NULL ? "unavailable" : states[state]);
     nx_json_key_string(&json, "version", NX_VERSION);
     write_models(api, &json);
+    write_database(api, broken, &json);
     nx_json_key(&json, "runtime");
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "name", "onnxruntime");
@@ -90,17 +106,47 @@ void nx_api_ready(nx_http_request *request, void *user)
     nx_json_key_int(&json, "workers", stats.workers);
     nx_json_object_end(&json);
     nx_http_add_header(request, "Cache-Control", "no-store");
-    if (state != NX_API_READY) {
+    if (!ready) {
         nx_http_add_header(request, "Retry-After", "1");
     }
-    nx_http_reply(request, state == NX_API_READY ? 200 : 503, "application/json", &out);
+    nx_http_reply(request, ready ? 200 : 503, "application/json", &out);
+}
+
+static void answer_ready(nx_api *api, nx_http_request *request)
+{
+    nx_error err = {0};
+    nx_status status = nx_store_ping(api->deps.database, &err);
+    reply_ready(api, request, status == NX_OK ? NULL : err.message);
+}
+
+void nx_api_ready(nx_http_request *request, void *user)
+{
+    nx_api *api = user;
+    if (api->quick == NULL) {
+        reply_ready(api, request, NULL);
+    } else if (!nx_api_try_quickly(api, request, answer_ready)) {
+        reply_ready(api, request, "too many requests wait for it");
+    }
+}
+
+static void reply_metrics(nx_api *api, nx_http_request *request)
+{
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_metrics_render(nx_service_metrics_registry(api->deps.metrics), &out);
+    nx_http_add_header(request, "Cache-Control", "no-store");
+    nx_http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
+}
+
+static void answer_metrics(nx_api *api, nx_http_request *request)
+{
+    nx_api_storage_metrics_read(api);
+    reply_metrics(api, request);
 }
 
 void nx_api_metrics(nx_http_request *request, void *user)
 {
     nx_api *api = user;
-    nx_buffer out = NX_BUFFER_INIT;
-    nx_metrics_render(nx_service_metrics_registry(api->deps.metrics), &out);
-    nx_http_add_header(request, "Cache-Control", "no-store");
-    nx_http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
+    if (api->quick == NULL || !nx_api_try_quickly(api, request, answer_metrics)) {
+        reply_metrics(api, request); /* what the database said last */
+    }
 }

@@ -68,6 +68,9 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .store = setup->store,
         .engine = setup->engine,
         .metrics = metrics,
+        .database = setup->database,
+        .objects = setup->objects,
+        .data_dir = setup->data_dir,
     };
     nx_api *api = NULL;
     nx_status status = nx_api_start(&deps, &api, err);
@@ -116,6 +119,9 @@ static int run(const nx_cli_args *args)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_file_limit();
     nx_status status = nx_setup_open_registry(args->config, &setup, &err);
+    if (status == NX_OK) {
+        status = nx_setup_open_storage(args->config, &setup, &err);
+    }
     if (status == NX_OK) {
         status = nx_service_metrics_new(provider_of(setup.registry),
                                         nx_runtime_version(setup.runtime), &metrics, &err);

@@ -1,6 +1,7 @@
 #include "cli/setup.h"
 
 #include "base/buffer.h"
+#include "base/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,6 +244,21 @@ nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_erro
     return status;
 }
 
+nx_status nx_setup_open_storage(const nx_config *config, nx_setup *setup, nx_error *err)
+{
+    setup->data_dir = nx_setup_data_dir(config);
+    if (setup->data_dir == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the data folder's name");
+    }
+    const nx_store_options database = nx_store_options_of(config, setup->data_dir);
+    const nx_objects_options objects = nx_objects_options_of(config, setup->data_dir);
+    nx_status status = nx_file_make_dirs(setup->data_dir, err);
+    if (status == NX_OK) {
+        status = nx_store_open(&database, &setup->database, err);
+    }
+    return status == NX_OK ? nx_objects_open(&objects, &setup->objects, err) : status;
+}
+
 nx_engine_options nx_setup_engine_options(const nx_config *config, const char *device)
 {
     bool cpu = strcmp(device, "cpu") == 0;
@@ -293,6 +309,9 @@ void nx_setup_close(nx_setup *setup)
     nx_model_free(setup->model);
     nx_runtime_free(setup->runtime);
     free(setup->cache_dir);
+    nx_objects_close(setup->objects);
+    nx_store_close(setup->database);
+    free(setup->data_dir);
     *setup = (nx_setup){0};
 }
 

@@ -7,6 +7,8 @@
 #include "engine/model.h"
 #include "engine/registry.h"
 #include "engine/sam.h"
+#include "store/objects.h"
+#include "store/store.h"
 #include "vision/postprocess.h"
 
 /* Everything that inference needs; plain owner, freed by nx_setup_close. */
@@ -18,6 +20,10 @@ typedef struct nx_setup {
     nx_model_store *store;
     nx_registry *registry;
     char *cache_dir; /* where devices keep what they built */
+    /* these by nx_setup_open_storage */
+    nx_store *database;
+    nx_objects *objects;
+    char *data_dir;
 } nx_setup;
 
 /* The data folder by the configuration, XDG_DATA_HOME or HOME; the caller frees it. */
@@ -53,6 +59,10 @@ nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out
 /* Runtime and registry, with the configured model in memory. On failure everything is closed again.
  */
 nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_error *err);
+
+/* The database and the object store by the configuration, added to a setup. On failure the setup is
+ * to be closed all the same. Errors: those of nx_store_open and nx_objects_open. */
+nx_status nx_setup_open_storage(const nx_config *config, nx_setup *setup, nx_error *err);
 
 /* What the configuration says about the engine; device: what runs the models, "cpu" or a GPU's
  * label. A GPU gets two batches at once, so that one is copied while the other is calculated,

@@ -1,0 +1,175 @@
+#include "api/storage.h"
+
+#include "api/inference.h"
+#include "base/utf8.h"
+#include "base/uuid.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* --- errors -------------------------------------------------------------------------------------
+ */
+
+nx_problem nx_api_storage_problem(nx_api *api, const nx_http_request *request, nx_status status,
+                                  const nx_error *err)
+{
+    char full[128];
+    nx_problem problem;
+    switch (status) {
+    case NX_ERR_NOT_FOUND:
+        return nx_problem_make(404, "GET /api/v1/videos and /api/v1/jobs list what there is.", "%s",
+                               err->message);
+    case NX_ERR_CONFLICT:
+        return nx_problem_make(409, "Look at its present state, and try again.", "%s",
+                               err->message);
+    case NX_ERR_INVALID:
+        return nx_problem_make(422, "Check the request against /docs.", "%s", err->message);
+    case NX_ERR_IO:
+        if (strstr(err->message, strerror_r(ENOSPC, full, sizeof full)) != NULL) {
+            return nx_problem_make(507, "Free some space on the server's disk.",
+                                   "the server's disk is full");
+        }
+        break;
+    case NX_ERR_BUSY:
+    case NX_ERR_UNAVAILABLE:
+    case NX_ERR_NO_MEMORY:
+        problem =
+            nx_problem_make(503, "Try again after the seconds in Retry-After.", "%s", err->message);
+        problem.retry_after_s = 2;
+        return problem;
+    default:
+        break;
+    }
+    return nx_api_problem_of(api, request, status, err);
+}
+
+void nx_api_storage_refuse(nx_api *api, nx_http_request *request, nx_status status,
+                           const nx_error *err)
+{
+    nx_problem problem = nx_api_storage_problem(api, request, status, err);
+    nx_http_reply_problem(request, &problem);
+}
+
+/* --- reading ------------------------------------------------------------------------------------
+ */
+
+typedef struct page_walk {
+    nx_api_page *page;
+    bool has_state;
+    const char *wrong; /* the option that is not understood */
+} page_walk;
+
+static bool take_option(const char *name, const char *value, void *user)
+{
+    page_walk *walk = user;
+    char *end = NULL;
+    if (strcmp(name, "limit") == 0 && value != NULL) {
+        long limit = strtol(value, &end, 10);
+        bool good = end != value && *end == '\0' && limit >= 1 && limit <= NX_API_PAGE_MAX;
+        walk->page->limit = good ? (size_t)limit : 1;
+        walk->wrong = good ? NULL : name;
+    } else if (strcmp(name, "cursor") == 0 && nx_uuid_is(value)) {
+        walk->page->cursor = value;
+    } else if (strcmp(name, "state") == 0 && walk->has_state && value != NULL) {
+        walk->page->state = value;
+    } else {
+        walk->wrong = name;
+    }
+    return walk->wrong == NULL;
+}
+
+bool nx_api_page_read(nx_http_request *request, bool has_state, nx_api_page *out)
+{
+    *out = (nx_api_page){.limit = NX_API_PAGE_DEFAULT};
+    page_walk walk = {.page = out, .has_state = has_state};
+    if (nx_http_each_query(request, take_option, &walk)) {
+        return true;
+    }
+    nx_problem problem = nx_problem_make(
+        422,
+        has_state ? "Options are limit (1 to 200), cursor (a next_cursor) and state."
+                  : "Options are limit (1 to 200) and cursor (a next_cursor).",
+        "the option '%.60s' is not understood, or its value is not possible", walk.wrong);
+    nx_http_reply_problem(request, &problem);
+    return false;
+}
+
+const char *nx_api_path_id(nx_http_request *request, const char *what)
+{
+    const char *id = nx_http_path_param(request, "id");
+    if (nx_uuid_is(id)) {
+        return id;
+    }
+    nx_problem problem = nx_problem_make(404, "An id is as it was given when it was made.",
+                                         "there is no %s '%.60s'", what, id);
+    nx_http_reply_problem(request, &problem);
+    return NULL;
+}
+
+static bool refuse_option(const char *name, const char *value, void *user)
+{
+    (void)value;
+    *(const char **)user = name;
+    return false;
+}
+
+bool nx_api_no_options(nx_http_request *request)
+{
+    const char *name = NULL;
+    if (nx_http_each_query(request, refuse_option, &name)) {
+        return true;
+    }
+    nx_problem problem =
+        nx_problem_make(422, "Leave the query out.", "the option '%.60s' is not understood", name);
+    nx_http_reply_problem(request, &problem);
+    return false;
+}
+
+bool nx_api_is_clean_text(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t left = strlen(text);
+    while (left > 0) {
+        size_t size = *at < 0x80 ? 1 : nx_utf8_sequence(at, left);
+        if (size == 0 || *at < 0x20 || *at == 0x7f) {
+            return false;
+        }
+        at += size;
+        left -= size;
+    }
+    return true;
+}
+
+/* --- writing ------------------------------------------------------------------------------------
+ */
+
+void nx_api_json_time(nx_json *json, const char *key, int64_t milliseconds)
+{
+    char seconds[40];
+    char text[48];
+    time_t time = (time_t)(milliseconds / 1000);
+    struct tm utc;
+    gmtime_r(&time, &utc);
+    strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text, sizeof text, "%s.%03dZ", seconds, (int)(milliseconds % 1000));
+    nx_json_key_string(json, key, milliseconds != 0 ? text : NULL);
+}
+
+void nx_api_json_text(nx_json *json, const char *key, const char *text)
+{
+    nx_json_key(json, key);
+    if (text == NULL) {
+        nx_json_null(json);
+    } else {
+        nx_json_raw(json, text, strlen(text));
+    }
+}
+
+void nx_api_reply_json(nx_http_request *request, int status, nx_buffer *out)
+{
+    nx_http_add_header(request, "Cache-Control", "no-store");
+    nx_http_reply(request, status, "application/json", out);
+}
