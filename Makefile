@@ -18,6 +18,7 @@ build: ## Build build/release/nexus
 	@scripts/build release
 
 test: ## Run every test, sanitizers and all (PHASES="unit e2e": these only)
+	@command -v python3 >/dev/null || scripts/bootstrap test # what runs the tests is Python
 	@tests/run $(PHASES)
 
 bench: build ## Measure speed and print the tables
