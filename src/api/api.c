@@ -236,8 +236,13 @@ static nx_status start_storage(nx_api *api, nx_error *err)
     if (status == NX_OK) {
         status = nx_api_pool_new(SLOW_THREADS, MOST_SLOW, &api->slow, err);
     }
-    return status == NX_OK ? nx_api_job_events_new(api->deps.database, &api->job_events, err)
-                           : status;
+    if (status == NX_OK) {
+        status = nx_api_job_events_new(api->deps.database, &api->job_events, err);
+    }
+    if (status == NX_OK) {
+        nx_api_uploads_sweep(api);
+    }
+    return status;
 }
 
 static nx_status start_server(nx_api *api, nx_error *err)

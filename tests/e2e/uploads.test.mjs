@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { makeDataDir } from './lib/data_dir.mjs';
@@ -179,6 +179,28 @@ describe('uploads', { skip }, () => {
     assert.ok([415, 422].includes(refused.status), String(refused.status));
     assert.equal((await ask(at)).status, 404);
     assert.deepEqual(files(), []);
+  });
+
+  it('clears up behind a killed server, and leaves what goes on', async () => {
+    const at = await begun(1000, 'waits.mp4');
+    const mine = `${at.split('/').pop()}.part`;
+    assert.equal(await server.stop(), 0);
+    const old = new Date(Date.now() - 2 * 86400_000);
+    const names = [mine, `${NONE}.part`, `${NONE.replace('0', '1')}.part`, '.upload.abcdef', 'notes.txt'];
+    for (const [i, name] of names.entries()) {
+      writeFileSync(`${data.path}/uploads/${name}`, '');
+      if (i !== 2) {
+        utimesSync(`${data.path}/uploads/${name}`, old, old);
+      }
+    }
+    server = await start();
+    await eventually(() => files().length === 3, 'what nobody knows any more is gone');
+    assert.deepEqual(files().sort(), [mine, names[2], 'notes.txt'].sort());
+    assert.equal(await offsetOf(at), 0);
+    assert.equal((await ask(at, { method: 'DELETE', headers: TUS })).status, 204);
+    for (const name of files()) {
+      rmSync(`${data.path}/uploads/${name}`);
+    }
   });
 
   it('takes out uploads whose time is over', async () => {
