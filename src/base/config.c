@@ -149,6 +149,11 @@ static const key_info keys[NX_CONFIG_COUNT] = {
                                  "who asks S3"},
     [NX_CONFIG_S3_SECRET_KEY] = {"s3_secret_key", "AWS_SECRET_ACCESS_KEY", TYPE_STRING, "", 0, 0,
                                  NULL, "what requests to S3 are signed with; never shown"},
+    [NX_CONFIG_WEBHOOK_SECRET] = {"webhook_secret", "WEBHOOK_SECRET", TYPE_STRING, "", 0, 0, NULL,
+                                  "what webhooks are signed with; empty: unsigned; never shown"},
+    [NX_CONFIG_WEBHOOK_ALLOW_PRIVATE] =
+        {"webhook_allow_private", "WEBHOOK_ALLOW_PRIVATE", TYPE_CHOICE, "false", 0, 0, BOOLEAN,
+         "let webhooks go to loopback, private and other special addresses"},
     [NX_CONFIG_LOG_LEVEL] = {"log_level", "LOG_LEVEL", TYPE_CHOICE, "info", 0, 0,
                              "debug|info|warning|error", "least level that is logged"},
     [NX_CONFIG_LOG_FORMAT] = {"log_format", "LOG_FORMAT", TYPE_CHOICE, "auto", 0, 0,

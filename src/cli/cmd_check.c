@@ -241,7 +241,8 @@ static void append_cell(nx_buffer *out, const char *text, size_t width)
 static const char *shown_value(const nx_config *config, nx_config_key key, char *space, size_t size)
 {
     const char *text = nx_config_text(config, key);
-    if (key == NX_CONFIG_S3_SECRET_KEY && text[0] != '\0') {
+    bool secret = key == NX_CONFIG_S3_SECRET_KEY || key == NX_CONFIG_WEBHOOK_SECRET;
+    if (secret && text[0] != '\0') {
         return "***";
     }
     if (key != NX_CONFIG_DATABASE_URL) {

@@ -254,6 +254,16 @@ describe('check and the configuration', () => {
     assert.match((await objects('http://x', 'S3RVER')).detail, /^OBJECTS_URL is 'http:\/\/x'; use s3:/);
   });
 
+  it('never shows what webhooks are signed with', async () => {
+    const env = { WEBHOOK_SECRET: 'geheim', WEBHOOK_ALLOW_PRIVATE: 'yes' };
+    const { stdout, stderr } = await nexus(['check', '--format', 'json'], { env });
+    const { configuration } = JSON.parse(stdout);
+    const value = (name) => configuration.find((s) => s.environment === name).value;
+    assert.equal(value('WEBHOOK_SECRET'), '***');
+    assert.equal(value('WEBHOOK_ALLOW_PRIVATE'), 'yes');
+    assert.doesNotMatch((await nexus(['check'], { env })).stdout + stdout + stderr, /geheim/);
+  });
+
   it('puts an option over the environment over the file over the default', async (t) => {
     const path = file(t, 'port: 9001\nconfidence: 0.5\niou: 0.6\ninference_workers: 2\n');
     const env = { NEXUS_CONFIDENCE: '0.4', INFERENCE_WORKERS: '3' };

@@ -1,0 +1,299 @@
+#include "jobs/webhook.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "jobs/webhook_message.h"
+#include "jobs/webhook_post.h"
+#include "jobs/webhook_url.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_AT_ONCE       16
+#define TIMEOUT_MS        10000
+#define POLL_MS           1000
+#define FIRST_RETRY_MS    10000
+#define LAST_RETRY_MS     3600000
+#define MAX_ATTEMPTS      12
+#define ATTEMPT_MARGIN_MS 30000 /* for a name that is looked up slowly, and a slow database */
+#define ARENA_BYTES       ((size_t)8 << 20)
+
+/* One that is being sent. */
+typedef struct delivery {
+    nx_arena arena; /* of the webhook and its job */
+    nx_webhook webhook;
+    nx_webhook_post *post;
+} delivery;
+
+struct nx_webhooks {
+    nx_webhooks_options options; /* without zeros */
+    char *secret;
+    CURLM *multi;
+    pthread_t thread;
+    atomic_bool stopping;
+    /* the thread's own: */
+    delivery *running[MAX_AT_ONCE];
+    size_t count;
+    int64_t look_ns;   /* when to look into the database again */
+    bool store_failed; /* the last time, so that the log says it once */
+    bool said_unsigned;
+};
+
+/* --- the end of an attempt ----------------------------------------------------------------------
+ */
+
+static void free_delivery(delivery *one)
+{
+    if (one != NULL) {
+        nx_webhook_post_free(one->post);
+        nx_arena_free(&one->arena);
+        free(one);
+    }
+}
+
+static void log_outcome(const nx_webhook *webhook, const nx_webhook_outcome *outcome,
+                        nx_webhook_state became)
+{
+    if (became == NX_WEBHOOK_FAILED) {
+        nx_log_warn("jobs", "webhook %s is given up after %lld attempts: %s", webhook->id,
+                    (long long)webhook->attempts, outcome->error);
+    } else if (became == NX_WEBHOOK_PENDING) {
+        nx_log_info("jobs", "webhook %s, attempt %lld: %s", webhook->id,
+                    (long long)webhook->attempts, outcome->error);
+    }
+}
+
+/* An outcome that can't be noted is forgotten: the webhook is due again when its attempt's time is
+ * over. */
+static void note(nx_webhooks *self, const nx_webhook *webhook, const nx_webhook_outcome *outcome)
+{
+    nx_error err = {0};
+    nx_webhook_state became = NX_WEBHOOK_PENDING;
+    nx_status status =
+        nx_store_webhook_note(self->options.store, webhook, outcome, &self->options.retry,
+                              self->options.max_attempts, &became, &err);
+    if (status != NX_OK) {
+        nx_log_warn("jobs", "the outcome of webhook %s is not noted: %s", webhook->id, err.message);
+        return;
+    }
+    log_outcome(webhook, outcome, became);
+    if (self->options.noted != NULL) {
+        self->options.noted(webhook, outcome, became, self->options.user);
+    }
+}
+
+static void finish(nx_webhooks *self, CURL *handle, CURLcode code)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        delivery *one = self->running[i];
+        if (nx_webhook_post_handle(one->post) == handle) {
+            const nx_webhook_outcome outcome = nx_webhook_post_outcome(one->post, code);
+            note(self, &one->webhook, &outcome);
+            (void)curl_multi_remove_handle(self->multi, handle);
+            free_delivery(one);
+            self->running[i] = self->running[--self->count];
+            return;
+        }
+    }
+}
+
+static void finish_those_done(nx_webhooks *self)
+{
+    int left = 0;
+    for (CURLMsg *message = curl_multi_info_read(self->multi, &left); message != NULL;
+         message = curl_multi_info_read(self->multi, &left)) {
+        if (message->msg == CURLMSG_DONE) {
+            /* copied: removing the handle ends the message's life */
+            CURL *handle = message->easy_handle;
+            finish(self, handle, message->data.result);
+        }
+    }
+}
+
+/* --- the beginning ------------------------------------------------------------------------------
+ */
+
+static nx_status make_post(nx_webhooks *self, delivery *one, nx_error *err)
+{
+    char event[NX_WEBHOOK_EVENT_SIZE];
+    nx_buffer body = NX_BUFFER_INIT;
+    const nx_webhook_message message = {
+        .url = one->webhook.url,
+        .event = event,
+        .delivery_id = one->webhook.id,
+        .secret = self->secret,
+        .time_s = (int64_t)time(NULL),
+        .allow_private = self->options.allow_private,
+        .timeout_ms = self->options.timeout_ms,
+    };
+    nx_status status =
+        nx_webhook_compose(self->options.store, &one->webhook, &one->arena, event, &body, err);
+    if (status != NX_OK) {
+        nx_buffer_free(&body);
+        return status;
+    }
+    return nx_webhook_post_new(&message, &body, &one->post, err);
+}
+
+static void say_unsigned(nx_webhooks *self)
+{
+    if (self->secret[0] == '\0' && !self->said_unsigned) {
+        nx_log_warn("jobs", "webhooks are sent unsigned: WEBHOOK_SECRET is not set");
+        self->said_unsigned = true;
+    }
+}
+
+/* Frees the delivery unless it runs then. */
+static void begin(nx_webhooks *self, delivery *one)
+{
+    nx_error err = {0};
+    /* again, for the setting may have changed since it was taken in */
+    nx_status status = nx_webhook_check_url(one->webhook.url, self->options.allow_private, &err);
+    if (status == NX_OK) {
+        status = make_post(self, one, &err);
+    }
+    if (status == NX_OK &&
+        curl_multi_add_handle(self->multi, nx_webhook_post_handle(one->post)) != CURLM_OK) {
+        status = nx_error_set(&err, NX_ERR_INTERNAL, "libcurl does not take it");
+    }
+    if (status != NX_OK) { /* an attempt like any other, so that there is an end to them */
+        const nx_webhook_outcome outcome = {.error = err.message};
+        note(self, &one->webhook, &outcome);
+        free_delivery(one);
+        return;
+    }
+    say_unsigned(self);
+    self->running[self->count++] = one;
+}
+
+/* NULL: none is due, or the database did not say. */
+static delivery *take_one(nx_webhooks *self)
+{
+    size_t count = 0;
+    nx_error err = {0};
+    delivery *one = calloc(1, sizeof *one);
+    if (one == NULL) {
+        return NULL;
+    }
+    one->arena = nx_arena_make(ARENA_BYTES);
+    nx_status status =
+        nx_store_webhooks_take(self->options.store, 1, self->options.timeout_ms + ATTEMPT_MARGIN_MS,
+                               &one->arena, &one->webhook, &count, &err);
+    if (status != NX_OK && !self->store_failed) {
+        nx_log_warn("jobs", "webhooks wait for the database: %s", err.message);
+    }
+    self->store_failed = status != NX_OK;
+    if (count == 0) {
+        free_delivery(one);
+        return NULL;
+    }
+    return one;
+}
+
+static void begin_those_due(nx_webhooks *self)
+{
+    while (self->count < MAX_AT_ONCE && !atomic_load(&self->stopping) &&
+           nx_clock_now_ns() >= self->look_ns) {
+        delivery *one = take_one(self);
+        if (one != NULL) {
+            begin(self, one);
+        } else {
+            self->look_ns = nx_clock_now_ns() + self->options.poll_ms * NX_NS_PER_MS;
+        }
+    }
+}
+
+/* --- the thread ---------------------------------------------------------------------------------
+ */
+
+static void *run(void *user)
+{
+    nx_webhooks *self = user;
+    while (!atomic_load(&self->stopping)) {
+        int running = 0;
+        begin_those_due(self);
+        (void)curl_multi_perform(self->multi, &running);
+        finish_those_done(self);
+        /* with room again and more that is due, at once */
+        int64_t wait_ms = (self->look_ns - nx_clock_now_ns()) / NX_NS_PER_MS + 1;
+        bool full = self->count == MAX_AT_ONCE;
+        wait_ms = full || wait_ms > self->options.poll_ms ? self->options.poll_ms : wait_ms;
+        (void)curl_multi_poll(self->multi, NULL, 0, wait_ms > 0 ? (int)wait_ms : 0, NULL);
+    }
+    return NULL;
+}
+
+static void free_all(nx_webhooks *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        (void)curl_multi_remove_handle(self->multi, nx_webhook_post_handle(self->running[i]->post));
+        free_delivery(self->running[i]);
+    }
+    if (self->multi != NULL) {
+        (void)curl_multi_cleanup(self->multi);
+    }
+    free(self->secret);
+    free(self);
+}
+
+nx_webhooks_options nx_webhooks_options_of(const nx_config *config, nx_store *store)
+{
+    return (nx_webhooks_options){
+        .store = store,
+        .secret = nx_config_string(config, NX_CONFIG_WEBHOOK_SECRET),
+        .allow_private = nx_config_bool(config, NX_CONFIG_WEBHOOK_ALLOW_PRIVATE),
+    };
+}
+
+static nx_webhooks_options without_zeros(const nx_webhooks_options *given)
+{
+    nx_webhooks_options options = *given;
+    options.secret = NULL; /* the copy counts */
+    options.timeout_ms = given->timeout_ms > 0 ? given->timeout_ms : TIMEOUT_MS;
+    options.poll_ms = given->poll_ms > 0 ? given->poll_ms : POLL_MS;
+    options.max_attempts = given->max_attempts > 0 ? given->max_attempts : MAX_ATTEMPTS;
+    if (given->retry.first_ms <= 0 || given->retry.most_ms <= 0) {
+        options.retry = (nx_job_retry_policy){.first_ms = FIRST_RETRY_MS, .most_ms = LAST_RETRY_MS};
+    }
+    return options;
+}
+
+nx_status nx_webhooks_start(const nx_webhooks_options *options, nx_webhooks **out, nx_error *err)
+{
+    *out = NULL;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
+        return nx_error_set(err, NX_ERR_INTERNAL, "libcurl does not start");
+    }
+    nx_webhooks *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for webhooks");
+    }
+    self->options = without_zeros(options);
+    self->secret = strdup(options->secret);
+    self->multi = curl_multi_init();
+    if (self->secret == NULL || self->multi == NULL) {
+        free_all(self);
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for webhooks");
+    }
+    int failure = pthread_create(&self->thread, NULL, run, self);
+    if (failure != 0) {
+        free_all(self);
+        return nx_error_set_errno(err, NX_ERR_INTERNAL, failure, "the webhooks' thread");
+    }
+    *out = self;
+    return NX_OK;
+}
+
+void nx_webhooks_stop(nx_webhooks *webhooks)
+{
+    if (webhooks == NULL) {
+        return;
+    }
+    atomic_store(&webhooks->stopping, true);
+    (void)curl_multi_wakeup(webhooks->multi);
+    (void)pthread_join(webhooks->thread, NULL);
+    free_all(webhooks);
+}

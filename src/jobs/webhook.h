@@ -1,0 +1,50 @@
+/*
+ * The sender of webhooks: one thread that takes those which are due out of the database
+ * (store/webhooks.h), sends up to sixteen at a time (jobs/webhook_post.h) and notes how each went.
+ * What fails is tried again with growing, shortened-at-random waits and given up in the end; every
+ * attempt is in the log. Any number of senders, in any number of processes, may share a database.
+ *
+ * A receiver is told at least once, with
+ *   {"event": "job.succeeded", "delivery_id": "...", "attempt": 1,
+ *    "job": {"id", "kind", "state", "created_at", "finished_at", "error", "result"}}
+ * event: job.succeeded, job.failed, job.cancelled or job.dead, as it was at that end, though the
+ * job may have been put into the queue again since; its result is given when it has not. Headers:
+ * X-Nexus-Event, X-Nexus-Delivery (the same for every attempt), X-Nexus-Signature.
+ */
+#ifndef NX_JOBS_WEBHOOK_H
+#define NX_JOBS_WEBHOOK_H
+
+#include "base/config.h"
+#include "base/error.h"
+#include "store/webhooks.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct nx_webhooks nx_webhooks;
+
+typedef struct nx_webhooks_options {
+    nx_store *store;           /* borrowed; closed after the sender is stopped */
+    const char *secret;        /* copied; "" sends unsigned, and says so once in the log */
+    bool allow_private;        /* to addresses that jobs/webhook_url.h refuses, too */
+    int timeout_ms;            /* of an attempt; 0: ten seconds */
+    int poll_ms;               /* between looks into the database; 0: a second */
+    nx_job_retry_policy retry; /* zeros: ten seconds to an hour */
+    int max_attempts;          /* 0: twelve, which with those waits takes about three hours */
+    /* Called on the sender's thread when an attempt was noted, for metrics; may be NULL. */
+    void (*noted)(const nx_webhook *webhook, const nx_webhook_outcome *outcome,
+                  nx_webhook_state became, void *user);
+    void *user;
+} nx_webhooks_options;
+
+/* What the configuration says; secret is borrowed from it. */
+nx_webhooks_options nx_webhooks_options_of(const nx_config *config, nx_store *store);
+
+/* Errors: NX_ERR_NO_MEMORY, NX_ERR_INTERNAL (libcurl or the thread does not start). */
+nx_status nx_webhooks_start(const nx_webhooks_options *options, nx_webhooks **out, nx_error *err);
+
+/* Breaks off what is being sent, which is then due again when its attempt's time is over (the
+ * timeout and half a minute), and waits for the thread. NULL is fine. */
+void nx_webhooks_stop(nx_webhooks *webhooks);
+
+#endif

@@ -1,0 +1,18 @@
+/* Inside src/jobs: what a webhook tells (jobs/webhook.h), read from the database. Thread-safe. */
+#ifndef NX_JOBS_WEBHOOK_MESSAGE_H
+#define NX_JOBS_WEBHOOK_MESSAGE_H
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/error.h"
+#include "store/webhooks.h"
+
+#define NX_WEBHOOK_EVENT_SIZE 32
+
+/* Writes the event's name ("job.succeeded") and appends the JSON. The arena takes what is read.
+ * Errors: NX_ERR_NOT_FOUND (the job or its event is gone), NX_ERR_NO_MEMORY, those of
+ * store.h. */
+nx_status nx_webhook_compose(nx_store *store, const nx_webhook *webhook, nx_arena *arena,
+                             char event[NX_WEBHOOK_EVENT_SIZE], nx_buffer *body, nx_error *err);
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * Where a webhook may go. Who submits a job names the URL, and the server, which may reach what
+ * that person may not, sends to it: without these checks that would be server-side request forgery
+ * (OWASP's cheat sheet of that name). The URL's form is checked when it is submitted; an address
+ * only when it is connected to, for a name may stand for another one each time it is looked up.
+ *
+ * Pure functions, without the network. Thread-safe.
+ */
+#ifndef NX_JOBS_WEBHOOK_URL_H
+#define NX_JOBS_WEBHOOK_URL_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#define NX_WEBHOOK_URL_MAX 2000
+
+/*
+ * For the API, when a job is submitted. The URL is http or https, without user or password, in
+ * printable ASCII and at most NX_WEBHOOK_URL_MAX long; unless allow_private its host is not
+ * localhost or an address that is refused below, however it is written (0x7f.1, [::ffff:7f00:1]).
+ * Errors: NX_ERR_INVALID (the message says what to change and repeats nothing of the URL but an
+ * address), NX_ERR_NO_MEMORY.
+ */
+nx_status nx_webhook_check_url(const char *url, bool allow_private, nx_error *err);
+
+/*
+ * What is wrong with an address ("a loopback address"), or NULL for one that anybody on the
+ * Internet reaches: the registries of special-purpose addresses (RFC 6890, iana.org) and what
+ * clouds use for metadata. IPv6 that stands for IPv4 (mapped, NAT64, 6to4, Teredo) is refused as
+ * such.
+ */
+const char *nx_webhook_address_refused(const struct sockaddr *address);
+
+#endif
