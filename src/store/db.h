@@ -148,24 +148,24 @@ struct nx_db {
     bool echo;
 };
 
-typedef struct nx_backend nx_backend;
+typedef struct nx_db_backend nx_db_backend;
 typedef struct nx_backend_ops {
     const char *kind;
-    nx_status (*transact)(nx_backend *backend, nx_tx how, nx_db_work work, void *user,
+    nx_status (*transact)(nx_db_backend *backend, nx_tx how, nx_db_work work, void *user,
                           nx_error *err);
-    nx_status (*run)(nx_backend *backend, nx_tx how, const nx_call *call, int64_t *rows,
+    nx_status (*run)(nx_db_backend *backend, nx_tx how, const nx_call *call, int64_t *rows,
                      nx_error *err);
-    nx_store_stats (*stats)(nx_backend *backend);
-    void (*close)(nx_backend *backend);
+    nx_store_stats (*stats)(nx_db_backend *backend);
+    void (*close)(nx_db_backend *backend);
 } nx_backend_ops;
 
-struct nx_backend {
+struct nx_db_backend {
     const nx_backend_ops *ops;
 };
 
-nx_status nx_sqlite_open(const char *path, const nx_store_options *options, nx_backend **out,
+nx_status nx_sqlite_open(const char *path, const nx_store_options *options, nx_db_backend **out,
                          nx_error *err);
-nx_status nx_postgres_open(const nx_store_options *options, nx_backend **out, nx_error *err);
+nx_status nx_postgres_open(const nx_store_options *options, nx_db_backend **out, nx_error *err);
 
 /* Fill version, place, schema of the report. */
 nx_status nx_sqlite_check(const char *path, nx_store_report *out, nx_error *err);

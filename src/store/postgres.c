@@ -16,7 +16,7 @@
     "SELECT pg_advisory_xact_lock(474349203827)"
 
 typedef struct nx_postgres {
-    nx_backend base;
+    nx_db_backend base;
     nx_pool *pool;
 } nx_postgres;
 
@@ -67,7 +67,7 @@ static nx_status commit(nx_pg *pg, nx_error *err)
     return status;
 }
 
-static nx_status transact(nx_backend *backend, nx_tx how, nx_db_work work, void *user,
+static nx_status transact(nx_db_backend *backend, nx_tx how, nx_db_work work, void *user,
                           nx_error *err)
 {
     nx_postgres *self = (nx_postgres *)backend;
@@ -92,7 +92,7 @@ static nx_status transact(nx_backend *backend, nx_tx how, nx_db_work work, void 
 
 /* One statement is a transaction by itself. What only reads is asked again on another connection
  * when the first is lost. */
-static nx_status run(nx_backend *backend, nx_tx how, const nx_call *call, int64_t *rows,
+static nx_status run(nx_db_backend *backend, nx_tx how, const nx_call *call, int64_t *rows,
                      nx_error *err)
 {
     nx_postgres *self = (nx_postgres *)backend;
@@ -112,12 +112,12 @@ static nx_status run(nx_backend *backend, nx_tx how, const nx_call *call, int64_
     }
 }
 
-static nx_store_stats stats(nx_backend *backend)
+static nx_store_stats stats(nx_db_backend *backend)
 {
     return nx_pool_get_stats(((nx_postgres *)backend)->pool);
 }
 
-static void close_backend(nx_backend *backend)
+static void close_backend(nx_db_backend *backend)
 {
     nx_postgres *self = (nx_postgres *)backend;
     nx_pool_free(self->pool);
@@ -132,7 +132,7 @@ static const nx_backend_ops ops = {
     .close = close_backend,
 };
 
-nx_status nx_postgres_open(const nx_store_options *options, nx_backend **out, nx_error *err)
+nx_status nx_postgres_open(const nx_store_options *options, nx_db_backend **out, nx_error *err)
 {
     *out = NULL;
     nx_postgres *self = calloc(1, sizeof *self);

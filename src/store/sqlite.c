@@ -33,7 +33,7 @@ typedef struct task {
 } task;
 
 typedef struct nx_sqlite {
-    nx_backend base;
+    nx_db_backend base;
     char *path;
     int timeout_ms;
     bool echo;
@@ -226,7 +226,7 @@ static nx_status read_work(nx_sqlite *self, nx_db_work work, void *user, nx_erro
 
 /* --- the backend --- */
 
-static nx_status transact(nx_backend *backend, nx_tx how, nx_db_work work, void *user,
+static nx_status transact(nx_db_backend *backend, nx_tx how, nx_db_work work, void *user,
                           nx_error *err)
 {
     nx_sqlite *self = (nx_sqlite *)backend;
@@ -245,7 +245,7 @@ static nx_status run_single(nx_db *db, void *user, nx_error *err)
     return nx_db_run(db, one->call, &one->rows, err);
 }
 
-static nx_status run(nx_backend *backend, nx_tx how, const nx_call *call, int64_t *rows,
+static nx_status run(nx_db_backend *backend, nx_tx how, const nx_call *call, int64_t *rows,
                      nx_error *err)
 {
     single one = {.call = call};
@@ -256,7 +256,7 @@ static nx_status run(nx_backend *backend, nx_tx how, const nx_call *call, int64_
     return status;
 }
 
-static nx_store_stats stats(nx_backend *backend)
+static nx_store_stats stats(nx_db_backend *backend)
 {
     nx_sqlite *self = (nx_sqlite *)backend;
     pthread_mutex_lock(&self->lock);
@@ -274,7 +274,7 @@ static nx_store_stats stats(nx_backend *backend)
     return result;
 }
 
-static void close_backend(nx_backend *backend)
+static void close_backend(nx_db_backend *backend)
 {
     nx_sqlite *self = (nx_sqlite *)backend;
     for (size_t i = 0; i < READERS; i++) {
@@ -295,7 +295,7 @@ static const nx_backend_ops ops = {
     .close = close_backend,
 };
 
-nx_status nx_sqlite_open(const char *path, const nx_store_options *options, nx_backend **out,
+nx_status nx_sqlite_open(const char *path, const nx_store_options *options, nx_db_backend **out,
                          nx_error *err)
 {
     *out = NULL;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 struct nx_store {
-    nx_backend *backend;
+    nx_db_backend *backend;
     atomic_uint ticks;
 };
 

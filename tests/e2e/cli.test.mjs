@@ -37,6 +37,7 @@ const COMMANDS = {
   track: ['out', 'zones', 'outputs', 'conf', 'classes', 'stride', 'fps', 'motion-gate', 'adaptive-stride',
     'no-track', 'counts-every'],
   serve: ['host', 'port'],
+  worker: ['concurrency', 'prefetch'],
   'models list': ['format'],
   'models add': ['name'],
   'models remove': [],

@@ -3,55 +3,16 @@
  * that is stopped at any checkpoint and goes on elsewhere ends with the same bytes.
  */
 #include "jobs.h"
+#include "walk.h"
 
 #include "base/file.h"
 #include "jobs/frame_log.h"
 #include "jobs/video_results.h"
 #include "jobs/video_run.h"
 #include "media/video_reader.h"
-#include "media/video_writer.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
-
-#define WIDTH  128
-#define HEIGHT 128
-#define FRAMES 250
-
-/* Boxes from the pixels themselves (models.h): what is white moves, so what is found does too. */
-static nx_model *seeing_model(void **state)
-{
-    const tiny_model seeing = TINY_YOLOV8;
-    return models_open(runtime, tiny_model_write(state, "seeing.onnx", &seeing));
-}
-
-/* A white square that walks over gray, rests, and walks on. Returns the path. */
-static char *make_video(void **state)
-{
-    nx_error err = {0};
-    nx_video_writer *writer = NULL;
-    char *path = strdup(scratch_path(state, "video.mp4"));
-    if (access(path, R_OK) == 0) {
-        return path;
-    }
-    nx_assert_ok(nx_video_writer_open(path, WIDTH, HEIGHT, 25, &writer, &err), err);
-    for (uint32_t i = 0; i < FRAMES; i++) {
-        nx_image image = {0};
-        uint32_t step = i < 100 ? i : i < 160 ? 100 : i - 60;
-        nx_assert_ok(nx_image_alloc(WIDTH, HEIGHT, &image, &err), err);
-        for (uint32_t y = 0; y < HEIGHT; y++) {
-            for (uint32_t x = 0; x < WIDTH; x++) {
-                bool inside = x - step % 90 < 30 && y - (step / 3) % 90 < 30;
-                memset(image.pixels + y * image.stride + (size_t)x * 3, inside ? 250 : 60, 3);
-            }
-        }
-        nx_assert_ok(nx_video_writer_add(writer, &image, (int64_t)i * 40000000, &err), err);
-        nx_image_free(&image);
-    }
-    nx_assert_ok(nx_video_writer_finish(writer, &err), err);
-    nx_video_writer_free(writer);
-    return path;
-}
 
 /* --- one run ------------------------------------------------------------------------------------
  */
@@ -93,7 +54,7 @@ typedef struct setting {
 
 static setting begin(void **state, const char *spec)
 {
-    setting s = {.model = seeing_model(state), .video = make_video(state)};
+    setting s = {.model = models_open(runtime, walk_model(state)), .video = walk_video(state)};
     nx_error err = {0};
     nx_assert_ok(nx_video_spec_parse(spec, strlen(spec), &s.spec, &err), err);
     snprintf(s.log, sizeof s.log, "%s", scratch_path(state, "frames.ndjson.zst"));

@@ -1,0 +1,57 @@
+/* Between worker.c, which holds leases, and worker_job.c, which does what they are for. */
+#ifndef NX_JOBS_WORKER_INTERNAL_H
+#define NX_JOBS_WORKER_INTERNAL_H
+
+#include "jobs/worker.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* Why a job is to end early; the later one is the stronger. */
+typedef enum nx_worker_why {
+    NX_WORKER_GOES_ON,
+    NX_WORKER_STOPS,  /* the worker does: give it back */
+    NX_WORKER_CANCEL, /* somebody wants that */
+    NX_WORKER_LOST,   /* it is another worker's */
+} nx_worker_why;
+
+/* A job that is held. Made and freed by the keeper thread alone. */
+typedef struct nx_worker_job {
+    struct nx_worker_job *next;
+    char *id, *video_id, *options; /* owned; video_id NULL: there is none any more */
+    int64_t fence;
+    atomic_bool stop; /* once true the work on it ends soon */
+    /* under the worker's lock */
+    nx_worker_why why;
+    bool begun, ended;
+    char progress[160]; /* JSON; "": nothing new to tell */
+} nx_worker_job;
+
+struct nx_worker {
+    nx_worker_options options;
+    char *data_dir;         /* owned; the options point to it */
+    char name[128];         /* "HOST:PROCESS", for people */
+    pthread_mutex_t lock;   /* of what is below, never held while something is waited for */
+    pthread_cond_t changed; /* a job was taken or has ended, or the worker stops */
+    nx_worker_job *jobs;    /* the first that was taken first */
+    bool stopping;
+    pthread_t keeper;
+    bool has_keeper;
+    pthread_t threads[NX_WORKER_MOST_AT_ONCE];
+    uint32_t thread_count;
+};
+
+/* Ends the work on a job soon, and remembers why. Any thread. */
+void nx_worker_end_soon(nx_worker *worker, nx_worker_job *job, nx_worker_why why);
+nx_worker_why nx_worker_why_of(nx_worker *worker, nx_worker_job *job);
+
+/* Does the job and tells the database how it ended. On a thread for jobs. */
+void nx_worker_do(nx_worker *worker, nx_worker_job *job);
+
+/* Ends a job, asking again while the database can't be reached. False: it has not ended by this; it
+ * is another worker's, or will be. */
+bool nx_worker_finish(nx_worker *worker, const nx_worker_job *job, nx_job_state state,
+                      const char *result, const char *error);
+
+#endif

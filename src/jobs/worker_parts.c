@@ -1,0 +1,216 @@
+#include "jobs/worker_parts.h"
+
+#include "analytics/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KIND    "NXWORKER"
+#define VERSION 1
+#define WHAT    "checkpoint of a job"
+#define BLOCK   ((size_t)256 << 10)
+#define HEAD    (NX_UUID_SIZE - 1) /* the job's id, before a part */
+
+uint64_t nx_worker_parts_size(const nx_worker_parts *parts)
+{
+    uint64_t size = 0;
+    for (size_t i = 0; i < parts->count; i++) {
+        size += parts->items[i].size;
+    }
+    return size;
+}
+
+/* --- coming in ----------------------------------------------------------------------------------
+ */
+
+static nx_status copy_in(nx_object_writer *writer, const char *path, uint64_t from, uint64_t size,
+                         char *block, nx_error *err)
+{
+    nx_status status = NX_OK;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot read %s", path);
+    }
+    while (size > 0 && status == NX_OK) {
+        ssize_t got = pread(fd, block, size < BLOCK ? (size_t)size : BLOCK, (off_t)from);
+        if (got > 0) {
+            status = nx_object_writer_put(writer, block, (size_t)got, err);
+            from += (uint64_t)got;
+            size -= (uint64_t)got;
+        } else if (got == 0) {
+            status = nx_error_set(err, NX_ERR_IO, "%s is shorter than it was", path);
+        } else if (errno != EINTR) {
+            status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot read %s", path);
+        }
+    }
+    close(fd);
+    return status;
+}
+
+nx_status nx_worker_keep_file(nx_objects *objects, const char *path, uint64_t from, uint64_t size,
+                              const char *head, char name[NX_OBJECT_NAME_SIZE], nx_error *err)
+{
+    char id[NX_UUID_SIZE];
+    int64_t kept = 0;
+    nx_object_writer *writer = NULL;
+    char *block = malloc(BLOCK);
+    if (block == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to keep results");
+    }
+    nx_status status = nx_uuid_make(id, err);
+    if (status != NX_OK) {
+        free(block);
+        return status;
+    }
+    status = nx_objects_write(objects, id, 0, &writer, err);
+    if (status == NX_OK && head != NULL) {
+        status = nx_object_writer_put(writer, head, strlen(head), err);
+    }
+    if (status == NX_OK) {
+        status = copy_in(writer, path, from, size, block, err);
+    }
+    if (status == NX_OK) {
+        status = nx_object_writer_sync(writer, &kept, err);
+    }
+    nx_object_writer_close(writer);
+    if (status == NX_OK) {
+        status = nx_objects_keep(objects, id, name, &kept, err);
+    }
+    (void)nx_objects_discard(objects, id, NULL); /* what is left there is an upload that expires */
+    free(block);
+    return status;
+}
+
+nx_status nx_worker_parts_add(nx_worker_parts *parts, nx_objects *objects, const char *log_path,
+                              uint64_t log_bytes, nx_error *err)
+{
+    bool full = parts->count == NX_WORKER_MOST_PARTS;
+    uint64_t from = full ? 0 : nx_worker_parts_size(parts);
+    nx_worker_part part = {.size = log_bytes - from};
+    nx_status status =
+        nx_worker_keep_file(objects, log_path, from, part.size, parts->job, part.object, err);
+    if (status == NX_OK) {
+        parts->count = full ? 0 : parts->count;
+        parts->items[parts->count++] = part;
+    }
+    return status;
+}
+
+/* --- going out ----------------------------------------------------------------------------------
+ */
+
+static nx_status copy_out(const nx_worker_part *part, nx_objects *objects, FILE *file, char *block,
+                          nx_error *err)
+{
+    for (uint64_t done = 0; done < part->size;) {
+        uint64_t left = part->size - done;
+        size_t got = 0;
+        nx_status status = nx_objects_read(objects, part->object, (int64_t)(HEAD + done), block,
+                                           left < BLOCK ? (size_t)left : BLOCK, &got, err);
+        if (status != NX_OK) {
+            return status;
+        }
+        if (got == 0) {
+            return nx_error_set(err, NX_ERR_CORRUPT, "the part %.64s of the results is cut short",
+                                part->object);
+        }
+        if (fwrite(block, 1, got, file) != got) {
+            return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write the results");
+        }
+        done += got;
+    }
+    return NX_OK;
+}
+
+nx_status nx_worker_parts_restore(const nx_worker_parts *parts, nx_objects *objects,
+                                  const char *log_path, nx_error *err)
+{
+    nx_status status = NX_OK;
+    char *block = malloc(BLOCK);
+    if (block == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to fetch results");
+    }
+    FILE *file = fopen(log_path, "wbe");
+    if (file == NULL) {
+        status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write %s", log_path);
+    }
+    for (size_t i = 0; i < parts->count && status == NX_OK; i++) {
+        status = copy_out(&parts->items[i], objects, file, block, err);
+    }
+    if (file != NULL && fclose(file) != 0 && status == NX_OK) {
+        status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write %s", log_path);
+    }
+    free(block);
+    return status;
+}
+
+void nx_worker_parts_remove(const nx_worker_parts *parts, nx_objects *objects)
+{
+    for (size_t i = 0; i < parts->count; i++) {
+        (void)nx_objects_remove(objects, parts->items[i].object, NULL);
+    }
+}
+
+/* --- as bytes -----------------------------------------------------------------------------------
+ */
+
+static void put_text(nx_buffer *out, const char *text)
+{
+    size_t size = strlen(text);
+    nx_state_put_u32(out, (uint32_t)size);
+    nx_buffer_append(out, text, size);
+}
+
+/* room: of out, the NUL included. */
+static void read_text(nx_state_reader *reader, char *out, size_t room)
+{
+    size_t size = nx_state_count(reader, room - 1, 1);
+    memcpy(out, reader->at, size);
+    out[size] = '\0';
+    reader->at += size;
+}
+
+void nx_worker_parts_write(const nx_worker_parts *parts, const void *state, size_t size,
+                           nx_buffer *out)
+{
+    nx_state_begin(out, KIND, VERSION);
+    put_text(out, parts->job);
+    put_text(out, parts->model);
+    nx_state_put_u32(out, parts->version);
+    nx_state_put_u32(out, (uint32_t)parts->count);
+    for (size_t i = 0; i < parts->count; i++) {
+        put_text(out, parts->items[i].object);
+        nx_state_put_u64(out, parts->items[i].size);
+    }
+    nx_state_put_u32(out, (uint32_t)size);
+    nx_buffer_append(out, state, size);
+    out->failed = out->failed || size > UINT32_MAX;
+}
+
+nx_status nx_worker_parts_read(const void *bytes, size_t size, nx_worker_parts *out,
+                               const void **state, size_t *state_size, nx_error *err)
+{
+    nx_state_reader reader;
+    *out = (nx_worker_parts){.count = 0};
+    nx_status status = nx_state_open(bytes, size, KIND, VERSION, WHAT, &reader, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    read_text(&reader, out->job, sizeof out->job);
+    read_text(&reader, out->model, sizeof out->model);
+    out->version = nx_state_u32(&reader);
+    out->count = nx_state_count(&reader, NX_WORKER_MOST_PARTS, 1);
+    for (size_t i = 0; i < out->count; i++) {
+        read_text(&reader, out->items[i].object, sizeof out->items[i].object);
+        out->items[i].size = nx_state_u64(&reader);
+    }
+    *state_size = nx_state_count(&reader, UINT32_MAX, 1);
+    *state = reader.at;
+    reader.at += *state_size;
+    return nx_state_close(&reader, WHAT, err);
+}
