@@ -81,6 +81,10 @@ static inline pid_t store_spawn(const store_fixture *fixture, const char *const 
         if (fd < 0 || getppid() != parent || dup2(fd, 1) != 1 || dup2(fd, 2) != 2) {
             _exit(126);
         }
+        /* PostgreSQL's programs go back to where they began, which may be closed to that user */
+        if (chdir("/") != 0) {
+            _exit(126);
+        }
         execv(program, (char *const *)arguments);
         _exit(127);
     }
