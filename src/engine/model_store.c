@@ -93,11 +93,6 @@ nx_status nx_model_reference_parse(const char *text, char *name, uint32_t *versi
 /* --- paths --------------------------------------------------------------------------------------
  */
 
-nx_status nx_model_store_no_memory(nx_error *err)
-{
-    return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the models");
-}
-
 char *nx_model_store_join(const char *format, ...)
 {
     char *path = NULL;

@@ -20,8 +20,10 @@ struct nx_model_store {
 /* A path, which the caller frees; NULL: no memory. */
 char *nx_model_store_join(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* NX_ERR_NO_MEMORY. */
-nx_status nx_model_store_no_memory(nx_error *err);
+static inline nx_status nx_model_store_no_memory(nx_error *err)
+{
+    return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the models");
+}
 
 /* Tells by its files what a version's folder holds. */
 bool nx_model_store_recognise(const char *folder, nx_stored_version *out);
