@@ -256,7 +256,7 @@ describe('models over HTTP', { skip }, () => {
       stop = true;
       await Promise.all(clients);
     };
-    await swapUnderLoad(4); // every thread has had its part
+    await swapUnderLoad(12); // every thread has had its part, at its most
     const before = await settledRss(server.pid);
     await swapUnderLoad(SWAPS);
     assert.deepEqual(Object.keys(statuses), ['200']);
