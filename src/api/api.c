@@ -9,6 +9,7 @@
 #include "api/videos.h"
 #include "api/work.h"
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 #include "web/assets.h"
 
@@ -303,13 +304,9 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     }
     api->deps = *deps;
     api->started_ns = nx_clock_now_ns();
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&api->lock, NULL);
     pthread_mutex_init(&api->storing, NULL);
-    pthread_cond_init(&api->quiet, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    nx_condition_init(&api->quiet);
     set_rules(api);
     nx_status status = start_storage(api, err);
     api->kserve_stats = nx_kserve_stats_new();
@@ -350,12 +347,10 @@ const char *nx_api_url(const nx_api *api)
 
 static void wait_for_inferences(nx_api *api, int64_t deadline_ns)
 {
-    const struct timespec until = {.tv_sec = deadline_ns / NX_NS_PER_SEC,
-                                   .tv_nsec = deadline_ns % NX_NS_PER_SEC};
     int result = 0;
     pthread_mutex_lock(&api->lock);
     while (api->inferences > 0 && result != ETIMEDOUT) {
-        result = pthread_cond_timedwait(&api->quiet, &api->lock, &until);
+        result = nx_condition_wait(&api->quiet, &api->lock, deadline_ns);
     }
     pthread_mutex_unlock(&api->lock);
 }

@@ -2,6 +2,7 @@
 
 #include "api/jobs.h"
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/uuid.h"
 
 #include <errno.h>
@@ -132,12 +133,10 @@ static bool look_at(nx_store *store, follower *one)
 static bool wait_for_more(nx_api_job_events *events, follower **list)
 {
     int64_t until_ns = nx_clock_now_ns() + LOOK_NS;
-    const struct timespec until = {.tv_sec = until_ns / NX_NS_PER_SEC,
-                                   .tv_nsec = until_ns % NX_NS_PER_SEC};
     int result = 0;
     pthread_mutex_lock(&events->lock);
     while (!events->look && !events->ending && result != ETIMEDOUT) {
-        result = *list != NULL ? pthread_cond_timedwait(&events->changed, &events->lock, &until)
+        result = *list != NULL ? nx_condition_wait(&events->changed, &events->lock, until_ns)
                                : pthread_cond_wait(&events->changed, &events->lock);
     }
     events->look = false;
@@ -189,12 +188,8 @@ nx_status nx_api_job_events_new(nx_store *store, nx_api_job_events **out, nx_err
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the events of jobs");
     }
     events->store = store;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&events->lock, NULL);
-    pthread_cond_init(&events->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    nx_condition_init(&events->changed);
     int failure = pthread_create(&events->thread, NULL, follow_all, events);
     if (failure != 0) {
         pthread_cond_destroy(&events->changed);

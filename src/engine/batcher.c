@@ -1,6 +1,7 @@
 #include "engine/batcher.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "engine/model.h"
 
 #include <errno.h>
@@ -509,11 +510,6 @@ static void trim(nx_engine *engine)
     }
 }
 
-static struct timespec timespec_of(int64_t ns)
-{
-    return (struct timespec){.tv_sec = ns / NX_NS_PER_SEC, .tv_nsec = ns % NX_NS_PER_SEC};
-}
-
 /* Waits until there may be something to do: a signal, a batch that has waited long enough. After a
  * while with nothing at all it gives memory back. */
 static void wait_for_work(nx_engine *engine)
@@ -535,8 +531,7 @@ static void wait_for_work(nx_engine *engine)
         pthread_cond_wait(&engine->work, &engine->lock);
         return;
     }
-    const struct timespec deadline = timespec_of(until);
-    int result = pthread_cond_timedwait(&engine->work, &engine->lock, &deadline);
+    int result = nx_condition_wait(&engine->work, &engine->lock, until);
     if (result == ETIMEDOUT && idle && engine->active == 0 && engine->queue.count == 0 &&
         !engine->trimmed && !engine->stopping) {
         trim(engine);

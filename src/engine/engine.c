@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "engine/batcher.h"
 
 #include <stdlib.h>
@@ -16,14 +17,10 @@
 
 static void init_locks(nx_engine *engine)
 {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&engine->lock, NULL);
-    pthread_cond_init(&engine->work, &monotonic);
-    pthread_cond_init(&engine->consumed, &monotonic);
-    pthread_cond_init(&engine->done, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    nx_condition_init(&engine->work);
+    nx_condition_init(&engine->consumed);
+    nx_condition_init(&engine->done);
 }
 
 static uint32_t at_most(uint32_t number, uint32_t limit)
@@ -192,16 +189,12 @@ uint32_t nx_engine_window(const nx_engine *engine, const nx_backend *backend)
 bool nx_engine_drain(nx_engine *engine, int64_t deadline_ns)
 {
     int result = 0;
-    struct timespec until = {
-        .tv_sec = deadline_ns / NX_NS_PER_SEC,
-        .tv_nsec = deadline_ns % NX_NS_PER_SEC,
-    };
     pthread_mutex_lock(&engine->lock);
     engine->draining = true;
     pthread_cond_broadcast(&engine->work); /* no batch waits for more any longer */
     while ((engine->queue.count > 0 || engine->active > 0) && result == 0) {
         result = deadline_ns == 0 ? pthread_cond_wait(&engine->done, &engine->lock)
-                                  : pthread_cond_timedwait(&engine->done, &engine->lock, &until);
+                                  : nx_condition_wait(&engine->done, &engine->lock, deadline_ns);
     }
     bool drained = engine->queue.count == 0 && engine->active == 0;
     pthread_mutex_unlock(&engine->lock);

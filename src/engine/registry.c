@@ -1,6 +1,7 @@
 #include "engine/registry_internal.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "engine/session.h"
 
 #include <stdio.h>
@@ -482,11 +483,7 @@ nx_status nx_registry_new(const nx_registry_options *options, nx_registry **out,
     registry->last = &registry->first;
     pthread_mutex_init(&registry->lock, NULL);
     pthread_cond_init(&registry->wake, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&registry->hurry, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    nx_condition_init(&registry->hurry);
     nx_status status = set_default(registry, options->default_model, err);
     if (status == NX_OK && options->sam_model != NULL) {
         status = nx_model_reference_parse(options->sam_model, registry->sam_name,

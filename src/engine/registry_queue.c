@@ -1,5 +1,6 @@
 /* The tasks of the registry that wait: handed in, taken out, served early and ended in time. */
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/waiter.h"
 #include "engine/registry_internal.h"
 
@@ -168,9 +169,7 @@ static nx_registry_task *take_late(nx_registry *registry)
         } else if (deadline <= nx_clock_now_ns()) {
             late = unlink_task(registry, at);
         } else {
-            const struct timespec until = {.tv_sec = deadline / NX_NS_PER_SEC,
-                                           .tv_nsec = deadline % NX_NS_PER_SEC};
-            pthread_cond_timedwait(&registry->hurry, &registry->lock, &until);
+            (void)nx_condition_wait(&registry->hurry, &registry->lock, deadline);
         }
     }
     pthread_mutex_unlock(&registry->lock);

@@ -1,6 +1,7 @@
 #include "http/server.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 #include "http/internal.h"
 #include "http/listen.h"
@@ -114,12 +115,8 @@ static nx_http_server *new_server(const nx_http_server_options *options)
     }
     server->options = *options;
     randombytes_buf(&server->id_seed, sizeof server->id_seed);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&server->lock, NULL);
-    pthread_cond_init(&server->quiet, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    nx_condition_init(&server->quiet);
     return server;
 }
 
@@ -261,12 +258,10 @@ void nx_http_request_ended(nx_http_server *server)
 /* Lets the requests in flight end, until the deadline. */
 static void wait_for_requests(nx_http_server *server, int64_t deadline_ns)
 {
-    const struct timespec until = {.tv_sec = deadline_ns / NX_NS_PER_SEC,
-                                   .tv_nsec = deadline_ns % NX_NS_PER_SEC};
     int result = 0;
     pthread_mutex_lock(&server->lock);
     while (atomic_load(&server->requests) > 0 && result != ETIMEDOUT) {
-        result = pthread_cond_timedwait(&server->quiet, &server->lock, &until);
+        result = nx_condition_wait(&server->quiet, &server->lock, deadline_ns);
     }
     pthread_mutex_unlock(&server->lock);
 }

@@ -1,6 +1,7 @@
 #include "jobs/worker.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 #include "jobs/worker_internal.h"
 
@@ -81,8 +82,7 @@ static void end_job(nx_worker *worker, nx_worker_job *job)
 /* Until a time, or something has changed. Under the lock. */
 static void wait_until(nx_worker *worker, int64_t ns)
 {
-    const struct timespec until = {.tv_sec = ns / NX_NS_PER_SEC, .tv_nsec = ns % NX_NS_PER_SEC};
-    (void)pthread_cond_timedwait(&worker->changed, &worker->lock, &until);
+    (void)nx_condition_wait(&worker->changed, &worker->lock, ns);
 }
 
 bool nx_worker_finish(nx_worker *worker, const nx_worker_job *job, nx_job_state state,
@@ -363,7 +363,6 @@ static void free_worker(nx_worker *worker)
 nx_status nx_worker_start(const nx_worker_options *options, nx_worker **out, nx_error *err)
 {
     char host[64] = "";
-    pthread_condattr_t monotonic;
     *out = NULL;
     if (options->concurrency == 0 || options->concurrency > NX_WORKER_MOST_AT_ONCE ||
         options->prefetch == 0) {
@@ -384,10 +383,7 @@ nx_status nx_worker_start(const nx_worker_options *options, nx_worker **out, nx_
     (void)gethostname(host, sizeof host - 1); /* without one the name has none */
     snprintf(worker->name, sizeof worker->name, "%s:%ld", host, (long)getpid());
     pthread_mutex_init(&worker->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&worker->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    nx_condition_init(&worker->changed);
     nx_status status = start_threads(worker, err);
     if (status == NX_OK) {
         *out = worker;

@@ -1,6 +1,7 @@
 #include "store/pool.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -59,11 +60,7 @@ nx_status nx_pool_new(const nx_store_options *options, nx_pool **out, nx_error *
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the database pool");
     }
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    nx_condition_init(&pool->changed);
     *out = pool;
     return NX_OK;
 }
@@ -119,9 +116,8 @@ static void note_success(nx_pool *pool)
 /* Waits for a change, at most until at_ns; false when that has passed. */
 static bool wait_until(nx_pool *pool, int64_t at_ns)
 {
-    struct timespec at = {.tv_sec = at_ns / NX_NS_PER_SEC, .tv_nsec = at_ns % NX_NS_PER_SEC};
     pool->waiting++;
-    int failure = pthread_cond_timedwait(&pool->changed, &pool->lock, &at);
+    int failure = nx_condition_wait(&pool->changed, &pool->lock, at_ns);
     pool->waiting--;
     return failure != ETIMEDOUT;
 }

@@ -8,6 +8,7 @@
 #include "store/sqlite_connection.h"
 
 #include "base/clock.h"
+#include "base/condition.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -164,12 +165,7 @@ static nx_status write_work(nx_sqlite *self, bool full, nx_db_work work, void *u
 
 static nx_status take_reader(nx_sqlite *self, size_t *out, nx_error *err)
 {
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += self->timeout_ms / 1000;
-    deadline.tv_nsec += self->timeout_ms % 1000 * NX_NS_PER_MS;
-    deadline.tv_sec += deadline.tv_nsec / NX_NS_PER_SEC;
-    deadline.tv_nsec %= NX_NS_PER_SEC;
+    int64_t deadline_ns = nx_clock_now_ns() + self->timeout_ms * NX_NS_PER_MS;
     pthread_mutex_lock(&self->lock);
     for (;;) {
         for (size_t i = 0; i < READERS; i++) {
@@ -181,7 +177,7 @@ static nx_status take_reader(nx_sqlite *self, size_t *out, nx_error *err)
             }
         }
         self->stats.waiting++;
-        int failure = pthread_cond_timedwait(&self->changed, &self->lock, &deadline);
+        int failure = nx_condition_wait(&self->changed, &self->lock, deadline_ns);
         self->stats.waiting--;
         if (failure == ETIMEDOUT) {
             self->stats.timeouts++;
@@ -309,11 +305,7 @@ nx_status nx_sqlite_open(const char *path, const nx_store_options *options, nx_d
     self->echo = options->echo;
     self->last = &self->first;
     pthread_mutex_init(&self->lock, NULL);
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    nx_condition_init(&self->changed);
     nx_status status =
         nx_lite_open(path, NX_LITE_WRITE, options->timeout_ms, options->echo, &self->writer, err);
     if (status != NX_OK) {
