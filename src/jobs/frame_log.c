@@ -9,8 +9,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-/* zstd's default: a third of the size that gzip gives, at 10 us a frame. */
-#define LEVEL     3
+#define LEVEL     3 /* zstd's default */
 #define MOST_LINE ((size_t)256 << 20)
 
 /* --- writing ------------------------------------------------------------------------------------
