@@ -33,6 +33,13 @@ void nx_state_put_double(nx_buffer *out, double value)
     nx_state_put_u64(out, bits);
 }
 
+void nx_state_put_part(nx_buffer *out, const nx_buffer *part)
+{
+    nx_state_put_u32(out, (uint32_t)part->size);
+    nx_buffer_append(out, part->data, part->size);
+    out->failed = out->failed || part->failed || part->size > UINT32_MAX;
+}
+
 void nx_state_begin(nx_buffer *out, const char *kind, uint32_t version)
 {
     nx_buffer_append(out, kind, NX_STATE_KIND_BYTES);
@@ -83,6 +90,14 @@ size_t nx_state_count(nx_state_reader *reader, size_t most, size_t entry_bytes)
     size_t left = (size_t)(reader->end - reader->at);
     nx_state_expect(reader, count <= most && count <= left / entry_bytes);
     return reader->bad ? 0 : count;
+}
+
+const uint8_t *nx_state_part(nx_state_reader *reader, size_t *size)
+{
+    *size = nx_state_count(reader, UINT32_MAX, 1);
+    const uint8_t *bytes = reader->at;
+    reader->at += *size;
+    return bytes;
 }
 
 void nx_state_expect(nx_state_reader *reader, bool ok)

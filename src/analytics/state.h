@@ -23,6 +23,8 @@ void nx_state_put_u32(nx_buffer *out, uint32_t value);
 void nx_state_put_u64(nx_buffer *out, uint64_t value);
 void nx_state_put_i64(nx_buffer *out, int64_t value);
 void nx_state_put_double(nx_buffer *out, double value);
+/* A state inside another, or nothing: its size, then its bytes. A part that failed fails out. */
+void nx_state_put_part(nx_buffer *out, const nx_buffer *part);
 
 typedef struct nx_state_reader {
     const uint8_t *at; /* borrowed */
@@ -41,6 +43,8 @@ double nx_state_double(nx_state_reader *reader); /* NAN and infinities make the 
 /* A count of entries of at least entry_bytes each: more than `most`, or than the bytes that are
  * left hold, makes the reader bad and gives 0. */
 size_t nx_state_count(nx_state_reader *reader, size_t most, size_t entry_bytes);
+/* What nx_state_put_part wrote, borrowed; *size is 0 when the reader is bad. */
+const uint8_t *nx_state_part(nx_state_reader *reader, size_t *size);
 /* Refuses what a field says unless ok. */
 void nx_state_expect(nx_state_reader *reader, bool ok);
 

@@ -64,12 +64,8 @@ static nx_status read_state(const nx_video_run_options *options, saved *out, nx_
     out->frames = nx_state_u64(&reader);
     out->inferred = nx_state_u64(&reader);
     out->time_ns = nx_state_i64(&reader);
-    out->plan_size = nx_state_count(&reader, UINT32_MAX, 1);
-    out->plan = reader.at;
-    reader.at += out->plan_size;
-    out->track_size = nx_state_count(&reader, UINT32_MAX, 1);
-    out->track = reader.at;
-    reader.at += out->track_size;
+    out->plan = nx_state_part(&reader, &out->plan_size);
+    out->track = nx_state_part(&reader, &out->track_size);
     return nx_state_close(&reader, WHAT, err);
 }
 
@@ -214,13 +210,6 @@ static nx_status read_frame(video_run *run, nx_error *err)
 /* --- taking -------------------------------------------------------------------------------------
  */
 
-static void put_part(nx_buffer *out, const nx_buffer *part)
-{
-    nx_state_put_u32(out, (uint32_t)part->size);
-    nx_buffer_append(out, part->data, part->size);
-    out->failed = out->failed || part->failed || part->size > UINT32_MAX;
-}
-
 static nx_status make_checkpoint(video_run *run, const pending *last, nx_error *err)
 {
     const nx_video_progress *progress = &run->outcome->progress;
@@ -237,8 +226,8 @@ static nx_status make_checkpoint(video_run *run, const pending *last, nx_error *
     nx_state_put_u64(&state, progress->frames);
     nx_state_put_u64(&state, progress->inferred);
     nx_state_put_i64(&state, progress->time_ns);
-    put_part(&state, &last->planned);
-    put_part(&state, &track);
+    nx_state_put_part(&state, &last->planned);
+    nx_state_put_part(&state, &track);
     if (state.failed) {
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a checkpoint");
     } else {

@@ -293,14 +293,6 @@ void nx_video_track_save_plan(const nx_video_track *track, nx_buffer *out)
     }
 }
 
-static void put_part(nx_buffer *out, nx_buffer *part)
-{
-    nx_state_put_u32(out, (uint32_t)part->size);
-    nx_buffer_append(out, part->data, part->size);
-    out->failed = out->failed || part->failed || part->size > UINT32_MAX;
-    nx_buffer_free(part);
-}
-
 void nx_video_track_save(const nx_video_track *track, nx_buffer *out)
 {
     nx_buffer parts[3] = {NX_BUFFER_INIT, NX_BUFFER_INIT, NX_BUFFER_INIT};
@@ -315,20 +307,16 @@ void nx_video_track_save(const nx_video_track *track, nx_buffer *out)
     }
     nx_state_begin(out, KIND, VERSION);
     for (size_t i = 0; i < 3; i++) {
-        put_part(out, &parts[i]);
+        nx_state_put_part(out, &parts[i]);
+        nx_buffer_free(&parts[i]);
     }
 }
 
-/* A part's bytes; a part that must not be there, or must be, makes the reader bad. */
+/* A part that must be there, or must not. */
 static const uint8_t *get_part(nx_state_reader *reader, bool wanted, size_t *size)
 {
-    *size = nx_state_count(reader, UINT32_MAX, 1);
-    const uint8_t *bytes = reader->at;
+    const uint8_t *bytes = nx_state_part(reader, size);
     nx_state_expect(reader, (*size > 0) == wanted);
-    if (reader->bad) {
-        *size = 0;
-    }
-    reader->at += *size;
     return bytes;
 }
 
