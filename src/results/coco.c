@@ -1,3 +1,4 @@
+#include "results/box.h"
 #include "results/results.h"
 
 static void write_image_id(nx_json *json, int64_t image_id, const char *image_name)
@@ -48,13 +49,7 @@ void nx_result_coco(const nx_result *result, int64_t image_id, const char *image
         nx_json_object_begin(json);
         write_image_id(json, image_id, image_name);
         nx_json_key_int(json, "category_id", category);
-        nx_json_key(json, "bbox");
-        nx_json_array_begin(json);
-        nx_json_number(json, (double)d->x1, 2);
-        nx_json_number(json, (double)d->y1, 2);
-        nx_json_number(json, (double)d->x2 - (double)d->x1, 2);
-        nx_json_number(json, (double)d->y2 - (double)d->y1, 2);
-        nx_json_array_end(json);
+        nx_json_bbox(json, d);
         /* Average precision is a matter of rank: four digits would tie most of the weak ones. */
         nx_json_key_number(json, "score", (double)d->confidence, 6);
         if (result->masks != NULL) {

@@ -1,5 +1,5 @@
+#include "results/box.h"
 #include "results/csv_field.h"
-#include "results/fixed.h"
 #include "results/results.h"
 
 #include <string.h>
@@ -35,14 +35,7 @@ static void append_row(nx_buffer *out, const nx_result *result, const nx_detecti
     nx_buffer_printf(out, ",%u,%u,%d,", (unsigned)result->image_width,
                      (unsigned)result->image_height, (int)d->class_id);
     nx_append_csv_field(out, nx_class_name(result->names, d->class_id));
-    nx_buffer_append_char(out, ',');
-    nx_append_fixed(out, (double)d->confidence, 4);
-    const float corners[] = {d->x1, d->y1, d->x2, d->y2};
-    for (size_t i = 0; i < sizeof corners / sizeof corners[0]; i++) {
-        nx_buffer_append_char(out, ',');
-        nx_append_fixed(out, (double)corners[i], 2);
-    }
-    nx_buffer_append_str(out, "\r\n");
+    nx_append_csv_box(out, d);
 }
 
 void nx_result_csv(const nx_result *result, nx_buffer *out)

@@ -1,6 +1,7 @@
 #include "results/frames.h"
 
 #include "base/json_writer.h"
+#include "results/box.h"
 #include "results/csv_field.h"
 #include "results/fixed.h"
 
@@ -34,13 +35,7 @@ static void write_object(nx_json *json, const nx_frame_object *object, nx_class_
     nx_json_key_int(json, "class_id", d->class_id);
     nx_json_key_string(json, "class_name", nx_class_name(names, d->class_id));
     nx_json_key_number(json, "confidence", (double)d->confidence, 4);
-    nx_json_key(json, "box");
-    nx_json_object_begin(json);
-    nx_json_key_number(json, "x1", (double)d->x1, 2);
-    nx_json_key_number(json, "y1", (double)d->y1, 2);
-    nx_json_key_number(json, "x2", (double)d->x2, 2);
-    nx_json_key_number(json, "y2", (double)d->y2, 2);
-    nx_json_object_end(json);
+    nx_json_box(json, d);
     if (object->predicted) {
         nx_json_key_bool(json, "predicted", true);
     }
@@ -99,7 +94,6 @@ void nx_frames_csv(const nx_frame_record *record, nx_class_names names, nx_buffe
     for (size_t i = 0; i < record->object_count; i++) {
         const nx_frame_object *object = &record->objects[i];
         const nx_detection *d = &object->box;
-        const float corners[] = {d->x1, d->y1, d->x2, d->y2};
         nx_buffer_printf(out, "%" PRIu64 ",", record->index);
         nx_append_fixed(out, seconds(record->time_ns), 3);
         nx_buffer_append_char(out, ',');
@@ -108,13 +102,7 @@ void nx_frames_csv(const nx_frame_record *record, nx_class_names names, nx_buffe
         }
         nx_buffer_printf(out, ",%d,", (int)d->class_id);
         nx_append_csv_field(out, nx_class_name(names, d->class_id));
-        nx_buffer_append_char(out, ',');
-        nx_append_fixed(out, (double)d->confidence, 4);
-        for (size_t k = 0; k < sizeof corners / sizeof corners[0]; k++) {
-            nx_buffer_append_char(out, ',');
-            nx_append_fixed(out, (double)corners[k], 2);
-        }
-        nx_buffer_append_str(out, "\r\n");
+        nx_append_csv_box(out, d);
     }
 }
 
@@ -151,13 +139,7 @@ void nx_frames_coco(const nx_frame_record *record, bool *first, nx_buffer *out)
         nx_json_object_begin(&json);
         nx_json_key_int(&json, "image_id", (int64_t)record->index);
         nx_json_key_int(&json, "category_id", d->class_id);
-        nx_json_key(&json, "bbox");
-        nx_json_array_begin(&json);
-        nx_json_number(&json, (double)d->x1, 2);
-        nx_json_number(&json, (double)d->y1, 2);
-        nx_json_number(&json, (double)d->x2 - (double)d->x1, 2);
-        nx_json_number(&json, (double)d->y2 - (double)d->y1, 2);
-        nx_json_array_end(&json);
+        nx_json_bbox(&json, d);
         nx_json_key_number(&json, "score", (double)d->confidence, 4);
         if (object->track_id != 0) {
             nx_json_key_int(&json, "track_id", (int64_t)object->track_id);

@@ -1,3 +1,4 @@
+#include "results/box.h"
 #include "results/results.h"
 
 void nx_result_json_rle(const nx_rle *rle, nx_json *json)
@@ -39,13 +40,7 @@ static void write_detection(nx_json *json, const nx_result *result, size_t index
     nx_json_key_int(json, "class_id", d->class_id);
     nx_json_key_string(json, "class_name", nx_class_name(names, d->class_id));
     nx_json_key_number(json, "confidence", (double)d->confidence, 4);
-    nx_json_key(json, "box");
-    nx_json_object_begin(json);
-    nx_json_key_number(json, "x1", (double)d->x1, 2);
-    nx_json_key_number(json, "y1", (double)d->y1, 2);
-    nx_json_key_number(json, "x2", (double)d->x2, 2);
-    nx_json_key_number(json, "y2", (double)d->y2, 2);
-    nx_json_object_end(json);
+    nx_json_box(json, d);
     if (result->masks != NULL) {
         nx_json_key(json, "mask");
         nx_result_json_rle(&result->masks[index], json);
