@@ -11,6 +11,7 @@
 #include "base/suggest.h"
 #include "base/uuid.h"
 #include "jobs/video_spec.h"
+#include "jobs/webhook_url.h"
 #include "vision/class_filter.h"
 
 #include <sodium.h>
@@ -20,7 +21,6 @@
 
 #define MOST_JSON     ((size_t)1 << 20)
 #define MOST_PRIORITY 100
-#define MOST_URL      2000
 #define MOST_KEY      255
 /* Of strikes: times that a job is taken without getting on. */
 #define MAX_ATTEMPTS 5
@@ -41,6 +41,7 @@ typedef struct order {
     const char *video_id; /* NULL: not given; these two belong to the document */
     const char *webhook_url;
     int64_t priority;
+    bool allow_private; /* addresses of webhooks */
 } order;
 
 static void free_submission(void *context)
@@ -160,19 +161,6 @@ static nx_problem wrong_member(const nx_error *err)
     return nx_problem_make(422, "/docs lists the options with their ranges.", "%s", err->message);
 }
 
-/* Somebody else's server: what it may be is judged when it is called. */
-static bool url_is_good(const char *url)
-{
-    size_t scheme = strncmp(url, "http://", 7) == 0 ? 7 : strncmp(url, "https://", 8) == 0 ? 8 : 0;
-    size_t size = strlen(url);
-    size_t host = strcspn(url + scheme, "/?#");
-    bool good = scheme > 0 && host > 0 && size <= MOST_URL;
-    for (size_t i = 0; i < size && good; i++) {
-        good = url[i] > ' ' && url[i] < 0x7f && !(url[i] == '@' && i < scheme + host);
-    }
-    return good;
-}
-
 static nx_status unknown_member(const char *name, nx_error *err)
 {
     const char *names[32] = {"video_id", "webhook_url", "priority"};
@@ -188,6 +176,18 @@ static nx_status unknown_member(const char *name, nx_error *err)
                         near != NULL ? "'?" : "");
 }
 
+/* Its addresses are looked at again when it is sent, for a name may stand for another one then. */
+static nx_status take_webhook(order *wanted, const json_t *value, nx_error *err)
+{
+    nx_error why = {0};
+    wanted->webhook_url = json_string_value(value);
+    if (wanted->webhook_url == NULL) {
+        return nx_error_set(err, NX_ERR_INVALID, "webhook_url: send an http or https URL");
+    }
+    nx_status status = nx_webhook_check_url(wanted->webhook_url, wanted->allow_private, &why);
+    return status == NX_OK ? NX_OK : nx_error_set(err, status, "webhook_url: %s", why.message);
+}
+
 static nx_status take_member(order *wanted, const char *name, const json_t *value, nx_error *err)
 {
     bool known = false;
@@ -198,11 +198,7 @@ static nx_status take_member(order *wanted, const char *name, const json_t *valu
                    : nx_error_set(err, NX_ERR_INVALID, "video_id: this is not the id of a video");
     }
     if (strcmp(name, "webhook_url") == 0) {
-        wanted->webhook_url = json_string_value(value);
-        return wanted->webhook_url != NULL && url_is_good(wanted->webhook_url)
-                   ? NX_OK
-                   : nx_error_set(err, NX_ERR_INVALID,
-                                  "webhook_url: send an http or https URL without a password");
+        return take_webhook(wanted, value, err);
     }
     if (strcmp(name, "priority") == 0) {
         wanted->priority = json_integer_value(value);
@@ -398,7 +394,8 @@ static void enqueue(nx_api *api, nx_http_request *request, const order *wanted,
 static void submit(nx_api *api, nx_http_request *request)
 {
     submission *self = nx_http_context(request);
-    order wanted = {.priority = 0};
+    order wanted = {.allow_private =
+                        nx_config_bool(api->deps.config, NX_CONFIG_WEBHOOK_ALLOW_PRIVATE)};
     nx_error err = {0};
     nx_problem problem;
     nx_video video = {0};

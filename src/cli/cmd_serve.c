@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/setup.h"
+#include "jobs/webhook.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -72,9 +73,15 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .objects = setup->objects,
         .data_dir = setup->data_dir,
     };
+    const nx_webhooks_options hooks = nx_webhooks_options_of(args->config, setup->database);
     nx_api *api = NULL;
-    nx_status status = nx_api_start(&deps, &api, err);
+    nx_webhooks *webhooks = NULL;
+    nx_status status = nx_webhooks_start(&hooks, &webhooks, err);
+    if (status == NX_OK) {
+        status = nx_api_start(&deps, &api, err);
+    }
     if (status != NX_OK) {
+        nx_webhooks_stop(webhooks);
         return status;
     }
     announce(args, setup, api);
@@ -85,6 +92,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
     /* from here on the default action applies to the next signal */
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
     nx_api_stop(api, nx_clock_now_ns() + DRAIN_NS);
+    nx_webhooks_stop(webhooks);
     return NX_OK;
 }
 

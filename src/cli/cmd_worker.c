@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/setup.h"
+#include "jobs/webhook.h"
 #include "jobs/worker.h"
 
 #include <pthread.h>
@@ -22,9 +23,15 @@ static nx_status work(const nx_config *config, const nx_setup *setup, const sigs
         .concurrency = (uint32_t)nx_config_int(config, NX_CONFIG_CONCURRENCY),
         .prefetch = (uint32_t)nx_config_int(config, NX_CONFIG_PREFETCH_MULTIPLIER),
     };
+    const nx_webhooks_options hooks = nx_webhooks_options_of(config, setup->database);
     nx_worker *worker = NULL;
-    nx_status status = nx_worker_start(&options, &worker, err);
+    nx_webhooks *webhooks = NULL;
+    nx_status status = nx_webhooks_start(&hooks, &webhooks, err);
+    if (status == NX_OK) {
+        status = nx_worker_start(&options, &worker, err);
+    }
     if (status != NX_OK) {
+        nx_webhooks_stop(webhooks);
         return status;
     }
     nx_log_info("cli", "ready for jobs: %u videos at once, database %s, objects in %s",
@@ -37,6 +44,7 @@ static nx_status work(const nx_config *config, const nx_setup *setup, const sigs
     /* from here on the default action applies to the next signal */
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
     nx_worker_stop(worker);
+    nx_webhooks_stop(webhooks);
     return NX_OK;
 }
 

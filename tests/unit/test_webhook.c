@@ -495,6 +495,32 @@ static void many_are_sent_while_one_is_slow(void **state)
     assert_int_equal(read_log(fixture, find_hook(fixture, stuck.id).id, log), 0);
 }
 
+/* As several processes do, each with connections of its own. */
+static void several_senders_send_nothing_twice(void **state)
+{
+    STORE_FIXTURE(state);
+    nx_store *stores[3];
+    nx_webhooks *senders[NX_COUNT(stores)];
+    for (size_t i = 0; i < NX_COUNT(stores); i++) {
+        nx_webhooks_options options = sender_options(fixture);
+        stores[i] = store_open_another(fixture);
+        options.store = stores[i];
+        senders[i] = start(&options);
+    }
+    for (int i = 0; i < 60; i++) {
+        (void)ended_job(fixture, "/hook", NX_JOB_SUCCEEDED);
+    }
+    wait_for(&there.noted, 60);
+    for (size_t i = 0; i < NX_COUNT(stores); i++) {
+        nx_webhooks_stop(senders[i]);
+        nx_store_close(stores[i]);
+    }
+    assert_int_equal(there.hits, 60);
+    assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM webhooks WHERE attempts = 1"
+                                                  " AND state = 'delivered'"),
+                     60);
+}
+
 static void a_private_address_is_refused(void **state)
 {
     STORE_FIXTURE(state);
@@ -570,6 +596,7 @@ int main(void)
         hook_test(an_answer_without_end_is_cut_off),
         hook_test(stopping_while_it_sends_loses_nothing),
         hook_test(many_are_sent_while_one_is_slow),
+        hook_test(several_senders_send_nothing_twice),
         hook_test(a_private_address_is_refused),
         hook_test(the_socket_itself_is_guarded),
         cmocka_unit_test(the_signature_is_the_known_one),
