@@ -1,0 +1,75 @@
+// nexus worker beside nexus serve: one that is told to stop gives its job back, another ends it and
+// leaves nothing behind; and what it says when it cannot start.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { nexus, start } from './lib/cli.mjs';
+import { makeDataDir } from './lib/data_dir.mjs';
+import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+
+const skip = skipWithoutShared();
+const env = { DATABASE_URL: '', OBJECTS_URL: '' };
+
+describe('nexus worker', { skip }, () => {
+  let server;
+  let data;
+  let video;
+
+  before(async () => {
+    data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
+    server = await startServer({ args: ['--data-dir', data.path], env });
+    const answer = await fetch(`${server.url}/api/v1/videos?name=cars.mp4`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'video/mp4' },
+      body: readFileSync(sharedPath('videos/car-detection.mp4')),
+    });
+    assert.equal(answer.status, 201);
+    video = (await answer.json()).id;
+  });
+  after(async () => {
+    assert.equal(await server?.stop(), 0);
+    data?.remove();
+  });
+
+  const ask = (path, init) => fetch(`${server.url}/api/v1/${path}`, init);
+  const shown = async ({ id }) => (await ask(`jobs/${id}`)).json();
+  const worker = () => start(['worker', '--data-dir', data.path], { env });
+  async function stop({ child, ended }) {
+    child.kill('SIGTERM');
+    const { code, stderr } = await ended;
+    assert.equal(code, 0, stderr);
+  }
+
+  it('gives a job back when it is told to stop, and another one ends it', async () => {
+    const answer = await ask('videos/process', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ video_id: video, stride: 6, outputs: ['csv'] }),
+    });
+    assert.equal(answer.status, 202);
+    const job = await answer.json();
+    const first = worker();
+    await eventually(async () => (await shown(job)).state === 'running', 'it runs', 30_000);
+    await stop(first);
+    assert.equal((await shown(job)).state, 'queued');
+    const second = worker();
+    await (await ask(`jobs/${job.id}/events`)).text(); // until it has ended
+    await stop(second);
+    const done = await shown(job);
+    assert.equal(done.state, 'succeeded', done.error);
+    assert.equal(done.attempts, 2);
+    const folder = join(data.path, 'jobs');
+    assert.deepEqual(existsSync(folder) ? readdirSync(folder) : [], []);
+  });
+
+  it('says what it lacks', async () => {
+    const run = await nexus(['worker', '--data-dir', data.path, '--model', 'nobody'], { env });
+    assert.equal(run.code, 3);
+    assert.match(run.stderr, /nobody/);
+    const bad = await nexus(['worker', '--concurrency', '0'], { env });
+    assert.equal(bad.code, 2);
+    assert.match(bad.stderr, /--concurrency: concurrency is 0; it must be from 1 to 256/);
+  });
+});
