@@ -288,7 +288,6 @@ static void free_api(nx_api *api)
     nx_api_job_events_free(api->job_events);
     nx_api_pool_free(api->slow);
     nx_api_pool_free(api->quick);
-    pthread_mutex_destroy(&api->storing);
     free(api->upload_dir);
     nx_kserve_stats_free(api->kserve_stats);
     free(api->routes);
@@ -305,7 +304,6 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     api->deps = *deps;
     api->started_ns = nx_clock_now_ns();
     pthread_mutex_init(&api->lock, NULL);
-    pthread_mutex_init(&api->storing, NULL);
     nx_condition_init(&api->quiet);
     set_rules(api);
     nx_status status = start_storage(api, err);

@@ -43,8 +43,7 @@ struct nx_api {
     struct nx_api_job_events *job_events;
     char *upload_dir; /* where uploads are while they come in */
     uint64_t max_video;
-    int64_t upload_ms;       /* how long an upload waits for its next bytes */
-    pthread_mutex_t storing; /* held while a video's row and its object come or go together */
+    int64_t upload_ms; /* how long an upload waits for its next bytes */
 
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t quiet; /* inferences fell to 0 */

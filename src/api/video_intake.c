@@ -2,6 +2,7 @@
 #include "api/videos.h"
 #include "base/clock.h"
 #include "media/decoder.h"
+#include "store/object_uses.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,8 +12,6 @@
 #include <unistd.h>
 
 #define COPY_CHUNK ((size_t)256 << 10)
-/* Somebody may remove the same content at the same moment, on another host. */
-#define KEEP_TRIES 3
 
 bool nx_api_video_name(const char *given, char out[NX_API_VIDEO_NAME_MAX + 1], nx_problem *problem)
 {
@@ -106,43 +105,27 @@ static nx_status look_into(nx_api *api, const char *upload, const char *name, nx
 /* --- entering it --------------------------------------------------------------------------------
  */
 
-/* The row first, then a look whether the object is still there: whoever removes a video takes its
- * row away before its object, so that it can't be missed. */
-static nx_status enter(nx_api *api, const char *upload, const nx_video *video, nx_arena *arena,
-                       nx_video *out, bool *made, nx_error *err)
-{
-    char hash[NX_OBJECT_NAME_SIZE];
-    int64_t size = 0;
-    bool again = false;
-    pthread_mutex_lock(&api->storing);
-    nx_status status = nx_store_video_add(api->deps.database, video, arena, out, made, err);
-    for (int i = 0; status == NX_OK && i < KEEP_TRIES; i++) {
-        nx_status there = nx_objects_size(api->deps.objects, video->hash, &size, err);
-        again = there == NX_ERR_NOT_FOUND;
-        if (!again) {
-            status = there;
-            break;
-        }
-        status = nx_objects_keep(api->deps.objects, upload, hash, &size, err);
-    }
-    pthread_mutex_unlock(&api->storing);
-    return status;
-}
-
+/* Kept, entered and let go, in this order: nobody takes the object away in between. */
 nx_status nx_api_video_take_in(nx_api *api, const char *upload, const char *name, nx_arena *arena,
                                nx_video *out, bool *made, nx_error *err)
 {
     char hash[NX_OBJECT_NAME_SIZE];
+    const char *const kept[] = {hash};
     nx_buffer probe = NX_BUFFER_INIT;
+    nx_store *store = api->deps.database;
     int64_t size = 0;
     nx_status status = look_into(api, upload, name, &probe, err);
     if (status == NX_OK) {
-        status = nx_objects_keep(api->deps.objects, upload, hash, &size, err);
+        status = nx_store_keep_upload(store, api->deps.objects, upload, upload, hash, &size, err);
     }
     if (status == NX_OK) {
         const nx_video video = {
             .owner = "", .hash = hash, .size = size, .name = name, .probe = nx_buffer_cstr(&probe)};
-        status = enter(api, upload, &video, arena, out, made, err);
+        status = nx_store_video_add(store, &video, arena, out, made, err);
+        (void)nx_store_object_release(store, upload, NULL); /* it ends by itself */
+        if (status != NX_OK) {
+            (void)nx_store_objects_collect(store, api->deps.objects, kept, 1, NULL, NULL);
+        }
     }
     nx_buffer_free(&probe);
     return status;

@@ -1,6 +1,9 @@
 /* GET /api/v1/videos, .../{id} and .../{id}/content; DELETE .../{id}. */
 #include "api/videos.h"
 
+#include "base/log.h"
+#include "store/object_uses.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -165,16 +168,16 @@ void nx_api_videos_content(nx_http_request *request, void *user)
 /* --- removing -----------------------------------------------------------------------------------
  */
 
-/* The lock keeps an upload of the same content from finding the object between the two. */
+/* The object goes unless somebody else needs it; what is left of it is found later. */
 static nx_status remove_video(nx_api *api, const nx_video *video, nx_error *err)
 {
-    bool last_use = false;
-    pthread_mutex_lock(&api->storing);
-    nx_status status = nx_store_video_remove(api->deps.database, video->id, &last_use, err);
-    if (status == NX_OK && last_use) {
-        status = nx_objects_remove(api->deps.objects, video->hash, err);
+    const char *const content[] = {video->hash};
+    nx_error why = {0};
+    nx_status status = nx_store_video_remove(api->deps.database, video->id, err);
+    if (status == NX_OK && nx_store_objects_collect(api->deps.database, api->deps.objects, content,
+                                                    1, NULL, &why) != NX_OK) {
+        nx_log_warn("api", "the content of a removed video is left: %s", why.message);
     }
-    pthread_mutex_unlock(&api->storing);
     return status;
 }
 

@@ -85,13 +85,9 @@ static void wait_until(nx_worker *worker, int64_t ns)
     (void)nx_condition_wait(&worker->changed, &worker->lock, ns);
 }
 
-bool nx_worker_finish(nx_worker *worker, const nx_worker_job *job, nx_job_state state,
-                      const char *result, const char *error)
+bool nx_worker_finish(nx_worker *worker, const nx_worker_job *job, nx_job_outcome outcome)
 {
-    const nx_job_outcome outcome = {.lease = {.id = job->id, .fence = job->fence},
-                                    .state = state,
-                                    .result = result,
-                                    .error = error};
+    outcome.lease = (nx_job_lease){.id = job->id, .fence = job->fence};
     nx_error err = {0};
     nx_status became = NX_OK;
     for (int i = 0; i < FINISH_TRIES; i++) {
@@ -207,7 +203,7 @@ static void end_waiting(nx_worker *worker, nx_worker_job *job)
         return;
     }
     if (why == NX_WORKER_CANCEL) {
-        (void)nx_worker_finish(worker, job, NX_JOB_CANCELLED, NULL, NULL);
+        (void)nx_worker_finish(worker, job, (nx_job_outcome){.state = NX_JOB_CANCELLED});
     } else if (why == NX_WORKER_STOPS) {
         const nx_job_lease lease = {.id = job->id, .fence = job->fence};
         (void)nx_store_job_release(worker->options.store, &lease, NULL);

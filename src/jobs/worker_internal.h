@@ -49,9 +49,8 @@ nx_worker_why nx_worker_why_of(nx_worker *worker, nx_worker_job *job);
 /* Does the job and tells the database how it ended. On a thread for jobs. */
 void nx_worker_do(nx_worker *worker, nx_worker_job *job);
 
-/* Ends a job, asking again while the database can't be reached. False: it has not ended by this; it
- * is another worker's, or will be. */
-bool nx_worker_finish(nx_worker *worker, const nx_worker_job *job, nx_job_state state,
-                      const char *result, const char *error);
+/* Ends a job, asking again while the database can't be reached; the outcome's lease is not looked
+ * at. False: it has not ended by this; it is another worker's, or will be. */
+bool nx_worker_finish(nx_worker *worker, const nx_worker_job *job, nx_job_outcome outcome);
 
 #endif

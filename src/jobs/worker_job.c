@@ -6,6 +6,7 @@
 #include "jobs/video_run.h"
 #include "jobs/worker_internal.h"
 #include "jobs/worker_parts.h"
+#include "store/object_uses.h"
 #include "store/videos.h"
 
 #include <errno.h>
@@ -27,7 +28,11 @@ typedef struct work {
     nx_video_checkpoint resume; /* state NULL: from the beginning */
     const char *hash, *source;  /* of the video */
     nx_worker_parts parts;
-    nx_worker_parts replaced; /* by one that holds all; to be removed */
+    nx_worker_parts replaced; /* which the next checkpoint does not name; to be removed then */
+    char holder[NX_OBJECT_HOLDER_MAX + 1]; /* of what is kept and not entered: this lease */
+    nx_worker_keeper keeper;
+    char results[NX_VIDEO_OUTPUTS][NX_OBJECT_NAME_SIZE]; /* that are kept */
+    size_t result_count;
     nx_registry_handle *model;
     nx_video_outcome outcome;
     int fd;
@@ -235,6 +240,7 @@ static nx_status save(work *w, const nx_video_checkpoint *checkpoint, nx_error *
     nx_buffer state = NX_BUFFER_INIT;
     nx_buffer progress = NX_BUFFER_INIT;
     bool cancel = false;
+    const char *const part[] = {w->parts.items[w->parts.count - 1].object};
     nx_worker_parts_write(&w->parts, checkpoint->state, checkpoint->state_size, &state);
     write_progress(w, &checkpoint->progress, &progress);
     nx_status status = NX_OK;
@@ -244,7 +250,10 @@ static nx_status save(work *w, const nx_video_checkpoint *checkpoint, nx_error *
         const nx_job_checkpoint made = {.position = (int64_t)checkpoint->progress.frames,
                                         .result_offset = (int64_t)checkpoint->log_bytes,
                                         .state = state.data,
-                                        .state_size = state.size};
+                                        .state_size = state.size,
+                                        .objects = part,
+                                        .object_count = 1,
+                                        .replaces = w->parts.count == 1};
         status =
             nx_store_job_save(w->worker->options.store, &lease, &made, w->worker->options.lease_ms,
                               nx_buffer_cstr(&progress), &cancel, err);
@@ -267,12 +276,13 @@ static nx_status keep_checkpoint(const nx_video_checkpoint *checkpoint, void *us
         w->replaced = w->parts;
     }
     nx_status status =
-        nx_worker_parts_add(&w->parts, options->objects, w->log, checkpoint->log_bytes, err);
+        nx_worker_parts_add(&w->parts, &w->keeper, w->log, checkpoint->log_bytes, err);
     if (status == NX_OK) {
         status = save(w, checkpoint, err);
     }
     if (status == NX_OK) {
-        nx_worker_parts_remove(&w->replaced, options->objects);
+        (void)nx_store_object_release(options->store, w->holder, NULL); /* it ends by itself */
+        nx_worker_parts_remove(&w->replaced, &w->keeper);
         w->replaced.count = 0;
         if (options->on_checkpoint != NULL) {
             options->on_checkpoint(w->job->id, checkpoint->progress.frames, options->user);
@@ -339,7 +349,7 @@ static nx_status write_files(work *w, const char *error, nx_error *err)
 
 static nx_status keep_output(work *w, nx_video_output output, nx_json *json, nx_error *err)
 {
-    char object[NX_OBJECT_NAME_SIZE];
+    char *object = w->results[w->result_count];
     struct stat info;
     char *path = NULL;
     if (asprintf(&path, "%s/%s", w->folder, nx_video_output_file(output)) < 0) {
@@ -349,11 +359,12 @@ static nx_status keep_output(work *w, nx_video_output output, nx_json *json, nx_
     if (stat(path, &info) != 0) {
         status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot read %s", path);
     } else {
-        status = nx_worker_keep_file(w->worker->options.objects, path, 0, (uint64_t)info.st_size,
-                                     NULL, object, err);
+        status =
+            nx_worker_keep_file(&w->keeper, path, 0, (uint64_t)info.st_size, NULL, object, err);
     }
     free(path);
     if (status == NX_OK) {
+        w->result_count++;
         nx_json_object_begin(json);
         nx_json_key_string(json, "name", nx_video_output_file(output));
         nx_json_key_string(json, "type", types[output]);
@@ -411,10 +422,34 @@ static nx_status make_results(work *w, const char *error, nx_buffer *out, nx_err
 /* --- the end ------------------------------------------------------------------------------------
  */
 
+/* The parts of a job that has ended so. What can't be taken away now is later. */
+static void drop_parts(work *w)
+{
+    nx_error err = {0};
+    nx_store *store = w->worker->options.store;
+    nx_status status = nx_store_object_release(store, w->holder, &err);
+    if (status == NX_OK) {
+        status = nx_store_job_drop_parts(store, w->worker->options.objects, w->job->id, &err);
+    }
+    if (status != NX_OK) {
+        nx_log_warn("jobs", "parts of job %s are left: %s", w->job->id, err.message);
+    }
+    nx_worker_parts_remove(&w->replaced, &w->keeper);
+}
+
 static void finish(work *w, nx_job_state state, const char *result, const char *error)
 {
-    if (nx_worker_finish(w->worker, w->job, state, result, error)) {
-        nx_worker_parts_remove(&w->parts, w->worker->options.objects);
+    const char *objects[NX_VIDEO_OUTPUTS];
+    for (size_t i = 0; i < w->result_count; i++) {
+        objects[i] = w->results[i];
+    }
+    const nx_job_outcome outcome = {.state = state,
+                                    .result = result,
+                                    .error = error,
+                                    .objects = objects,
+                                    .object_count = result != NULL ? w->result_count : 0};
+    if (nx_worker_finish(w->worker, w->job, outcome)) {
+        drop_parts(w);
     }
 }
 
@@ -438,8 +473,8 @@ static void give_up(work *w, nx_status status, const nx_error *err)
     } else {
         nx_log_warn("jobs", "job %s is tried again later: %s", w->job->id, err->message);
         told = nx_store_job_fail(store, &lease, err->message, NULL, &became, &second);
-        if (told == NX_OK && became != NX_JOB_QUEUED) {
-            nx_worker_parts_remove(&w->parts, w->worker->options.objects);
+        if (told == NX_OK && became == NX_JOB_CANCELLED) { /* a dead one may be tried again */
+            drop_parts(w);
         }
     }
     if (told != NX_OK) { /* its lease runs out instead */
@@ -464,7 +499,7 @@ static void do_work(work *w)
     }
     if (is_permanent(status) && w->resume.state != NULL && w->outcome.progress.frames == 0) {
         nx_log_warn("jobs", "job %s begins again: %s", w->job->id, err.message);
-        nx_worker_parts_remove(&w->parts, w->worker->options.objects);
+        w->replaced = w->parts;
         w->parts.count = 0;
         w->resume = (nx_video_checkpoint){.state = NULL}; /* as of another version of Nexus */
         status = run(w, &err);
@@ -500,8 +535,12 @@ void nx_worker_do(nx_worker *worker, nx_worker_job *job)
     w->job = job;
     w->arena = nx_arena_make(0);
     w->fd = -1;
+    snprintf(w->holder, sizeof w->holder, "%s:%lld", job->id, (long long)job->fence);
+    w->keeper = (nx_worker_keeper){
+        .store = worker->options.store, .objects = worker->options.objects, .holder = w->holder};
     nx_video_spec_init(&w->spec);
     do_work(w);
+    (void)nx_store_object_release(worker->options.store, w->holder, NULL); /* ends by itself */
     if (w->fd >= 0) {
         close(w->fd);
     }

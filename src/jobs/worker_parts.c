@@ -1,6 +1,7 @@
 #include "jobs/worker_parts.h"
 
 #include "analytics/state.h"
+#include "store/object_uses.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,9 +53,11 @@ static nx_status copy_in(nx_object_writer *writer, const char *path, uint64_t fr
     return status;
 }
 
-nx_status nx_worker_keep_file(nx_objects *objects, const char *path, uint64_t from, uint64_t size,
-                              const char *head, char name[NX_OBJECT_NAME_SIZE], nx_error *err)
+nx_status nx_worker_keep_file(const nx_worker_keeper *keeper, const char *path, uint64_t from,
+                              uint64_t size, const char *head, char name[NX_OBJECT_NAME_SIZE],
+                              nx_error *err)
 {
+    nx_objects *objects = keeper->objects;
     char id[NX_UUID_SIZE];
     int64_t kept = 0;
     nx_object_writer *writer = NULL;
@@ -79,21 +82,21 @@ nx_status nx_worker_keep_file(nx_objects *objects, const char *path, uint64_t fr
     }
     nx_object_writer_close(writer);
     if (status == NX_OK) {
-        status = nx_objects_keep(objects, id, name, &kept, err);
+        status = nx_store_keep_upload(keeper->store, objects, id, keeper->holder, name, &kept, err);
     }
     (void)nx_objects_discard(objects, id, NULL); /* what is left there is an upload that expires */
     free(block);
     return status;
 }
 
-nx_status nx_worker_parts_add(nx_worker_parts *parts, nx_objects *objects, const char *log_path,
-                              uint64_t log_bytes, nx_error *err)
+nx_status nx_worker_parts_add(nx_worker_parts *parts, const nx_worker_keeper *keeper,
+                              const char *log_path, uint64_t log_bytes, nx_error *err)
 {
     bool full = parts->count == NX_WORKER_MOST_PARTS;
     uint64_t from = full ? 0 : nx_worker_parts_size(parts);
     nx_worker_part part = {.size = log_bytes - from};
     nx_status status =
-        nx_worker_keep_file(objects, log_path, from, part.size, parts->job, part.object, err);
+        nx_worker_keep_file(keeper, log_path, from, part.size, parts->job, part.object, err);
     if (status == NX_OK) {
         parts->count = full ? 0 : parts->count;
         parts->items[parts->count++] = part;
@@ -149,11 +152,13 @@ nx_status nx_worker_parts_restore(const nx_worker_parts *parts, nx_objects *obje
     return status;
 }
 
-void nx_worker_parts_remove(const nx_worker_parts *parts, nx_objects *objects)
+void nx_worker_parts_remove(const nx_worker_parts *parts, const nx_worker_keeper *keeper)
 {
+    const char *names[NX_WORKER_MOST_PARTS];
     for (size_t i = 0; i < parts->count; i++) {
-        (void)nx_objects_remove(objects, parts->items[i].object, NULL);
+        names[i] = parts->items[i].object;
     }
+    (void)nx_store_objects_collect(keeper->store, keeper->objects, names, parts->count, NULL, NULL);
 }
 
 /* --- as bytes -----------------------------------------------------------------------------------

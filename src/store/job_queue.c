@@ -1,6 +1,7 @@
 /* Jobs as workers see them: leases and their fences. Each change names the fence of the lease that
  * it is made under, so that it meets the job that the worker believes in, or nothing. */
 #include "store/job_rows.h"
+#include "store/object_rows.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -149,7 +150,15 @@ static nx_status save(nx_db *db, void *user, nx_error *err)
         NX_CALL(&save_checkpoint, nx_db_text(what->lease->id),
                 nx_db_int(what->checkpoint->position), nx_db_int(what->checkpoint->result_offset),
                 nx_db_blob(what->checkpoint->state, what->checkpoint->state_size));
-    return nx_db_run(db, &keep, NULL, err);
+    status = nx_db_run(db, &keep, NULL, err);
+    if (status == NX_OK && what->checkpoint->replaces) {
+        status = nx_object_forget_parts(db, what->lease->id, err);
+    }
+    if (status == NX_OK) {
+        status = nx_object_use_for_job(db, what->lease->id, what->checkpoint->objects,
+                                       what->checkpoint->object_count, true, err);
+    }
+    return status;
 }
 
 nx_status nx_store_job_save(nx_store *store, const nx_job_lease *lease,
@@ -251,7 +260,10 @@ static nx_status finish_one(nx_db *db, const nx_job_outcome *outcome, nx_status 
                 nx_db_text(state), nx_db_text(outcome->result), nx_db_text(outcome->progress),
                 nx_db_text(outcome->error));
     nx_status status = nx_db_run(db, &end, &rows, err);
-    if (status == NX_OK && rows == 0) {
+    if (status == NX_OK && rows > 0) {
+        status = nx_object_use_for_job(db, outcome->lease.id, outcome->objects,
+                                       outcome->object_count, false, err);
+    } else if (status == NX_OK) {
         const nx_call look = NX_CALL(&ended_so, nx_db_text(outcome->lease.id),
                                      nx_db_int(outcome->lease.fence), nx_db_text(state));
         status = nx_db_run(db, &look, &rows, err);

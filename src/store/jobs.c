@@ -3,6 +3,7 @@
 
 #include "base/uuid.h"
 #include "store/job_rows.h"
+#include "store/object_rows.h"
 
 /*
  * Owners take turns as in start-time fair queueing (Goyal, Vin, Cheng, 1996): a job's turn is one
@@ -225,10 +226,11 @@ static nx_status retry(nx_db *db, void *user, nx_error *err)
     int64_t rows = 0;
     const nx_call call = NX_CALL(&retry_job, nx_db_text(what->id));
     nx_status status = nx_db_run(db, &call, &rows, err);
-    return status != NX_OK || rows > 0
-               ? status
-               : nx_job_refused(db, what->id, "only what has failed or was cancelled is retried",
-                                err);
+    if (status == NX_OK && rows == 0) {
+        return nx_job_refused(db, what->id, "only what has failed or was cancelled is retried",
+                              err);
+    }
+    return status == NX_OK ? nx_object_forget_results(db, what->id, err) : status;
 }
 
 nx_status nx_store_job_retry(nx_store *store, const char *id, nx_error *err)

@@ -140,11 +140,20 @@ nx_status nx_store_jobs_take(nx_store *store, const char *worker, size_t limit, 
 nx_status nx_store_job_heartbeat(nx_store *store, const nx_job_lease *lease, int64_t lease_ms,
                                  const char *progress, bool *cancel, nx_error *err);
 
+/* Objects that a call names for a job, and parts that a checkpoint has in all. */
+#define NX_JOB_MOST_OBJECTS 16
+#define NX_JOB_MOST_PARTS   512
+
 typedef struct nx_job_checkpoint {
     int64_t position;      /* what is done, in the job's own unit */
     int64_t result_offset; /* bytes of the result that belong to it */
     const void *state;
     size_t state_size;
+    /* Objects that the state names and those before it did not: they stay while the job needs them
+     * (store/object_uses.h). Not looked at by nx_store_job_load. */
+    const char *const *objects;
+    size_t object_count; /* ..NX_JOB_MOST_OBJECTS */
+    bool replaces;       /* the state names no others any more */
 } nx_job_checkpoint;
 
 /* Keeps a checkpoint in place of the one before, together with a heartbeat. One that got on takes
@@ -163,6 +172,9 @@ typedef struct nx_job_outcome {
     const char *result;   /* JSON; NULL: none */
     const char *progress; /* NULL: as it was */
     const char *error;    /* NULL: none */
+    /* Objects that the result names: they stay as long as the job does. */
+    const char *const *objects;
+    size_t object_count; /* ..NX_JOB_MOST_OBJECTS */
 } nx_job_outcome;
 
 /*

@@ -265,25 +265,54 @@ static nx_status hash_file(int fd, const char *id, char name[NX_OBJECT_NAME_SIZE
     return NX_OK;
 }
 
-nx_status nx_objects_keep(nx_objects *objects, const char *id, char name[NX_OBJECT_NAME_SIZE],
-                          int64_t *size, nx_error *err)
+/* An upload for reading. */
+static nx_status open_upload(const nx_objects *objects, const char *id, char path[PATH_MAX],
+                             int *fd, nx_error *err)
 {
-    char path[PATH_MAX];
     nx_status status = upload_path(objects, id, path, err);
     if (status != NX_OK) {
         return status;
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return nx_error_set_errno(err, errno == ENOENT ? NX_ERR_NOT_FOUND : NX_ERR_IO, errno,
-                                  "cannot open upload %s", id);
-    }
-    status = hash_file(fd, id, name, size, err);
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    return *fd >= 0 ? NX_OK
+                    : nx_error_set_errno(err, errno == ENOENT ? NX_ERR_NOT_FOUND : NX_ERR_IO, errno,
+                                         "cannot open upload %s", id);
+}
+
+nx_status nx_objects_name(nx_objects *objects, const char *id, char name[NX_OBJECT_NAME_SIZE],
+                          int64_t *size, nx_error *err)
+{
+    char path[PATH_MAX];
+    int fd = -1;
+    nx_status status = open_upload(objects, id, path, &fd, err);
     if (status == NX_OK) {
-        status = objects->backend->ops->keep(objects->backend, name, path, fd, *size, err);
+        status = hash_file(fd, id, name, size, err);
+        close(fd);
     }
-    close(fd);
     return status;
+}
+
+nx_status nx_objects_put(nx_objects *objects, const char *id, const char *name, int64_t size,
+                         nx_error *err)
+{
+    char path[PATH_MAX];
+    int fd = -1;
+    nx_status status = check_name(name, err);
+    if (status == NX_OK) {
+        status = open_upload(objects, id, path, &fd, err);
+    }
+    if (status == NX_OK) {
+        status = objects->backend->ops->keep(objects->backend, name, path, fd, size, err);
+        close(fd);
+    }
+    return status;
+}
+
+nx_status nx_objects_keep(nx_objects *objects, const char *id, char name[NX_OBJECT_NAME_SIZE],
+                          int64_t *size, nx_error *err)
+{
+    nx_status status = nx_objects_name(objects, id, name, size, err);
+    return status == NX_OK ? nx_objects_put(objects, id, name, *size, err) : status;
 }
 
 nx_status nx_objects_discard(nx_objects *objects, const char *id, nx_error *err)

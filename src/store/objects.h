@@ -7,6 +7,8 @@
  * as its sender is interrupted; then it is kept under its name. Who is killed in between does the
  * same again: the upload stays until it is discarded.
  *
+ * What is kept for good is kept by store/object_uses.h, which knows who else uses the same bytes.
+ *
  * Thread-safe; but an upload has one writer at a time. Memory is bounded: one part (8 MiB, more
  * only for objects beyond 72 GB) for each call that sends to S3. Errors, beside those named:
  * NX_ERR_IO (a full disk), NX_ERR_UNAVAILABLE (S3 can't be reached or refuses, after several
@@ -70,6 +72,13 @@ void nx_object_writer_close(nx_object_writer *writer); /* NULL is fine */
  * upload stays, and is not to be written any more. Errors: NX_ERR_NOT_FOUND. */
 nx_status nx_objects_keep(nx_objects *objects, const char *id, char name[NX_OBJECT_NAME_SIZE],
                           int64_t *size, nx_error *err);
+
+/* The same in two steps, for who must know the name before the object is there: the name that the
+ * upload will have, and keeping it under that name. Errors as above. */
+nx_status nx_objects_name(nx_objects *objects, const char *id, char name[NX_OBJECT_NAME_SIZE],
+                          int64_t *size, nx_error *err);
+nx_status nx_objects_put(nx_objects *objects, const char *id, const char *name, int64_t size,
+                         nx_error *err);
 
 /* Forgets an upload. None is no error. */
 nx_status nx_objects_discard(nx_objects *objects, const char *id, nx_error *err);

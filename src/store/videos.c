@@ -1,6 +1,7 @@
 #include "store/videos.h"
 
 #include "base/uuid.h"
+#include "store/object_rows.h"
 #include "store/rows.h"
 
 #define VIDEO_COLUMNS  "id, owner, hash, size, name, probe, created_at"
@@ -50,6 +51,26 @@ static const nx_sql list_videos =
     NX_SQL("SELECT " VIDEO_COLUMNS " FROM videos WHERE ($1 IS NULL OR owner = $1)"
            " AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3");
 
+typedef struct entry {
+    const nx_video *video;
+    const char *id;
+    nx_rows rows;
+} entry;
+
+static nx_status enter_video(nx_db *db, void *user, nx_error *err)
+{
+    entry *what = user;
+    const nx_video *video = what->video;
+    nx_call call =
+        NX_CALL(&add_video, nx_db_text(what->id), nx_db_text(video->owner), nx_db_text(video->hash),
+                nx_db_int(video->size), nx_db_text(video->name), nx_db_text(video->probe));
+    what->rows.count = 0; /* of an attempt that the database undid */
+    call.each = nx_rows_collect;
+    call.user = &what->rows;
+    nx_status status = nx_object_use(db, video->hash, err);
+    return status == NX_OK ? nx_db_run(db, &call, NULL, err) : status;
+}
+
 nx_status nx_store_video_add(nx_store *store, const nx_video *video, nx_arena *arena, nx_video *out,
                              bool *made, nx_error *err)
 {
@@ -61,12 +82,12 @@ nx_status nx_store_video_add(nx_store *store, const nx_video *video, nx_arena *a
     if (status != NX_OK) {
         return status;
     }
-    nx_rows rows = {
-        .read = read_video, .items = out, .size = sizeof *out, .limit = 1, .arena = arena};
-    const nx_call call =
-        NX_CALL(&add_video, nx_db_text(id), nx_db_text(video->owner), nx_db_text(video->hash),
-                nx_db_int(video->size), nx_db_text(video->name), nx_db_text(video->probe));
-    status = nx_rows_fetch(store, NX_TX_WRITE, call, &rows, err);
+    entry what = {
+        .video = video,
+        .id = id,
+        .rows = {
+            .read = read_video, .items = out, .size = sizeof *out, .limit = 1, .arena = arena}};
+    status = nx_store_transact(store, NX_TX_WRITE, enter_video, &what, err);
     *made = status == NX_OK && strcmp(out->id, id) == 0;
     return status;
 }
@@ -98,78 +119,43 @@ nx_status nx_store_videos_list(nx_store *store, const char *owner, const char *b
 
 /* --- removing a video --- */
 
-typedef struct removal {
-    const char *id;
-    char hash[65];
-    bool last_use;
-} removal;
-
-static nx_status keep_hash(const nx_row *row, void *user, nx_error *err)
-{
-    (void)err;
-    removal *what = user;
-    const char *hash = nx_row_text(row, 0);
-    memcpy(what->hash, hash, strnlen(hash, sizeof what->hash - 1) + 1);
-    return NX_OK;
-}
-
 /* The lock keeps a job from naming the video meanwhile: its foreign key waits for it. */
 static const nx_sql lock_video = {
-    .sqlite = "SELECT hash FROM videos WHERE id = $1",
-    .postgres = "SELECT hash FROM videos WHERE id = $1 FOR UPDATE",
+    .sqlite = "SELECT 1 FROM videos WHERE id = $1",
+    .postgres = "SELECT 1 FROM videos WHERE id = $1 FOR UPDATE",
 };
 static const nx_sql jobs_of_video =
     NX_SQL("SELECT count(*) FROM jobs WHERE video_id = $1 AND state IN ('queued', 'running')");
 static const nx_sql delete_video = NX_SQL("DELETE FROM videos WHERE id = $1");
-static const nx_sql videos_of_hash = NX_SQL("SELECT count(*) FROM videos WHERE hash = $1");
-
-static nx_status count_rows(nx_db *db, const nx_sql *sql, const char *of, int64_t *out,
-                            nx_error *err)
-{
-    nx_call call = NX_CALL(sql, nx_db_text(of));
-    call.each = nx_rows_number;
-    call.user = out;
-    return nx_db_run(db, &call, NULL, err);
-}
 
 static nx_status remove_video(nx_db *db, void *user, nx_error *err)
 {
-    removal *what = user;
+    const char *id = *(const char **)user;
     int64_t rows = 0;
     int64_t jobs = 0;
-    int64_t others = 0;
-    nx_call lock = NX_CALL(&lock_video, nx_db_text(what->id));
-    lock.each = keep_hash;
-    lock.user = what;
+    const nx_call lock = NX_CALL(&lock_video, nx_db_text(id));
+    nx_call count = NX_CALL(&jobs_of_video, nx_db_text(id));
+    const nx_call drop = NX_CALL(&delete_video, nx_db_text(id));
+    count.each = nx_rows_number;
+    count.user = &jobs;
     nx_status status = nx_db_run(db, &lock, &rows, err);
     if (status == NX_OK && rows == 0) {
-        status = nx_error_set(err, NX_ERR_NOT_FOUND, "there is no video %.60s", what->id);
+        status = nx_error_set(err, NX_ERR_NOT_FOUND, "there is no video %.60s", id);
     }
     if (status == NX_OK) {
-        status = count_rows(db, &jobs_of_video, what->id, &jobs, err);
+        status = nx_db_run(db, &count, NULL, err);
     }
     if (status == NX_OK && jobs > 0) {
         status = nx_error_set(err, NX_ERR_CONFLICT,
-                              "video %.60s is needed by %lld jobs; cancel them first, or wait",
-                              what->id, (long long)jobs);
+                              "video %.60s is needed by %lld jobs; cancel them first, or wait", id,
+                              (long long)jobs);
     }
-    if (status == NX_OK) {
-        const nx_call drop = NX_CALL(&delete_video, nx_db_text(what->id));
-        status = nx_db_run(db, &drop, NULL, err);
-    }
-    if (status == NX_OK) {
-        status = count_rows(db, &videos_of_hash, what->hash, &others, err);
-    }
-    what->last_use = others == 0;
-    return status;
+    return status == NX_OK ? nx_db_run(db, &drop, NULL, err) : status;
 }
 
-nx_status nx_store_video_remove(nx_store *store, const char *id, bool *last_use, nx_error *err)
+nx_status nx_store_video_remove(nx_store *store, const char *id, nx_error *err)
 {
-    removal what = {.id = id};
-    nx_status status = nx_store_transact(store, NX_TX_WRITE, remove_video, &what, err);
-    *last_use = status == NX_OK && what.last_use;
-    return status;
+    return nx_store_transact(store, NX_TX_WRITE, remove_video, &id, err);
 }
 
 /* --- uploads --- */

@@ -23,7 +23,9 @@ typedef struct nx_video {
 
 /*
  * Enters a video; id and created_at of video are not looked at. When its owner has the same content
- * already, that row is the result and made is false. Errors: NX_ERR_INVALID.
+ * already, that row is the result and made is false. Its object is held until then, so that it is
+ * there (store/object_uses.h). Errors: NX_ERR_INVALID; NX_ERR_BUSY (it was not, and the object is
+ * just being removed).
  */
 nx_status nx_store_video_add(nx_store *store, const nx_video *video, nx_arena *arena, nx_video *out,
                              bool *made, nx_error *err);
@@ -38,11 +40,11 @@ nx_status nx_store_videos_list(nx_store *store, const char *owner, const char *b
                                nx_arena *arena, nx_video *out, size_t *count, nx_error *err);
 
 /*
- * Takes a video out; jobs that used it keep their results. last_use: no other video has this
- * content, so the object may go. Errors: NX_ERR_NOT_FOUND; NX_ERR_CONFLICT while a job that is
- * queued or running needs it.
+ * Takes a video out; jobs that used it keep their results. Its object is then to be collected
+ * (store/object_uses.h), which looks who else uses it. Errors: NX_ERR_NOT_FOUND; NX_ERR_CONFLICT
+ * while a job that is queued or running needs it.
  */
-nx_status nx_store_video_remove(nx_store *store, const char *id, bool *last_use, nx_error *err);
+nx_status nx_store_video_remove(nx_store *store, const char *id, nx_error *err);
 
 typedef struct nx_upload {
     const char *id;

@@ -584,19 +584,17 @@ static void a_video_stays_while_a_job_needs_it(void **state)
                              .probe = "{}"};
     nx_video video;
     bool made;
-    bool last_use;
     nx_assert_ok(nx_store_video_add(fixture->store, &wanted, &fixture->arena, &video, &made, &err),
                  err);
     nx_job_request request = job_request();
     request.video_id = video.id;
     (void)enqueue(fixture, &request);
-    assert_int_equal(nx_store_video_remove(fixture->store, video.id, &last_use, &err),
-                     NX_ERR_CONFLICT);
+    assert_int_equal(nx_store_video_remove(fixture->store, video.id, &err), NX_ERR_CONFLICT);
     nx_assert_contains(err.message, "needed by 1 jobs");
     nx_job job = take_one(fixture, LONG_LEASE);
     assert_string_equal(job.video_id, video.id);
     assert_int_equal(finish_as(fixture, &job, NX_JOB_SUCCEEDED), NX_OK);
-    nx_assert_ok(nx_store_video_remove(fixture->store, video.id, &last_use, &err), err);
+    nx_assert_ok(nx_store_video_remove(fixture->store, video.id, &err), err);
     assert_null(get(fixture, job.id).video_id);
 }
 

@@ -48,16 +48,11 @@ static void equal_content_of_an_owner_is_one_video(void **state)
     nx_video first = enter(fixture, "ann", HASH_A, true);
     nx_video again = enter(fixture, "ann", HASH_A, false);
     nx_video other = enter(fixture, "bob", HASH_A, true);
-    bool last_use = true;
     assert_string_equal(first.id, again.id);
     assert_string_not_equal(first.id, other.id);
-    nx_assert_ok(nx_store_video_remove(fixture->store, first.id, &last_use, &err), err);
-    assert_false(last_use);
-    nx_assert_ok(nx_store_video_remove(fixture->store, other.id, &last_use, &err), err);
-    assert_true(last_use);
-    assert_int_equal(nx_store_video_remove(fixture->store, other.id, &last_use, &err),
-                     NX_ERR_NOT_FOUND);
-    assert_false(last_use);
+    nx_assert_ok(nx_store_video_remove(fixture->store, first.id, &err), err);
+    assert_int_equal(nx_store_video_remove(fixture->store, first.id, &err), NX_ERR_NOT_FOUND);
+    nx_assert_ok(nx_store_video_remove(fixture->store, other.id, &err), err);
 }
 
 static void videos_are_listed_newest_first(void **state)

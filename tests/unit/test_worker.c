@@ -5,6 +5,7 @@
 #include "worker.h"
 
 #include "base/file.h"
+#include "store/object_uses.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -317,8 +318,7 @@ static void a_damaged_video_keeps_what_was_seen(void **state)
 
 static void a_checkpoint_of_many_parts_stays_small(void **state)
 {
-    (void)state;
-    nx_error err = {0};
+    STORE_FIXTURE(state);
     nx_worker_parts *parts = calloc(1, sizeof *parts);
     nx_worker_parts *again = calloc(1, sizeof *again);
     nx_buffer bytes = NX_BUFFER_INIT;
@@ -327,6 +327,8 @@ static void a_checkpoint_of_many_parts_stays_small(void **state)
     size_t size = 0;
     char log[NX_WORKER_MOST_PARTS + 1];
     nx_objects *objects = worker_objects(&folder);
+    const nx_worker_keeper keeper = {
+        .store = fixture->store, .objects = objects, .holder = "the test"};
     assert_true(parts != NULL && again != NULL);
     snprintf(parts->job, sizeof parts->job, "01890000-0000-7000-8000-000000000000");
     snprintf(parts->model, sizeof parts->model, "m");
@@ -335,11 +337,11 @@ static void a_checkpoint_of_many_parts_stays_small(void **state)
     }
     char *path = strdup(scratch_write(&folder, "log", log, sizeof log));
     for (size_t i = 1; i <= sizeof log; i++) {
-        nx_assert_ok(nx_worker_parts_add(parts, objects, path, i, &err), err);
+        nx_assert_ok(nx_worker_parts_add(parts, &keeper, path, i, &err), err);
         assert_int_equal(nx_worker_parts_size(parts), i);
         assert_int_equal(parts->count, i <= NX_WORKER_MOST_PARTS ? i : 1);
     }
-    nx_assert_ok(nx_worker_parts_add(parts, objects, path, sizeof log, &err), err); /* empty */
+    nx_assert_ok(nx_worker_parts_add(parts, &keeper, path, sizeof log, &err), err); /* empty */
     nx_worker_parts_write(parts, "state", 5, &bytes);
     nx_assert_ok(nx_worker_parts_read(bytes.data, bytes.size, again, &inner, &size, &err), err);
     assert_int_equal(size, 5);
@@ -354,7 +356,10 @@ static void a_checkpoint_of_many_parts_stays_small(void **state)
         assert_int_not_equal(nx_worker_parts_read(bytes.data, cut, again, &inner, &size, NULL),
                              NX_OK);
     }
-    nx_worker_parts_remove(parts, objects);
+    nx_worker_parts_remove(parts, &keeper); /* held still: nothing happens */
+    nx_assert_ok(nx_worker_parts_restore(parts, objects, path, &err), err);
+    nx_assert_ok(nx_store_object_release(fixture->store, "the test", &err), err);
+    nx_worker_parts_remove(parts, &keeper);
     assert_int_equal(nx_worker_parts_restore(parts, objects, path, &err), NX_ERR_NOT_FOUND);
     nx_buffer_free(&bytes);
     nx_buffer_free(&back);
@@ -362,13 +367,6 @@ static void a_checkpoint_of_many_parts_stays_small(void **state)
     free(path);
     free(parts);
     free(again);
-}
-
-static int remove_ground(void **state)
-{
-    (void)state;
-    ground_close(&base);
-    return scratch_remove(&folder);
 }
 
 int main(int argc, char **argv)
@@ -389,10 +387,11 @@ int main(int argc, char **argv)
         store_test(what_the_machine_lacks_is_tried_again),
         store_test(what_is_wrong_fails_at_once),
         store_test(a_damaged_video_keeps_what_was_seen),
-    };
-    const struct CMUnitTest last[] = {
-        cmocka_unit_test(a_checkpoint_of_many_parts_stays_small),
+        store_test(a_checkpoint_of_many_parts_stays_small),
     };
     int failed = store_run_on_both(tests);
-    return failed + cmocka_run_group_tests_name("parts", last, NULL, remove_ground);
+    if (base.objects != NULL) {
+        ground_close(&base);
+    }
+    return failed + scratch_remove(&folder);
 }

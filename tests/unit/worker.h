@@ -84,7 +84,9 @@ static inline nx_job worker_enqueue(store_fixture *fixture, nx_objects *objects,
     nx_video video = {0};
     nx_error err = {0};
     assert_int_equal(stat(path, &info), 0);
-    nx_assert_ok(nx_worker_keep_file(objects, path, 0, (uint64_t)info.st_size, NULL, name, &err),
+    const nx_worker_keeper keeper = {
+        .store = fixture->store, .objects = objects, .holder = "the test"};
+    nx_assert_ok(nx_worker_keep_file(&keeper, path, 0, (uint64_t)info.st_size, NULL, name, &err),
                  err);
     const nx_video wanted = {
         .owner = "ann", .hash = name, .size = info.st_size, .name = "walk.mp4", .probe = "{}"};
