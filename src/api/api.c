@@ -286,8 +286,8 @@ static void free_api(nx_api *api)
     pthread_cond_destroy(&api->quiet);
     pthread_mutex_destroy(&api->lock);
     nx_api_job_events_free(api->job_events);
+    nx_api_pool_free(api->quick); /* which may put something into the other */
     nx_api_pool_free(api->slow);
-    nx_api_pool_free(api->quick);
     free(api->upload_dir);
     nx_kserve_stats_free(api->kserve_stats);
     free(api->routes);

@@ -1,11 +1,13 @@
 /*
- * POST /api/v1/videos/process: a job for a video that is there, or for one in the same request. The
- * options are a JSON object, or the field "options" of a form whose file is the video.
+ * POST /api/v1/videos/process: a job for a video that is there, for one in the same request, or for
+ * a file on the server's disk. The options are a JSON object, or the field "options" of a form
+ * whose file is the video.
  */
 #include "analytics/zones_parse.h"
 #include "api/inference.h"
 #include "api/jobs.h"
 #include "api/payload.h"
+#include "api/video_paths.h"
 #include "api/videos.h"
 #include "base/log.h"
 #include "base/suggest.h"
@@ -18,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST_JSON     ((size_t)1 << 20)
 #define MOST_PRIORITY 100
@@ -33,12 +36,14 @@ typedef struct submission {
     nx_buffer json;           /* the body, unless it is a form */
     const nx_http_part *file; /* of a form; NULL: none */
     char upload[NX_UUID_SIZE];
+    bool may_take_long; /* on a thread for that */
 } submission;
 
 /* What is wanted. */
 typedef struct order {
     nx_video_spec spec;
-    const char *video_id; /* NULL: not given; these two belong to the document */
+    const char *video_id; /* NULL: not given; these three belong to the document */
+    const char *path;
     const char *webhook_url;
     int64_t priority;
     bool allow_private; /* addresses of webhooks */
@@ -163,9 +168,9 @@ static nx_problem wrong_member(const nx_error *err)
 
 static nx_status unknown_member(const char *name, nx_error *err)
 {
-    const char *names[32] = {"video_id", "webhook_url", "priority"};
+    const char *names[32] = {"video_id", "path", "webhook_url", "priority"};
     size_t count = 0;
-    size_t used = 3;
+    size_t used = 4;
     const char *const *known = nx_video_spec_names(&count);
     for (size_t i = 0; i < count && used < sizeof names / sizeof names[0]; i++) {
         names[used++] = known[i];
@@ -197,6 +202,12 @@ static nx_status take_member(order *wanted, const char *name, const json_t *valu
                    ? NX_OK
                    : nx_error_set(err, NX_ERR_INVALID, "video_id: this is not the id of a video");
     }
+    if (strcmp(name, "path") == 0) {
+        wanted->path = json_string_value(value);
+        return wanted->path != NULL
+                   ? NX_OK
+                   : nx_error_set(err, NX_ERR_INVALID, "path: send a file's absolute path");
+    }
     if (strcmp(name, "webhook_url") == 0) {
         return take_webhook(wanted, value, err);
     }
@@ -227,10 +238,11 @@ static nx_status read_order(order *wanted, const submission *self, json_t *docum
     if (status == NX_OK) {
         status = nx_video_spec_check(&wanted->spec, err);
     }
-    if (status == NX_OK && (wanted->video_id != NULL) == (self->file != NULL)) {
+    int videos = (wanted->video_id != NULL) + (wanted->path != NULL) + (self->file != NULL);
+    if (status == NX_OK && videos != 1) {
         status = nx_error_set(err, NX_ERR_INVALID,
-                              self->file != NULL ? "there is a file and a video_id: send one"
-                                                 : "video_id: say which video");
+                              videos > 1 ? "send one of a file, a video_id and a path"
+                                         : "video_id: say which video");
     }
     return status;
 }
@@ -291,27 +303,51 @@ static bool check_model(nx_api *api, const nx_video_spec *spec, nx_problem *prob
 /* --- the job ------------------------------------------------------------------------------------
  */
 
-/* The video of the order, in the arena. False fills problem. */
-static bool find_video(submission *self, nx_http_request *request, const order *wanted,
-                       nx_arena *arena, nx_video *out, nx_problem *problem)
+/* False fills problem. */
+static bool copy_path(submission *self, nx_http_request *request, const char *path,
+                      nx_problem *problem)
+{
+    static const int codes[] = {
+        [NX_ERR_INVALID] = 422,  [NX_ERR_TOO_LARGE] = 413, [NX_ERR_NOT_FOUND] = 404,
+        [NX_ERR_CONFLICT] = 403, [NX_ERR_IO] = 422,
+    };
+    nx_api *api = self->api;
+    nx_error err = {0};
+    int fd = -1;
+    nx_status status =
+        nx_api_video_path_open(nx_config_string(api->deps.config, NX_CONFIG_VIDEO_FOLDERS), path,
+                               api->max_video, &fd, &err);
+    if (status != NX_OK) {
+        *problem = nx_problem_make(codes[status],
+                                   "Name a file in a folder of VIDEO_FOLDERS, or "
+                                   "upload it.",
+                                   "path: %s", err.message);
+        return false;
+    }
+    status = nx_api_video_copy_fd(api, fd, self->upload, &err);
+    close(fd);
+    if (status != NX_OK) {
+        *problem = nx_api_storage_problem(api, request, status, &err);
+    }
+    return status == NX_OK;
+}
+
+/* Makes a video of the form's file or of the path's, in the arena. False fills problem. */
+static bool take_video_in(submission *self, nx_http_request *request, const char *path,
+                          nx_arena *arena, nx_video *out, nx_problem *problem)
 {
     nx_api *api = self->api;
     char name[NX_API_VIDEO_NAME_MAX + 1];
     nx_error err = {0};
     bool made = false;
-    nx_status status = NX_OK;
-    if (self->file == NULL) {
-        status = nx_store_video_get(api->deps.database, wanted->video_id, arena, out, &err);
-        if (status != NX_OK) {
-            *problem = nx_api_storage_problem(api, request, status, &err);
-        }
-        return status == NX_OK;
-    }
-    if (!nx_api_video_name(self->file->filename, name, problem)) {
+    if (!nx_api_video_name(path != NULL ? path : self->file->filename, name, problem)) {
         return false;
     }
-    status = nx_uuid_make(self->upload, &err);
-    if (status == NX_OK) {
+    nx_status status = nx_uuid_make(self->upload, &err);
+    if (status == NX_OK && path != NULL && !copy_path(self, request, path, problem)) {
+        return false;
+    }
+    if (status == NX_OK && path == NULL) {
         status = nx_api_video_copy(api, self->file->path, self->upload, &err);
     }
     if (status == NX_OK) {
@@ -319,6 +355,22 @@ static bool find_video(submission *self, nx_http_request *request, const order *
     }
     if (status != NX_OK) {
         *problem = nx_api_video_problem(api, request, status, &err);
+    }
+    return status == NX_OK;
+}
+
+/* The video of the order, in the arena. False fills problem. */
+static bool find_video(submission *self, nx_http_request *request, const order *wanted,
+                       nx_arena *arena, nx_video *out, nx_problem *problem)
+{
+    nx_api *api = self->api;
+    nx_error err = {0};
+    if (wanted->video_id == NULL) {
+        return take_video_in(self, request, wanted->path, arena, out, problem);
+    }
+    nx_status status = nx_store_video_get(api->deps.database, wanted->video_id, arena, out, &err);
+    if (status != NX_OK) {
+        *problem = nx_api_storage_problem(api, request, status, &err);
     }
     return status == NX_OK;
 }
@@ -390,7 +442,7 @@ static void enqueue(nx_api *api, nx_http_request *request, const order *wanted,
     nx_buffer_free(&options);
 }
 
-/* On a thread that may wait. */
+/* On a thread that may wait; with a file to read, on one that may wait long. */
 static void submit(nx_api *api, nx_http_request *request)
 {
     submission *self = nx_http_context(request);
@@ -403,16 +455,22 @@ static void submit(nx_api *api, nx_http_request *request)
     nx_arena arena = nx_arena_make(0);
     nx_video_spec_init(&wanted.spec);
     bool good = nx_payload_parse(nx_buffer_cstr(&self->json), self->json.size, &document, &problem);
+    bool later = false;
     if (!good) {
         snprintf(problem.advice, sizeof problem.advice, "%s", advice);
     } else if (read_order(&wanted, self, document, &err) != NX_OK) {
         problem = wrong_member(&err);
         good = false;
+    } else if (wanted.path != NULL && !self->may_take_long) {
+        later = true;
     } else {
         good = check_model(api, &wanted.spec, &problem) &&
                find_video(self, request, &wanted, &arena, &video, &problem);
     }
-    if (good) {
+    if (later) {
+        self->may_take_long = true;
+        nx_api_answer_slowly(api, request, submit);
+    } else if (good) {
         enqueue(api, request, &wanted, &video, &arena);
     } else {
         nx_http_reply_problem(request, &problem);
@@ -430,7 +488,10 @@ void nx_api_process(nx_http_request *request, void *user)
     bool form = nx_http_content_type_is(request, "multipart/form-data");
     if (self == NULL || (form && !read_form(self, request, &problem))) {
         nx_http_reply_problem(request, &problem);
-    } else if (self->file != NULL) {
+        return;
+    }
+    self->may_take_long = self->file != NULL;
+    if (self->may_take_long) {
         nx_api_answer_slowly(api, request, submit);
     } else {
         nx_api_answer_quickly(api, request, submit);

@@ -171,7 +171,7 @@ static nx_status copy_bytes(int fd, nx_object_writer *writer, char *chunk, nx_er
             continue;
         }
         if (got < 0) {
-            return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot read the form's file");
+            return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot read the video's file");
         }
         if (got == 0) {
             return NX_OK;
@@ -183,26 +183,28 @@ static nx_status copy_bytes(int fd, nx_object_writer *writer, char *chunk, nx_er
     }
 }
 
-nx_status nx_api_video_copy(nx_api *api, const char *path, const char *upload, nx_error *err)
+nx_status nx_api_video_copy_fd(nx_api *api, int fd, const char *upload, nx_error *err)
 {
     nx_object_writer *writer = NULL;
     char *chunk = malloc(COPY_CHUNK);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    nx_status status = NX_OK;
-    if (chunk == NULL) {
-        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the upload");
-    } else if (fd < 0) {
-        status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot read the form's file");
-    } else {
-        status = nx_objects_write(api->deps.objects, upload, 0, &writer, err);
-    }
+    nx_status status = chunk != NULL
+                           ? nx_objects_write(api->deps.objects, upload, 0, &writer, err)
+                           : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the upload");
     if (status == NX_OK) {
         status = copy_bytes(fd, writer, chunk, err);
     }
     nx_object_writer_close(writer);
-    if (fd >= 0) {
-        close(fd);
-    }
     free(chunk);
+    return status;
+}
+
+nx_status nx_api_video_copy(nx_api *api, const char *path, const char *upload, nx_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot read the form's file");
+    }
+    nx_status status = nx_api_video_copy_fd(api, fd, upload, err);
+    close(fd);
     return status;
 }

@@ -31,8 +31,9 @@ nx_problem nx_api_video_problem(nx_api *api, const nx_http_request *request, nx_
 /* Whether it says that the bytes are no video that Nexus reads, now or later. */
 bool nx_api_video_is_refused(nx_status status);
 
-/* Copies a file, such as that of a form, into an upload that is new. */
+/* Copies a form's file, or what a descriptor reads, into an upload that is new. */
 nx_status nx_api_video_copy(nx_api *api, const char *path, const char *upload, nx_error *err);
+nx_status nx_api_video_copy_fd(nx_api *api, int fd, const char *upload, nx_error *err);
 
 /* --- showing --- */
 

@@ -118,6 +118,10 @@ static const key_info keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_UPLOAD_LIFETIME] = {"upload_lifetime", "UPLOAD_LIFETIME", TYPE_INT, "86400", 1,
                                    31536000, NULL,
                                    "seconds that a resumable upload waits for its next bytes"},
+    [NX_CONFIG_VIDEO_FOLDERS] =
+        {"video_folders", "VIDEO_FOLDERS", TYPE_STRING, "", 0, 0, NULL,
+         "absolute folders, with ':' between, whose videos jobs may name by "
+         "their path; empty: none"},
     [NX_CONFIG_MAX_LOADED_MODELS] = {"max_loaded_models", "MAX_LOADED_MODELS", TYPE_INT, "4", 1,
                                      1000, NULL,
                                      "models in memory; beyond it the least recently used goes"},

@@ -21,7 +21,7 @@ describe('jobs', { skip }, () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
     server = await startServer({
       args: ['--data-dir', data.path],
-      env: { DATABASE_URL: '', OBJECTS_URL: '' },
+      env: { DATABASE_URL: '', OBJECTS_URL: '', VIDEO_FOLDERS: `/none:${sharedPath('videos')}` },
     });
     const answer = await fetch(`${server.url}/api/v1/videos?name=cars.mp4`, {
       method: 'POST',
@@ -95,6 +95,25 @@ describe('jobs', { skip }, () => {
     picture.append('video', new Blob([readFileSync(sharedPath('images/bus.jpg'))]), 'c.mp4');
     const refused = await ask('videos/process', { method: 'POST', body: picture });
     assert.ok([415, 422].includes(refused.status), String(refused.status));
+  });
+
+  it('takes a file on the disk of the server, from the folders for videos alone', async () => {
+    const path = sharedPath('videos/car-detection.mp4');
+    const key = { 'Idempotency-Key': randomUUID() };
+    const answer = await submit({ path, stride: 9 }, key);
+    const job = await answer.json();
+    assert.equal(answer.status, 202, job.detail);
+    assert.deepEqual([job.video_id, job.options.stride], [video, 9], 'the same bytes: the same video');
+    assert.equal((await (await submit({ path, stride: 9 }, key)).json()).id, job.id);
+    const wrong = (body, status, detail) =>
+      submit(body).then((refused) => assertProblem(refused, status, detail));
+    await wrong({ path: '/etc/passwd' }, 403, /VIDEO_FOLDERS/);
+    await wrong({ path: sharedPath('videos/../images/bus.jpg') }, 403, /leads out/);
+    await wrong({ path: sharedPath('videos/none.mp4') }, 404, /no file/);
+    await wrong({ path: sharedPath('videos/pets09-s2l1-gt') }, 422, /not a file/);
+    await wrong({ path: 'car-detection.mp4' }, 422, /absolute/);
+    await wrong({ path: 7 }, 422, /path/);
+    await wrong({ path, video_id: video }, 422, /one of/);
   });
 
   it('does nothing twice with an Idempotency-Key', async () => {
