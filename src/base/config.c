@@ -142,11 +142,13 @@ static const key_info keys[NX_CONFIG_COUNT] = {
                                     "ask a connection that was idle whether it still works"},
     [NX_CONFIG_DB_ECHO] = {"db_echo", "DB_ECHO", TYPE_CHOICE, "false", 0, 0, BOOLEAN,
                            "log SQL statements, without the values in them"},
+    [NX_CONFIG_RUN_JOBS] = {"run_jobs", "RUN_JOBS", TYPE_CHOICE, "true", 0, 0, BOOLEAN,
+                            "let 'nexus serve' analyse the videos of the queue as well"},
     [NX_CONFIG_CONCURRENCY] = {"concurrency", "CONCURRENCY", TYPE_INT, "4", 1, 256, NULL,
-                               "videos that a worker analyses at once"},
+                               "videos that a process analyses at once"},
     [NX_CONFIG_PREFETCH_MULTIPLIER] =
         {"prefetch_multiplier", "PREFETCH_MULTIPLIER", TYPE_INT, "4", 1, 64, NULL,
-         "times concurrency: jobs that a worker takes; 1: none ahead"},
+         "times concurrency: jobs that a process takes; 1: none ahead"},
     [NX_CONFIG_OBJECTS_URL] = {"objects_url", "OBJECTS_URL", TYPE_STRING, "", 0, 0, NULL,
                                "s3://BUCKET/PREFIX for videos and results; empty: objects/ in the "
                                "data folder"},

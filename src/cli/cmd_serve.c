@@ -2,9 +2,9 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cli/background.h"
 #include "cli/cli.h"
 #include "cli/setup.h"
-#include "jobs/webhook.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -19,6 +19,9 @@ static const nx_cli_option options[] = {
     {"host", 'H', "ADDRESS", "address to listen on (default 127.0.0.1)", NX_CONFIG_HOST, NULL},
     {"port", 'p', "PORT", "port to listen on; 0 takes a free one (default 8000)", NX_CONFIG_PORT,
      NULL},
+    {"run-jobs", 0, "BOOL", "analyse videos of the queue here, too (default true)",
+     NX_CONFIG_RUN_JOBS, "true|false"},
+    {"concurrency", 0, "N", "videos at once (default 4)", NX_CONFIG_CONCURRENCY, NULL},
 };
 
 /* Sockets are the one thing a server runs out of first: take what the system allows. */
@@ -46,6 +49,13 @@ static void announce(const nx_cli_args *args, const nx_setup *setup, const nx_ap
     nx_log_info("cli", "model %s, %u workers, queue of %u, ONNX Runtime %s",
                 nx_registry_default(setup->registry), stats.workers, stats.queue_size,
                 nx_runtime_version(setup->runtime));
+    if (nx_config_bool(args->config, NX_CONFIG_RUN_JOBS)) {
+        nx_log_info("cli", "jobs: %lld videos at once, database %s, objects in %s",
+                    (long long)nx_config_int(args->config, NX_CONFIG_CONCURRENCY),
+                    nx_store_kind(setup->database), nx_objects_place(setup->objects));
+    } else {
+        nx_log_info("cli", "jobs wait for a 'nexus worker': RUN_JOBS is false");
+    }
     printf("\n  Nexus " NX_VERSION " is ready.\n\n"
            "  Page       %s/\n  API docs   %s/docs\n  Metrics    %s/metrics\n\n"
            "  Ctrl+C stops it.\n\n",
@@ -73,15 +83,17 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .objects = setup->objects,
         .data_dir = setup->data_dir,
     };
-    const nx_webhooks_options hooks = nx_webhooks_options_of(args->config, setup->database);
+    const nx_worker_options jobs = nx_background_worker_options(args->config, setup);
+    bool run_jobs = nx_config_bool(args->config, NX_CONFIG_RUN_JOBS);
+    nx_background background = {.worker = NULL};
     nx_api *api = NULL;
-    nx_webhooks *webhooks = NULL;
-    nx_status status = nx_webhooks_start(&hooks, &webhooks, err);
+    nx_status status = nx_api_start(&deps, &api, err);
     if (status == NX_OK) {
-        status = nx_api_start(&deps, &api, err);
+        status =
+            nx_background_start(args->config, setup, run_jobs ? &jobs : NULL, &background, err);
     }
     if (status != NX_OK) {
-        nx_webhooks_stop(webhooks);
+        nx_api_stop(api, nx_clock_now_ns());
         return status;
     }
     announce(args, setup, api);
@@ -91,8 +103,9 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
                 number == SIGINT ? "SIGINT" : "SIGTERM");
     /* from here on the default action applies to the next signal */
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    nx_background_ask_stop(&background);
     nx_api_stop(api, nx_clock_now_ns() + DRAIN_NS);
-    nx_webhooks_stop(webhooks);
+    nx_background_stop(&background);
     return NX_OK;
 }
 
@@ -150,9 +163,12 @@ const nx_cli_command nx_cmd_serve = {
     .name = "serve",
     .operands = "",
     .summary = "start the server: HTTP API, page, metrics",
-    .description = "Listens on 127.0.0.1:8000 unless told otherwise and serves until SIGINT or "
-                   "SIGTERM, after\n"
-                   "which requests in flight are finished. 'nexus check' shows every setting.\n",
+    .description =
+        "Listens on 127.0.0.1:8000 unless told otherwise and serves until SIGINT or "
+        "SIGTERM, after\n"
+        "which requests in flight are finished and jobs go back into the queue. It analyses\n"
+        "the videos of the queue as well, unless RUN_JOBS is false: then 'nexus worker' has\n"
+        "to. 'nexus check' shows every setting.\n",
     .examples = "  nexus serve\n"
                 "  nexus serve --port 9000 --model ./yolov8s.onnx\n"
                 "  curl --data-binary @street.jpg -H 'Content-Type: image/jpeg' \\\n"

@@ -1,9 +1,8 @@
 /* nexus worker: analyses videos of the queue, until a signal. */
 #include "base/log.h"
+#include "cli/background.h"
 #include "cli/cli.h"
 #include "cli/setup.h"
-#include "jobs/webhook.h"
-#include "jobs/worker.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -12,26 +11,10 @@
 static nx_status work(const nx_config *config, const nx_setup *setup, const sigset_t *signals,
                       nx_error *err)
 {
-    const nx_worker_options options = {
-        .store = setup->database,
-        .objects = setup->objects,
-        .registry = setup->registry,
-        .engine = setup->engine,
-        .data_dir = setup->data_dir,
-        .postprocess = nx_setup_postprocess(config),
-        .max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS),
-        .concurrency = (uint32_t)nx_config_int(config, NX_CONFIG_CONCURRENCY),
-        .prefetch = (uint32_t)nx_config_int(config, NX_CONFIG_PREFETCH_MULTIPLIER),
-    };
-    const nx_webhooks_options hooks = nx_webhooks_options_of(config, setup->database);
-    nx_worker *worker = NULL;
-    nx_webhooks *webhooks = NULL;
-    nx_status status = nx_webhooks_start(&hooks, &webhooks, err);
-    if (status == NX_OK) {
-        status = nx_worker_start(&options, &worker, err);
-    }
+    const nx_worker_options options = nx_background_worker_options(config, setup);
+    nx_background background;
+    nx_status status = nx_background_start(config, setup, &options, &background, err);
     if (status != NX_OK) {
-        nx_webhooks_stop(webhooks);
         return status;
     }
     nx_log_info("cli", "ready for jobs: %u videos at once, database %s, objects in %s",
@@ -43,8 +26,7 @@ static nx_status work(const nx_config *config, const nx_setup *setup, const sigs
                 number == SIGINT ? "SIGINT" : "SIGTERM");
     /* from here on the default action applies to the next signal */
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
-    nx_worker_stop(worker);
-    nx_webhooks_stop(webhooks);
+    nx_background_stop(&background);
     return NX_OK;
 }
 

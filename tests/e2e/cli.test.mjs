@@ -36,7 +36,7 @@ const COMMANDS = {
   segment: ['point', 'box', 'multimask', 'mask-format', 'format', 'output', 'annotate'],
   track: ['out', 'zones', 'outputs', 'conf', 'classes', 'stride', 'fps', 'motion-gate', 'adaptive-stride',
     'no-track', 'counts-every'],
-  serve: ['host', 'port'],
+  serve: ['host', 'port', 'run-jobs', 'concurrency'],
   worker: ['concurrency', 'prefetch'],
   'models list': ['format'],
   'models add': ['name'],

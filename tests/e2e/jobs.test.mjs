@@ -21,7 +21,12 @@ describe('jobs', { skip }, () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
     server = await startServer({
       args: ['--data-dir', data.path],
-      env: { DATABASE_URL: '', OBJECTS_URL: '', VIDEO_FOLDERS: `/none:${sharedPath('videos')}` },
+      env: {
+        DATABASE_URL: '',
+        OBJECTS_URL: '',
+        RUN_JOBS: 'false',
+        VIDEO_FOLDERS: `/none:${sharedPath('videos')}`,
+      },
     });
     const answer = await fetch(`${server.url}/api/v1/videos?name=cars.mp4`, {
       method: 'POST',
@@ -232,7 +237,7 @@ describe('jobs', { skip }, () => {
     await read;
     server = await startServer({
       args: ['--data-dir', data.path],
-      env: { DATABASE_URL: '', OBJECTS_URL: '' },
+      env: { DATABASE_URL: '', OBJECTS_URL: '', RUN_JOBS: 'false' },
     });
     assert.ok((await (await ask('jobs?state=queued')).json()).items.length > 0, 'jobs outlive it');
   });

@@ -53,6 +53,7 @@ describe('webhooks', { skip }, () => {
     NEXUS_DATA_DIR: data.path,
     DATABASE_URL: '',
     OBJECTS_URL: '',
+    RUN_JOBS: 'false',
     WEBHOOK_SECRET: SECRET,
     WEBHOOK_ALLOW_PRIVATE: 'true',
   });

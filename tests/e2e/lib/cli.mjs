@@ -11,7 +11,7 @@ const LIMIT_MS = 60_000;
 
 /** The caller's environment without settings of Nexus, but with the places of runtime and model. */
 function plainEnvironment() {
-  const settings = /^(NEXUS_(?!DATA_DIR$|ORT_LIBRARY$)|INFERENCE_|LOG_|LIMIT_|MAX_|CONCURRENCY$|PREFETCH_MULTIPLIER$|DATABASE_|DB_|OBJECTS_|UPLOAD_|S3_|AWS_|WEBHOOK_|HTTP_THREADS$)/;
+  const settings = /^(NEXUS_(?!DATA_DIR$|ORT_LIBRARY$)|INFERENCE_|LOG_|LIMIT_|MAX_|RUN_JOBS$|CONCURRENCY$|PREFETCH_MULTIPLIER$|DATABASE_|DB_|OBJECTS_|UPLOAD_|S3_|AWS_|WEBHOOK_|HTTP_THREADS$)/;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !settings.test(name)));
 }
 

@@ -1,0 +1,45 @@
+#include "cli/background.h"
+
+nx_worker_options nx_background_worker_options(const nx_config *config, const nx_setup *setup)
+{
+    return (nx_worker_options){
+        .store = setup->database,
+        .objects = setup->objects,
+        .registry = setup->registry,
+        .engine = setup->engine,
+        .data_dir = setup->data_dir,
+        .postprocess = nx_setup_postprocess(config),
+        .max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS),
+        .concurrency = (uint32_t)nx_config_int(config, NX_CONFIG_CONCURRENCY),
+        .prefetch = (uint32_t)nx_config_int(config, NX_CONFIG_PREFETCH_MULTIPLIER),
+    };
+}
+
+nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
+                              const nx_worker_options *worker, nx_background *out, nx_error *err)
+{
+    const nx_webhooks_options hooks = nx_webhooks_options_of(config, setup->database);
+    *out = (nx_background){.worker = NULL};
+    nx_status status = nx_webhooks_start(&hooks, &out->webhooks, err);
+    if (status == NX_OK && worker != NULL) {
+        status = nx_worker_start(worker, &out->worker, err);
+    }
+    if (status != NX_OK) {
+        nx_background_stop(out);
+    }
+    return status;
+}
+
+void nx_background_ask_stop(const nx_background *background)
+{
+    if (background->worker != NULL) {
+        nx_worker_ask_stop(background->worker);
+    }
+}
+
+void nx_background_stop(nx_background *background)
+{
+    nx_worker_stop(background->worker);
+    nx_webhooks_stop(background->webhooks); /* the last, for jobs end until then */
+    *background = (nx_background){.worker = NULL};
+}
