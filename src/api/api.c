@@ -240,9 +240,6 @@ static nx_status start_storage(nx_api *api, nx_error *err)
     if (status == NX_OK) {
         status = nx_api_job_events_new(api->deps.database, &api->job_events, err);
     }
-    if (status == NX_OK) {
-        nx_api_uploads_sweep(api);
-    }
     return status;
 }
 

@@ -30,4 +30,8 @@ nx_status nx_file_write(const char *path, const void *bytes, size_t size, nx_err
 /* Makes a folder and its parents, as mkdir -p does. */
 nx_status nx_file_make_dirs(const char *path, nx_error *err);
 
+/* Removes a file, or a folder with everything in it, following no link. None is as good, and what
+ * can't be removed is left. */
+void nx_file_remove_tree(const char *path);
+
 #endif

@@ -1,5 +1,8 @@
 #include "cli/background.h"
 
+/* Between two looks for what is left behind. */
+#define SWEEP_MS (INT64_C(15) * 60 * 1000)
+
 nx_worker_options nx_background_worker_options(const nx_config *config, const nx_setup *setup)
 {
     return (nx_worker_options){
@@ -19,8 +22,13 @@ nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
                               const nx_worker_options *worker, nx_background *out, nx_error *err)
 {
     const nx_webhooks_options hooks = nx_webhooks_options_of(config, setup->database);
+    const nx_sweep_options sweep =
+        nx_sweep_options_of(config, setup->database, setup->objects, setup->data_dir);
     *out = (nx_background){.worker = NULL};
     nx_status status = nx_webhooks_start(&hooks, &out->webhooks, err);
+    if (status == NX_OK) {
+        status = nx_sweeper_start(&sweep, SWEEP_MS, NULL, NULL, &out->sweeper, err);
+    }
     if (status == NX_OK && worker != NULL) {
         status = nx_worker_start(worker, &out->worker, err);
     }
@@ -40,6 +48,7 @@ void nx_background_ask_stop(const nx_background *background)
 void nx_background_stop(nx_background *background)
 {
     nx_worker_stop(background->worker);
+    nx_sweeper_stop(background->sweeper);
     nx_webhooks_stop(background->webhooks); /* the last, for jobs end until then */
     *background = (nx_background){.worker = NULL};
 }

@@ -1,8 +1,10 @@
-/* What runs beside the API, or instead of it: a worker of the queue and the sender of webhooks. */
+/* What runs beside the API, or instead of it: a worker of the queue, the sender of webhooks, and who clears
+ * up behind the dead. */
 #ifndef NX_CLI_BACKGROUND_H
 #define NX_CLI_BACKGROUND_H
 
 #include "cli/setup.h"
+#include "jobs/sweeper.h"
 #include "jobs/webhook.h"
 #include "jobs/worker.h"
 
@@ -10,21 +12,22 @@
 typedef struct nx_background {
     nx_worker *worker; /* NULL: nobody does jobs here */
     nx_webhooks *webhooks;
+    nx_sweeper *sweeper;
 } nx_background;
 
 /* What the configuration says of a worker; all of it is borrowed from the two. */
 nx_worker_options nx_background_worker_options(const nx_config *config, const nx_setup *setup);
 
-/* Starts the sender, and the worker unless worker is NULL. setup has its storage and engine, and is
- * borrowed until the end. On failure nothing runs. Errors: those of nx_webhooks_start and
- * nx_worker_start. */
+/* Starts the sender and the sweeper, and the worker unless worker is NULL. setup has its storage and engine, and is
+ * borrowed until the end. On failure nothing runs. Errors: those of nx_webhooks_start,
+ * nx_sweeper_start and nx_worker_start. */
 nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
                               const nx_worker_options *worker, nx_background *out, nx_error *err);
 
 /* From now on no jobs are taken, and those that are held go back into the queue. Does not wait. */
 void nx_background_ask_stop(const nx_background *background);
 
-/* Asks, and waits for the end of both (seconds). */
+/* Asks, and waits for the end of all (seconds). */
 void nx_background_stop(nx_background *background);
 
 #endif

@@ -10,7 +10,6 @@
 #include "store/videos.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,19 +46,6 @@ typedef struct work {
 /* --- folders ------------------------------------------------------------------------------------
  */
 
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
-{
-    (void)info;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
-static void remove_folder(const char *path)
-{
-    (void)nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS); /* none is as good */
-}
-
 /* A path of two or three (third may be NULL); NULL without memory. The caller frees it. */
 static char *join(const char *first, const char *second, const char *third)
 {
@@ -81,7 +67,7 @@ static nx_status make_folder(work *w, nx_error *err)
     if (w->home == NULL || w->folder == NULL || w->log == NULL) {
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a job");
     }
-    remove_folder(w->home);
+    nx_file_remove_tree(w->home);
     return nx_file_make_dirs(w->folder, err);
 }
 
@@ -545,7 +531,7 @@ void nx_worker_do(nx_worker *worker, nx_worker_job *job)
         close(w->fd);
     }
     if (w->folder != NULL) {
-        remove_folder(w->folder);
+        nx_file_remove_tree(w->folder);
         (void)rmdir(w->home); /* another lease's folder may be in it */
     }
     nx_registry_release(w->model);

@@ -45,6 +45,7 @@ const COMMANDS = {
   eval: ['annotations', 'images', 'detections', 'format'],
   bench: ['threads', 'concurrency', 'duration', 'image', 'format'],
   check: ['format'],
+  sweep: [],
   help: ['man'],
   completion: [],
 };

@@ -236,6 +236,12 @@ static void makes_folders_and_their_parents(void **state)
     assert_int_equal(stat(scratch_path(state, "a/b/c"), &info), 0);
     assert_true(S_ISDIR(info.st_mode));
     nx_assert_ok(nx_file_make_dirs(scratch_path(state, "a/b/c"), &err), err);
+    nx_assert_ok(nx_file_write(scratch_path(state, "a/b/c/file"), "x", 1, &err), err);
+    assert_int_equal(symlink("/etc", scratch_path(state, "a/b/link")), 0);
+    nx_file_remove_tree(scratch_path(state, "a/b"));
+    assert_int_not_equal(access(scratch_path(state, "a/b"), F_OK), 0);
+    assert_int_equal(access("/etc", F_OK), 0);
+    nx_file_remove_tree(scratch_path(state, "a/b"));
     nx_assert_ok(nx_file_make_dirs("/", &err), err);
     (void)scratch_write(state, "a/file", "x", 1);
     assert_int_equal(nx_file_make_dirs(scratch_path(state, "a/file/d"), &err), NX_ERR_IO);

@@ -5,6 +5,7 @@
 #include "worker.h"
 
 #include "base/file.h"
+#include "jobs/sweeper.h"
 #include "store/object_uses.h"
 
 #include <pthread.h>
@@ -243,6 +244,45 @@ static void a_cancelled_job_ends_and_can_be_tried_again(void **state)
     free(video);
 }
 
+/* Everything that could go goes, however young; what the job needs does not. */
+static void sweep_all(watch *w, const char *id)
+{
+    nx_swept found = {0};
+    const nx_sweep_options options = {
+        .store = w->fixture->store, .objects = base.objects, .data_dir = folder};
+    (void)id;
+    if (nx_sweep(&options, &found, NULL) == NX_OK) {
+        atomic_fetch_add(&w->checkpoints, 1000); /* seen by the test */
+    }
+}
+
+static void a_sweep_takes_nothing_from_a_job_that_runs(void **state)
+{
+    STORE_FIXTURE(state);
+    NX_NEED_RUNTIME();
+    char *video = walk_video(&folder);
+    const char *expected = undisturbed(fixture, video);
+    int64_t size = 0;
+    watch w = {.at = 200, .act = sweep_all};
+    nx_job job = worker_enqueue(fixture, base.objects, video, WORKER_SPEC);
+    begin(&w, fixture);
+    end(&w, 1);
+    job = get(fixture, job.id);
+    assert_int_equal(job.state, NX_JOB_SUCCEEDED);
+    assert_int_equal(job.attempts, 1);
+    assert_int_equal(atomic_load(&w.checkpoints), 1000 + FRAMES / 100);
+    assert_string_equal(job.result, expected);
+    sweep_all(&w, NULL);
+    json_t *read = json_loads(job.result, 0, NULL);
+    const json_t *files = json_object_get(read, "files");
+    for (size_t i = 0; i < json_array_size(files); i++) {
+        const char *object = json_string_value(json_object_get(json_array_get(files, i), "object"));
+        nx_assert_ok(nx_objects_size(base.objects, object, &size, &err), err);
+    }
+    json_decref(read);
+    free(video);
+}
+
 static void what_the_machine_lacks_is_tried_again(void **state)
 {
     STORE_FIXTURE(state);
@@ -384,6 +424,7 @@ int main(int argc, char **argv)
         store_test(a_lost_lease_leads_to_the_same_bytes),
         store_test(a_worker_that_stops_gives_its_job_back),
         store_test(a_cancelled_job_ends_and_can_be_tried_again),
+        store_test(a_sweep_takes_nothing_from_a_job_that_runs),
         store_test(what_the_machine_lacks_is_tried_again),
         store_test(what_is_wrong_fails_at_once),
         store_test(a_damaged_video_keeps_what_was_seen),
