@@ -1,5 +1,5 @@
-/* What runs beside the API, or instead of it: a worker of the queue, the sender of webhooks, and who clears
- * up behind the dead. */
+/* What runs beside the API, or instead of it: a worker of the queue, the sender of webhooks, and
+ * who clears up behind the dead. */
 #ifndef NX_CLI_BACKGROUND_H
 #define NX_CLI_BACKGROUND_H
 
@@ -18,9 +18,9 @@ typedef struct nx_background {
 /* What the configuration says of a worker; all of it is borrowed from the two. */
 nx_worker_options nx_background_worker_options(const nx_config *config, const nx_setup *setup);
 
-/* Starts the sender and the sweeper, and the worker unless worker is NULL. setup has its storage and engine, and is
- * borrowed until the end. On failure nothing runs. Errors: those of nx_webhooks_start,
- * nx_sweeper_start and nx_worker_start. */
+/* Starts the sender and the sweeper, and the worker unless worker is NULL. setup has its storage
+ * and engine, and is borrowed until the end. On failure nothing runs. Errors: those of
+ * nx_webhooks_start, nx_sweeper_start and nx_worker_start. */
 nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
                               const nx_worker_options *worker, nx_background *out, nx_error *err);
 

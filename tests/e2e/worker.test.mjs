@@ -19,7 +19,8 @@ describe('nexus worker', { skip }, () => {
 
   before(async () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
-    server = await startServer({ args: ['--data-dir', data.path], env });
+    const args = ['--data-dir', data.path];
+    server = await startServer({ args, env: { ...env, RUN_JOBS: 'false' } });
     const answer = await fetch(`${server.url}/api/v1/videos?name=cars.mp4`, {
       method: 'POST',
       headers: { 'Content-Type': 'video/mp4' },
