@@ -56,6 +56,7 @@ static void release_permit(nx_engine *engine)
 
 static void close_lane(nx_engine *engine, nx_lane *lane)
 {
+    engine->background_lanes -= lane->background;
     lane->state = NX_LANE_FREE;
     engine->free_lanes++;
 }
@@ -69,6 +70,8 @@ static nx_lane *open_lane(nx_engine *engine, const nx_engine_task *task, int64_t
     nx_lane_open(lane, task,
                  task->execute != NULL ? 1 : nx_batcher_limit(&engine->options, task->backend));
     engine->free_lanes--;
+    lane->background = task->priority == NX_PRIORITY_BACKGROUND;
+    engine->background_lanes += lane->background;
     lane->number = ++engine->opened;
     lane->permit = engine->permits > 0;
     if (lane->permit) {
@@ -132,10 +135,18 @@ static place put(nx_engine *engine, nx_lane *lane, nx_engine_task *task)
     return to;
 }
 
+/* Whether the background has all lanes but one, and somebody may come who waits. */
+static bool must_hold_background(const nx_engine *engine, int64_t now)
+{
+    return now < engine->waited_for_ns && engine->lane_count > 1 &&
+           engine->background_lanes + 1 >= engine->lane_count;
+}
+
 /* What best() of the queue came by counts as active until it is reported. */
 static nx_engine_task *best_task(nx_engine *engine, const nx_task_filter *filter, int64_t now)
 {
     uint32_t before = engine->queue.count;
+    engine->queue.hold_background = must_hold_background(engine, now);
     nx_engine_task *task = nx_task_queue_best(&engine->queue, filter, now, &engine->expired);
     engine->active += before - engine->queue.count;
     return task;
@@ -518,6 +529,10 @@ static void wait_for_work(nx_engine *engine)
     bool idle = engine->active == 0 && engine->queue.count == 0;
     if (idle && !engine->trimmed) {
         until = nx_clock_now_ns() + IDLE_AFTER_NS;
+    }
+    if (engine->queue.hold_background &&
+        engine->queue.classes[NX_PRIORITY_BACKGROUND].first != NULL) {
+        until = engine->waited_for_ns;
     }
     for (uint32_t i = 0; i < engine->lane_count; i++) {
         const nx_lane *lane = &engine->lanes[i];

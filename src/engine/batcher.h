@@ -2,6 +2,7 @@
 #ifndef NX_ENGINE_BATCHER_H
 #define NX_ENGINE_BATCHER_H
 
+#include "base/clock.h"
 #include "engine/engine.h"
 #include "engine/lane.h"
 #include "engine/queue.h"
@@ -24,7 +25,9 @@ struct nx_engine {
     uint32_t active;         /* tasks out of the queue and not done */
     uint32_t permits;        /* workers that no lane holds */
     uint32_t free_lanes;
-    uint64_t opened; /* lanes, ever */
+    uint32_t background_lanes; /* opened for the background and not free */
+    int64_t waited_for_ns;     /* until then the background leaves a lane to who waits */
+    uint64_t opened;           /* lanes, ever */
     int64_t run_ns_average;
     bool draining; /* no new tasks */
     bool stopping; /* threads leave when there is nothing to do */
@@ -36,6 +39,9 @@ void *nx_batcher_thread(void *argument);
 
 /* The most pictures in a batch of this backend. */
 uint32_t nx_batcher_limit(const nx_engine_options *options, const nx_backend *backend);
+
+/* So long after somebody waited for an answer a lane is kept for the next one. */
+#define NX_BATCHER_KEPT_NS NX_NS_PER_SEC
 
 /* Counts `tasks` as done. The lock is held. */
 void nx_batcher_done(nx_engine *engine, uint32_t tasks);

@@ -105,6 +105,13 @@ nx_status nx_engine_new(const nx_engine_options *options, nx_engine **out, nx_er
 /* --- the queue ----------------------------------------------------------------------------------
  */
 
+/* How many may wait for one of this class to be let in. */
+static uint32_t room_for(const nx_engine *engine, nx_priority priority)
+{
+    uint32_t size = engine->options.queue_size;
+    return priority == NX_PRIORITY_BACKGROUND ? (size + 1) / 2 : size;
+}
+
 nx_status nx_engine_submit(nx_engine *engine, nx_engine_task *task, nx_error *err)
 {
     nx_status status = NX_OK;
@@ -113,11 +120,14 @@ nx_status nx_engine_submit(nx_engine *engine, nx_engine_task *task, nx_error *er
     pthread_mutex_lock(&engine->lock);
     if (engine->draining) {
         status = nx_error_set(err, NX_ERR_UNAVAILABLE, "the server is shutting down");
-    } else if (engine->queue.count >= engine->options.queue_size) {
+    } else if (engine->queue.count >= room_for(engine, task->priority)) {
         status = nx_error_set(err, NX_ERR_BUSY, "the queue is full (%u pictures wait)",
                               engine->queue.count);
     } else {
         nx_task_queue_push(&engine->queue, task);
+        if (task->priority == NX_PRIORITY_INTERACTIVE) {
+            engine->waited_for_ns = task->submitted_ns + NX_BATCHER_KEPT_NS;
+        }
         pthread_cond_signal(&engine->work);
     }
     pthread_mutex_unlock(&engine->lock);

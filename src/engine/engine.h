@@ -45,11 +45,17 @@ typedef struct nx_engine_timings {
     int64_t consume;
 } nx_engine_timings;
 
-/* Who is served first. A lower class that waits is not starved by the higher ones. */
+/*
+ * Who is served first. A lower class that waits is not starved by the higher ones. The background,
+ * of which there is always more, leaves half of the queue to the others, and for a second after
+ * somebody has waited for an answer one batch that it does not begin (where there are several): a
+ * Run that goes on can't be taken back from it.
+ */
 typedef enum nx_priority {
     NX_PRIORITY_INTERACTIVE, /* somebody waits for the answer */
     NX_PRIORITY_STREAM,      /* frames of a live camera */
     NX_PRIORITY_BATCH,       /* files and folders */
+    NX_PRIORITY_BACKGROUND,  /* jobs of a queue */
     NX_PRIORITY_COUNT,
 } nx_priority;
 
@@ -107,7 +113,7 @@ typedef struct nx_engine_options {
 nx_status nx_engine_new(const nx_engine_options *options, nx_engine **out, nx_error *err);
 
 /* Thread-safe; never waits for room in the queue or for a Run. Errors (done is then not called):
- * NX_ERR_BUSY (queue full), NX_ERR_UNAVAILABLE (draining). */
+ * NX_ERR_BUSY (queue full, or half full for the background), NX_ERR_UNAVAILABLE (draining). */
 nx_status nx_engine_submit(nx_engine *engine, nx_engine_task *task, nx_error *err);
 
 /* Takes a waiting task out: calls its done with NX_ERR_CANCELLED and returns true. Returns false,

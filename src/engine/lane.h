@@ -31,6 +31,7 @@ typedef struct nx_lane {
     uint32_t count;     /* tasks in it */
     uint32_t preparing; /* of them */
     bool permit;        /* it may run as soon as nothing in it is being prepared */
+    bool background;    /* it was opened for a task of the background */
     uint64_t number;    /* in the order of opening */
     uint64_t newest;    /* sequence of the last task that may join */
     int64_t due_ns;     /* until then it waits for more, although it may run; 0: it does not wait */

@@ -82,12 +82,13 @@ nx_engine_task *nx_task_queue_best(nx_task_queue *queue, const nx_task_filter *f
                                    int64_t now_ns, nx_engine_task **expired)
 {
     nx_engine_task *found = NULL;
-    for (uint32_t i = 1; i < NX_PRIORITY_COUNT && found == NULL; i++) {
+    uint32_t end = queue->hold_background ? NX_PRIORITY_BACKGROUND : NX_PRIORITY_COUNT;
+    for (uint32_t i = 1; i < end && found == NULL; i++) {
         if (queue->classes[i].passed >= NX_QUEUE_PATIENCE) {
             found = first_of(queue, i, filter, now_ns, expired);
         }
     }
-    for (uint32_t i = 0; i < NX_PRIORITY_COUNT && found == NULL; i++) {
+    for (uint32_t i = 0; i < end && found == NULL; i++) {
         found = first_of(queue, i, filter, now_ns, expired);
     }
     return found;

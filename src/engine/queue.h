@@ -1,10 +1,10 @@
 /*
- * The tasks that wait, in three classes of priority, first in first out within each. No lock: the
+ * The tasks that wait, in classes of priority, first in first out within each. No lock: the
  * engine's guards it.
  *
  * The best task is the first of the highest class, unless a lower one was passed over
  * NX_QUEUE_PATIENCE times in a row while it waited: that one is next. So of three busy classes the
- * lower two get a tenth each, and none is starved.
+ * lower two get a tenth each, and none is starved. The background can be held: it has no turn then.
  */
 #ifndef NX_ENGINE_QUEUE_H
 #define NX_ENGINE_QUEUE_H
@@ -23,6 +23,7 @@ typedef struct nx_task_queue {
     nx_task_class classes[NX_PRIORITY_COUNT];
     uint32_t count;
     uint64_t sequence; /* of the task that came last; the first has 1 */
+    bool hold_background;
 } nx_task_queue;
 
 /* Which tasks may join a batch. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define USUAL_LEASE_MS INT64_C(30000)
@@ -19,6 +20,7 @@
 #define LEAST_PAUSE_NS (20 * NX_NS_PER_MS)
 #define MOST_PAUSE_NS  NX_NS_PER_SEC
 #define FINISH_TRIES   20
+#define NICE           10
 
 /* --- jobs that are held -------------------------------------------------------------------------
  */
@@ -122,9 +124,19 @@ static nx_worker_job *next_waiting(const nx_worker *worker)
     return job;
 }
 
+/* The decoders and encoders that a job starts inherit it: they give way to the engine, and with it
+ * to whoever waits for an answer. */
+static void give_way(void)
+{
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), NICE) != 0) {
+        nx_log_warn("jobs", "jobs do not give way to requests: %s", strerror(errno));
+    }
+}
+
 static void *do_jobs(void *user)
 {
     nx_worker *worker = user;
+    give_way();
     pthread_mutex_lock(&worker->lock);
     while (!worker->stopping) {
         nx_worker_job *job = next_waiting(worker);

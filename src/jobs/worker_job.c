@@ -285,7 +285,7 @@ static nx_status run(work *w, nx_error *err)
         .model = nx_registry_model(w->model),
         .spec = &w->spec,
         .postprocess = worker->postprocess,
-        .priority = NX_PRIORITY_BATCH,
+        .priority = NX_PRIORITY_BACKGROUND,
         .fd = w->fd,
         .name = w->source,
         .log_path = w->log,

@@ -259,6 +259,60 @@ static void lower_classes_do_not_starve(void **state)
     end(engine, fake);
 }
 
+static void the_background_leaves_half_of_the_queue(void **state)
+{
+    (void)state;
+    fake_backend *fake = fake_new(32);
+    probe busy;
+    probe probes[5];
+    nx_error err = {0};
+    nx_engine *engine =
+        busy_engine(&(nx_engine_options){.workers = 1, .queue_size = 4}, fake, &busy);
+    submit_class(engine, fake, &probes[0], 1, NX_PRIORITY_BACKGROUND);
+    submit_class(engine, fake, &probes[1], 2, NX_PRIORITY_BACKGROUND);
+    probe_init(&probes[4], 9, fake);
+    probes[4].task.priority = NX_PRIORITY_BACKGROUND;
+    assert_int_equal(nx_engine_submit(engine, &probes[4].task, &err), NX_ERR_BUSY);
+    submit_class(engine, fake, &probes[2], 3, NX_PRIORITY_BATCH);
+    submit_class(engine, fake, &probes[3], 4, NX_PRIORITY_INTERACTIVE);
+    probes[4].task.priority = NX_PRIORITY_INTERACTIVE;
+    assert_int_equal(nx_engine_submit(engine, &probes[4].task, &err), NX_ERR_BUSY);
+    let_go(fake, probes, 4);
+    fake_assert_runs(fake, "0|4|3|1|2");
+    end(engine, fake);
+}
+
+/* The first picture is answered while the background's runs are held; what the background would
+ * have begun in the place kept for it comes later by itself. */
+static void the_background_leaves_a_worker_to_who_waits(void **state)
+{
+    (void)state;
+    fake_backend *fake = fake_new(32);
+    sem_t gate;
+    probe first;
+    probe background[2];
+    probe next;
+    nx_engine *engine = engine_of(&(nx_engine_options){.workers = 2});
+    sem_init(&gate, 0, 0);
+    submit_class(engine, fake, &first, 1, NX_PRIORITY_INTERACTIVE);
+    assert_done(&first, NX_OK);
+    for (int i = 0; i < 2; i++) {
+        probe_init(&background[i], 2 + i, fake);
+        background[i].task.priority = NX_PRIORITY_BACKGROUND;
+        background[i].prepare_gate = &gate;
+        submit(engine, &background[i]);
+    }
+    wait_for(&background[0].prepared);
+    submit_class(engine, fake, &next, 4, NX_PRIORITY_INTERACTIVE);
+    assert_done(&next, NX_OK);
+    wait_for(&background[1].prepared); /* nobody has come for a while */
+    sem_post(&gate);
+    sem_post(&gate);
+    assert_all_done(background, 2);
+    end(engine, fake);
+    sem_destroy(&gate);
+}
+
 /* The most urgent one decides which batch it is; whoever fits may come along. */
 static void a_batch_takes_lower_classes_along(void **state)
 {
@@ -755,6 +809,8 @@ int main(void)
         cmocka_unit_test(alone_is_who_has_no_company),
         cmocka_unit_test(higher_classes_come_first),
         cmocka_unit_test(lower_classes_do_not_starve),
+        cmocka_unit_test(the_background_leaves_half_of_the_queue),
+        cmocka_unit_test(the_background_leaves_a_worker_to_who_waits),
         cmocka_unit_test(a_batch_takes_lower_classes_along),
         cmocka_unit_test(the_late_and_the_cancelled_cost_no_run),
         cmocka_unit_test(a_failed_picture_gives_its_place_to_the_next),
