@@ -2,7 +2,8 @@
  * .../{id}/retry. */
 #include "api/jobs.h"
 
-#include "store/objects.h"
+#include "api/job_frames.h"
+#include "jobs/video_spec.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -69,6 +70,18 @@ static void write_files(const nx_job *job, nx_json *json)
     json_decref(document);
 }
 
+/* Where its frames can be read already, or still. */
+static void write_frames(const nx_job *job, nx_json *json)
+{
+    char url[96];
+    char object[NX_OBJECT_NAME_SIZE];
+    bool grow = job->state == NX_JOB_RUNNING || job->state == NX_JOB_QUEUED;
+    snprintf(url, sizeof url, "/api/v1/jobs/%.40s/results/" NX_API_FRAMES, job->id);
+    nx_json_key_string(
+        json, "frames",
+        grow || nx_api_job_object(job, nx_video_output_file(NX_VIDEO_FRAMES), object) ? url : NULL);
+}
+
 void nx_api_job_json(const nx_job *job, nx_json *json)
 {
     nx_json_object_begin(json);
@@ -84,6 +97,7 @@ void nx_api_job_json(const nx_job *job, nx_json *json)
     nx_json_key_int(json, "attempts", job->attempts);
     nx_json_key_string(json, "error", job->error);
     write_files(job, json);
+    write_frames(job, json);
     nx_api_json_time(json, "created_at", job->created_at);
     nx_api_json_time(json, "updated_at", job->updated_at);
     nx_api_json_time(json, "started_at", job->started_at);
@@ -247,8 +261,7 @@ void nx_api_jobs_retry(nx_http_request *request, void *user)
 /* --- a file of its result -----------------------------------------------------------------------
  */
 
-/* The object of a file; false: the job has no such file (yet). */
-static bool find_object(const nx_job *job, const char *wanted, char out[NX_OBJECT_NAME_SIZE])
+bool nx_api_job_object(const nx_job *job, const char *wanted, char out[NX_OBJECT_NAME_SIZE])
 {
     json_t *document = NULL;
     const json_t *files = files_of(job, &document);
@@ -292,7 +305,9 @@ static void answer_result(nx_api *api, nx_http_request *request)
     nx_job job;
     const char *file = nx_http_path_param(request, "file");
     if (find(api, request, &arena, &job)) {
-        if (find_object(&job, file, object)) {
+        if (nx_api_is_frames(file)) {
+            nx_api_reply_frames(api, request, job.id, file);
+        } else if (nx_api_job_object(&job, file, object)) {
             reply_object(api, request, type_of(file), object);
         } else {
             nx_problem problem = nx_problem_make(

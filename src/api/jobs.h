@@ -11,6 +11,7 @@
 #include "api/internal.h"
 #include "api/storage.h"
 #include "store/jobs.h"
+#include "store/objects.h"
 
 #define NX_API_JOB_VIDEO "video"
 
@@ -19,6 +20,9 @@ void nx_api_job_json(const nx_job *job, nx_json *json);
 
 /* Answers with a job; location also names it in the header Location. */
 void nx_api_reply_job(nx_http_request *request, int status, const nx_job *job, bool location);
+
+/* The object of a file in a job's result; false: the job has no such file (yet). */
+bool nx_api_job_object(const nx_job *job, const char *file, char out[NX_OBJECT_NAME_SIZE]);
 
 /* --- handlers; user is the nx_api --- */
 

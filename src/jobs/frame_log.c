@@ -321,3 +321,93 @@ nx_status nx_frame_log_next(nx_frame_log_reader *reader, nx_frame_record *out, b
     status = nx_frame_read(reader->frames, text, size, out, err);
     return status == NX_OK ? NX_OK : nx_error_prefix(err, "%s", reader->path);
 }
+
+/* --- all of it at once --------------------------------------------------------------------------
+ */
+
+typedef struct expansion {
+    int from, to;
+    uint64_t left; /* of the first, to be read */
+    uint64_t at;   /* in it */
+    uint64_t written, most;
+    ZSTD_DStream *decompressor;
+    char *in, *out;
+    bool inside; /* a part has begun and not ended */
+} expansion;
+
+static nx_status write_lines(expansion *x, size_t size, nx_error *err)
+{
+    if (size > x->most - x->written) {
+        return nx_error_set(err, NX_ERR_TOO_LARGE, "the results are more than %llu bytes of lines",
+                            (unsigned long long)x->most);
+    }
+    for (size_t done = 0; done < size;) {
+        ssize_t put = pwrite(x->to, x->out + done, size - done, (off_t)(x->written + done));
+        if (put < 0 && errno != EINTR) {
+            return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write the results");
+        }
+        done += put > 0 ? (size_t)put : 0;
+    }
+    x->written += size;
+    return NX_OK;
+}
+
+static nx_status expand_block(expansion *x, size_t size, nx_error *err)
+{
+    ZSTD_inBuffer in = {x->in, size, 0};
+    nx_status status = NX_OK;
+    bool full = false; /* there may be more behind what fitted */
+    while (status == NX_OK && (in.pos < in.size || full)) {
+        ZSTD_outBuffer out = {x->out, ZSTD_DStreamOutSize(), 0};
+        size_t left = ZSTD_decompressStream(x->decompressor, &out, &in);
+        if (ZSTD_isError(left)) {
+            return nx_error_set(err, NX_ERR_CORRUPT, "the results are damaged: %s",
+                                ZSTD_getErrorName(left));
+        }
+        x->inside = left != 0;
+        full = out.pos == out.size && left != 0;
+        status = write_lines(x, out.pos, err);
+    }
+    return status;
+}
+
+static nx_status expand_all(expansion *x, nx_error *err)
+{
+    nx_status status = NX_OK;
+    while (x->left > 0 && status == NX_OK) {
+        size_t wanted = ZSTD_DStreamInSize() < x->left ? ZSTD_DStreamInSize() : (size_t)x->left;
+        ssize_t got = pread(x->from, x->in, wanted, (off_t)x->at);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot read the results");
+        }
+        if (got == 0) {
+            return nx_error_set(err, NX_ERR_CORRUPT, "the results are cut short");
+        }
+        x->at += (uint64_t)got;
+        x->left -= (uint64_t)got;
+        status = expand_block(x, (size_t)got, err);
+    }
+    return status == NX_OK && x->inside
+               ? nx_error_set(err, NX_ERR_CORRUPT, "the results end in the middle")
+               : status;
+}
+
+nx_status nx_frame_log_expand(int from, uint64_t size, int to, uint64_t most, uint64_t *written,
+                              nx_error *err)
+{
+    expansion x = {.from = from, .to = to, .left = size, .most = most};
+    x.decompressor = ZSTD_createDStream();
+    x.in = malloc(ZSTD_DStreamInSize());
+    x.out = malloc(ZSTD_DStreamOutSize());
+    nx_status status = x.decompressor != NULL && x.in != NULL && x.out != NULL
+                           ? expand_all(&x, err)
+                           : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to read results");
+    *written = x.written;
+    ZSTD_freeDStream(x.decompressor);
+    free(x.in);
+    free(x.out);
+    return status;
+}

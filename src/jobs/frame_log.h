@@ -55,6 +55,15 @@ nx_status nx_frame_log_line(nx_frame_log_reader *reader, const char **text, size
 nx_status nx_frame_log_next(nx_frame_log_reader *reader, nx_frame_record *out, bool *end,
                             nx_error *err);
 
+/*
+ * Writes the lines of a record into a file that is open for writing: those of the first `size`
+ * bytes of `from`, which are whole parts. *written: how many bytes they are. Neither file's
+ * position is looked at or kept. Errors: NX_ERR_CORRUPT, NX_ERR_TOO_LARGE (more than `most` bytes
+ * of lines), NX_ERR_IO, NX_ERR_NO_MEMORY.
+ */
+nx_status nx_frame_log_expand(int from, uint64_t size, int to, uint64_t most, uint64_t *written,
+                              nx_error *err);
+
 /* NULL is fine. */
 void nx_frame_log_reader_free(nx_frame_log_reader *reader);
 

@@ -107,8 +107,24 @@ nx_status nx_worker_parts_add(nx_worker_parts *parts, const nx_worker_keeper *ke
 /* --- going out ----------------------------------------------------------------------------------
  */
 
-static nx_status copy_out(const nx_worker_part *part, nx_objects *objects, FILE *file, char *block,
-                          nx_error *err)
+static int write_all(int fd, const char *bytes, size_t size, uint64_t at)
+{
+    while (size > 0) {
+        ssize_t put = pwrite(fd, bytes, size, (off_t)at);
+        if (put < 0 && errno != EINTR) {
+            return errno;
+        }
+        if (put > 0) {
+            bytes += put;
+            size -= (size_t)put;
+            at += (uint64_t)put;
+        }
+    }
+    return 0;
+}
+
+static nx_status copy_out(const nx_worker_part *part, nx_objects *objects, int fd, uint64_t at,
+                          char *block, nx_error *err)
 {
     for (uint64_t done = 0; done < part->size;) {
         uint64_t left = part->size - done;
@@ -122,33 +138,49 @@ static nx_status copy_out(const nx_worker_part *part, nx_objects *objects, FILE 
             return nx_error_set(err, NX_ERR_CORRUPT, "the part %.64s of the results is cut short",
                                 part->object);
         }
-        if (fwrite(block, 1, got, file) != got) {
-            return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write the results");
+        int failure = write_all(fd, block, got, at + done);
+        if (failure != 0) {
+            return nx_error_set_errno(err, NX_ERR_IO, failure, "cannot write the results");
         }
         done += got;
     }
     return NX_OK;
 }
 
-nx_status nx_worker_parts_restore(const nx_worker_parts *parts, nx_objects *objects,
-                                  const char *log_path, nx_error *err)
+nx_status nx_worker_parts_copy(const nx_worker_parts *parts, nx_objects *objects, int fd,
+                               uint64_t first, uint64_t last, nx_error *err)
 {
     nx_status status = NX_OK;
+    uint64_t at = 0;
     char *block = malloc(BLOCK);
     if (block == NULL) {
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to fetch results");
     }
-    FILE *file = fopen(log_path, "wbe");
-    if (file == NULL) {
-        status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write %s", log_path);
+    if (ftruncate(fd, (off_t)nx_worker_parts_size(parts)) != 0) {
+        status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write the results");
     }
     for (size_t i = 0; i < parts->count && status == NX_OK; i++) {
-        status = copy_out(&parts->items[i], objects, file, block, err);
-    }
-    if (file != NULL && fclose(file) != 0 && status == NX_OK) {
-        status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write %s", log_path);
+        const nx_worker_part *part = &parts->items[i];
+        if (at <= last && at + part->size > first) {
+            status = copy_out(part, objects, fd, at, block, err);
+        }
+        at += part->size;
     }
     free(block);
+    return status;
+}
+
+nx_status nx_worker_parts_restore(const nx_worker_parts *parts, nx_objects *objects,
+                                  const char *log_path, nx_error *err)
+{
+    int fd = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write %s", log_path);
+    }
+    nx_status status = nx_worker_parts_copy(parts, objects, fd, 0, UINT64_MAX, err);
+    if (close(fd) != 0 && status == NX_OK) {
+        status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write %s", log_path);
+    }
     return status;
 }
 

@@ -55,6 +55,12 @@ nx_status nx_worker_parts_add(nx_worker_parts *parts, const nx_worker_keeper *ke
 nx_status nx_worker_parts_restore(const nx_worker_parts *parts, nx_objects *objects,
                                   const char *log_path, nx_error *err);
 
+/* Writes the parts of the record that bytes first to last (both included) lie in into a file that
+ * is open for writing, at their places; elsewhere the file, which becomes as long as the record, is
+ * left as it is, holes where there was nothing. Errors as above. */
+nx_status nx_worker_parts_copy(const nx_worker_parts *parts, nx_objects *objects, int fd,
+                               uint64_t first, uint64_t last, nx_error *err);
+
 /* Takes those of the objects away that no checkpoint names; what can't be is left. */
 void nx_worker_parts_remove(const nx_worker_parts *parts, const nx_worker_keeper *keeper);
 

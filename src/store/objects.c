@@ -360,6 +360,30 @@ nx_status nx_objects_fetch(nx_objects *objects, const char *name, int *fd, nx_er
                : objects->backend->ops->fetch(objects->backend, name, objects->uploads, fd, err);
 }
 
+nx_status nx_objects_nameless(const char *folder, int *fd, nx_error *err)
+{
+    char file[PATH_MAX];
+    snprintf(file, sizeof file, "%s/fetch.XXXXXX", folder);
+    *fd = mkostemp(file, O_CLOEXEC);
+    if (*fd < 0 || unlink(file) != 0) {
+        nx_status status =
+            nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write into %s", folder);
+        if (*fd >= 0) {
+            close(*fd);
+            *fd = -1;
+        }
+        return status;
+    }
+    return NX_OK;
+}
+
+nx_status nx_objects_scratch(nx_objects *objects, int *fd, nx_error *err)
+{
+    *fd = -1;
+    nx_status status = nx_file_make_dirs(objects->uploads, err);
+    return status == NX_OK ? nx_objects_nameless(objects->uploads, fd, err) : status;
+}
+
 nx_status nx_objects_remove(nx_objects *objects, const char *name, nx_error *err)
 {
     nx_status status = check_name(name, err);

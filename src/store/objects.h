@@ -97,6 +97,10 @@ nx_status nx_objects_read(nx_objects *objects, const char *name, int64_t offset,
  * NX_ERR_NOT_FOUND. */
 nx_status nx_objects_fetch(nx_objects *objects, const char *name, int *fd, nx_error *err);
 
+/* A file without a name on this machine's disk, for what is made of objects; it goes with its
+ * descriptor, which the caller closes. */
+nx_status nx_objects_scratch(nx_objects *objects, int *fd, nx_error *err);
+
 /* None is no error. */
 nx_status nx_objects_remove(nx_objects *objects, const char *name, nx_error *err);
 

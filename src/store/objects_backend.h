@@ -31,6 +31,9 @@ nx_status nx_objects_disk_open(const nx_objects_options *options, char place[512
 nx_status nx_objects_s3_open(const nx_objects_options *options, char place[512],
                              nx_objects_backend **out, nx_error *err);
 
+/* A file without a name in a folder. */
+nx_status nx_objects_nameless(const char *folder, int *fd, nx_error *err);
+
 /* The whole of bytes, whatever interrupts; returns errno or 0. */
 int nx_objects_write_all(int fd, const void *bytes, size_t size);
 /* Up to size bytes at offset, less only at the end; -1 with errno. */

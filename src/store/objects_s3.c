@@ -299,22 +299,16 @@ static nx_status fetch(nx_objects_backend *base, const char *name, const char *f
                        nx_error *err)
 {
     char path[PATH_SIZE];
-    char file[PATH_MAX];
     nx_s3_answer answer;
-    snprintf(file, sizeof file, "%s/fetch.XXXXXX", folder);
-    int made = mkostemp(file, O_CLOEXEC);
-    if (made < 0 || unlink(file) != 0) {
-        nx_status status =
-            nx_error_set_errno(err, NX_ERR_IO, errno, "cannot write into %s", folder);
-        if (made >= 0) {
-            close(made);
-        }
+    int made = -1;
+    nx_status status = nx_objects_nameless(folder, &made, err);
+    if (status != NX_OK) {
         return status;
     }
     const nx_s3_sink sink = {.begin = file_begin, .bytes = file_bytes, .user = &made};
     path_of((bucket *)base, name, path);
     const nx_s3_request request = {.method = "GET", .path = path, .to = -1, .sink = &sink};
-    nx_status status = ask((bucket *)base, &request, "object of that name", &answer, err);
+    status = ask((bucket *)base, &request, "object of that name", &answer, err);
     nx_buffer_free(&answer.body);
     if (status == NX_OK && lseek(made, 0, SEEK_SET) != 0) {
         status = nx_error_set_errno(err, NX_ERR_IO, errno, "cannot read what came from S3");

@@ -2,6 +2,7 @@
 #include "jobs/frame_log.h"
 #include "scratch.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -226,6 +227,85 @@ static void a_full_disk_is_told(void **state)
     nx_frame_log_close(log);
 }
 
+/* The lines of the first `size` bytes, as nx_frame_log_expand writes them. */
+static nx_status expand(void **state, const char *path, uint64_t size, uint64_t most, char **out,
+                        uint64_t *written, nx_error *err)
+{
+    char *lines = strdup(scratch_path(state, "lines"));
+    size_t there = 0;
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    int to = open(lines, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(from >= 0 && to >= 0);
+    nx_status status = nx_frame_log_expand(from, size, to, most, written, err);
+    close(from);
+    close(to);
+    *out = NULL;
+    if (status == NX_OK) {
+        *out = slurp(lines, &there);
+        assert_int_equal(there, *written);
+    }
+    free(lines);
+    return status;
+}
+
+static void all_lines_come_at_once(void **state)
+{
+    char *path = strdup(scratch_path(state, "whole"));
+    nx_frame_log *log = open_log(path, 0);
+    nx_error err = {0};
+    uint64_t sizes[3];
+    uint64_t written = 0;
+    uint64_t before = 0;
+    char *lines = NULL;
+    for (uint64_t i = 0; i < 3000; i++) { /* more than the decompressor gives at once */
+        add(log, i);
+        if (i % 1000 == 999) {
+            sizes[i / 1000] = end_part(log);
+        }
+    }
+    nx_frame_log_close(log);
+    nx_assert_ok(expand(state, path, 0, 100, &lines, &written, &err), err);
+    assert_int_equal(written, 0);
+    free(lines);
+    for (size_t part = 0; part < NX_COUNT(sizes); part++) {
+        nx_frame_log_reader *reader = NULL;
+        const char *text = NULL;
+        size_t size = 0;
+        uint64_t at = 0;
+        nx_assert_ok(expand(state, path, sizes[part], UINT64_MAX, &lines, &written, &err), err);
+        nx_assert_ok(nx_frame_log_reader_open(path, sizes[part], &reader, &err), err);
+        nx_assert_ok(nx_frame_log_line(reader, &text, &size, &err), err);
+        while (text != NULL) {
+            assert_true(at + size <= written);
+            assert_memory_equal(lines + at, text, size);
+            at += size;
+            nx_assert_ok(nx_frame_log_line(reader, &text, &size, &err), err);
+        }
+        assert_int_equal(at, written);
+        assert_true(written > before);
+        before = written;
+        nx_frame_log_reader_free(reader);
+        free(lines);
+    }
+    nx_assert_ok(expand(state, path, sizes[2], before, &lines, &written, &err), err);
+    free(lines);
+    assert_int_equal(expand(state, path, sizes[2], before - 1, &lines, &written, &err),
+                     NX_ERR_TOO_LARGE);
+    assert_int_equal(expand(state, path, sizes[1] - 1, UINT64_MAX, &lines, &written, &err),
+                     NX_ERR_CORRUPT);
+    assert_int_equal(expand(state, path, sizes[2] + 1, UINT64_MAX, &lines, &written, &err),
+                     NX_ERR_CORRUPT);
+    size_t size = 0;
+    char *bytes = slurp(path, &size);
+    bytes[size / 2] ^= 0x10;
+    (void)scratch_write(state, "broken", bytes, size);
+    assert_int_equal(
+        expand(state, scratch_path(state, "broken"), size, UINT64_MAX, &lines, &written, &err),
+        NX_ERR_CORRUPT);
+    free(bytes);
+    free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +314,7 @@ int main(void)
         cmocka_unit_test(damage_is_found),
         cmocka_unit_test(what_is_wrong_is_told),
         cmocka_unit_test(a_full_disk_is_told),
+        cmocka_unit_test(all_lines_come_at_once),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -392,6 +392,17 @@ static void a_checkpoint_of_many_parts_stays_small(void **state)
     nx_assert_ok(nx_file_read(path, 1 << 20, &back, &err), err);
     assert_int_equal(back.size, sizeof log);
     assert_memory_equal(back.data, log, sizeof log);
+    int hole = -1;
+    char got[sizeof log];
+    memset(got, 1, sizeof got);
+    nx_assert_ok(nx_objects_scratch(objects, &hole, &err), err);
+    nx_assert_ok(nx_worker_parts_copy(again, objects, hole, sizeof log, UINT64_MAX, &err), err);
+    assert_int_equal(pread(hole, got, sizeof got, 0), sizeof log);
+    assert_int_equal(got[0] | got[sizeof log - 1], 0); /* as long, and nothing in it */
+    nx_assert_ok(nx_worker_parts_copy(again, objects, hole, 3, 4, &err), err);
+    assert_int_equal(pread(hole, got, sizeof got, 0), sizeof log);
+    assert_memory_equal(got + 3, log + 3, 2);
+    close(hole);
     for (size_t cut = 0; cut < bytes.size; cut++) {
         assert_int_not_equal(nx_worker_parts_read(bytes.data, cut, again, &inner, &size, NULL),
                              NX_OK);
