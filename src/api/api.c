@@ -120,6 +120,7 @@ static const nx_http_route fixed_routes[] = {
     {.method = "DELETE", .pattern = "/api/v1/jobs/{id}", .handle = nx_api_jobs_cancel},
     {.method = "POST", .pattern = "/api/v1/jobs/{id}/retry", .handle = nx_api_jobs_retry},
     {.method = "GET", .pattern = "/api/v1/jobs/{id}/events", .handle = nx_api_jobs_events},
+    {.method = "GET", .pattern = "/api/v1/jobs/{id}/webhooks", .handle = nx_api_jobs_webhooks},
     {.method = "GET", .pattern = "/api/v1/jobs/{id}/results/{file}", .handle = nx_api_jobs_result},
     {.method = "GET", .pattern = "/api/v1/videos/{id}", .handle = nx_api_videos_get},
     {.method = "DELETE", .pattern = "/api/v1/videos/{id}", .handle = nx_api_videos_remove},

@@ -176,8 +176,7 @@ void nx_api_jobs_list(nx_http_request *request, void *user)
 /* --- one ----------------------------------------------------------------------------------------
  */
 
-/* The job of the path, in the arena. False: the request is answered. */
-static bool find(nx_api *api, nx_http_request *request, nx_arena *arena, nx_job *out)
+bool nx_api_find_job(nx_api *api, nx_http_request *request, nx_arena *arena, nx_job *out)
 {
     nx_error err = {0};
     const char *id = nx_api_path_id(request, "job");
@@ -195,7 +194,7 @@ static void answer_get(nx_api *api, nx_http_request *request)
 {
     nx_arena arena = nx_arena_make(0);
     nx_job job;
-    if (find(api, request, &arena, &job)) {
+    if (nx_api_find_job(api, request, &arena, &job)) {
         nx_api_reply_job(request, 200, &job, false);
     }
     nx_arena_free(&arena);
@@ -304,7 +303,7 @@ static void answer_result(nx_api *api, nx_http_request *request)
     nx_arena arena = nx_arena_make(0);
     nx_job job;
     const char *file = nx_http_path_param(request, "file");
-    if (find(api, request, &arena, &job)) {
+    if (nx_api_find_job(api, request, &arena, &job)) {
         if (nx_api_is_frames(file)) {
             nx_api_reply_frames(api, request, job.id, file);
         } else if (nx_api_job_object(&job, file, object)) {

@@ -24,6 +24,9 @@ void nx_api_reply_job(nx_http_request *request, int status, const nx_job *job, b
 /* The object of a file in a job's result; false: the job has no such file (yet). */
 bool nx_api_job_object(const nx_job *job, const char *file, char out[NX_OBJECT_NAME_SIZE]);
 
+/* The job of the path, in the arena. False: the request is answered. */
+bool nx_api_find_job(nx_api *api, nx_http_request *request, nx_arena *arena, nx_job *out);
+
 /* --- handlers; user is the nx_api --- */
 
 void nx_api_jobs_list(nx_http_request *request, void *user);
@@ -32,6 +35,7 @@ void nx_api_jobs_cancel(nx_http_request *request, void *user);
 void nx_api_jobs_retry(nx_http_request *request, void *user);
 void nx_api_jobs_result(nx_http_request *request, void *user);
 void nx_api_jobs_events(nx_http_request *request, void *user);
+void nx_api_jobs_webhooks(nx_http_request *request, void *user);
 
 /* The three of POST /api/v1/videos/process: before the body, for each piece of JSON, at its end. */
 void nx_api_process_admit(nx_http_request *request, void *user);

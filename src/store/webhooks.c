@@ -33,18 +33,31 @@ static const nx_sql log_attempt =
     NX_SQL("INSERT INTO webhook_attempts (webhook_id, attempt, status, error, duration_ms,"
            " created_at) VALUES ($1, $2, $3, $4, $5, nx_now())");
 static const nx_sql list_of_job = NX_SQL("SELECT " COLUMNS " FROM webhooks WHERE job_id = $1"
-                                         " ORDER BY created_at, id LIMIT $2");
+                                         " ORDER BY created_at DESC, id DESC LIMIT $2");
 static const nx_sql list_attempts =
     NX_SQL("SELECT attempt, status, error, duration_ms, created_at FROM webhook_attempts"
            " WHERE webhook_id = $1 ORDER BY attempt LIMIT $2");
 static const nx_sql count_of_id = NX_SQL("SELECT count(*) FROM webhooks WHERE id = $1");
 
+static const char *const state_names[] = {
+    [NX_WEBHOOK_PENDING] = "pending",
+    [NX_WEBHOOK_DELIVERED] = "delivered",
+    [NX_WEBHOOK_FAILED] = "failed",
+};
+
+const char *nx_webhook_state_name(nx_webhook_state state)
+{
+    return state_names[state];
+}
+
 static nx_webhook_state read_state(const nx_row *row, int column)
 {
     const char *name = nx_row_text(row, column);
-    return strcmp(name, "pending") == 0     ? NX_WEBHOOK_PENDING
-           : strcmp(name, "delivered") == 0 ? NX_WEBHOOK_DELIVERED
-                                            : NX_WEBHOOK_FAILED;
+    nx_webhook_state state = NX_WEBHOOK_PENDING;
+    while (state < NX_WEBHOOK_FAILED && strcmp(name, state_names[state]) != 0) {
+        state++;
+    }
+    return state;
 }
 
 static void read_webhook(const nx_row *row, void *item, nx_arena *arena)

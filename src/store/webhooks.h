@@ -22,6 +22,8 @@ typedef enum nx_webhook_state {
     NX_WEBHOOK_FAILED, /* given up */
 } nx_webhook_state;
 
+const char *nx_webhook_state_name(nx_webhook_state state); /* "pending" */
+
 typedef struct nx_webhook {
     const char *id;
     const char *job_id;
@@ -29,7 +31,7 @@ typedef struct nx_webhook {
     nx_webhook_state state;
     int64_t attempts;
     int64_t fence;
-    int64_t next_at; /* of the next attempt, while it is pending */
+    int64_t next_at; /* of the next attempt, at the latest, while it is pending */
     int64_t created_at;
     int64_t finished_at; /* 0: not yet */
 } nx_webhook;
@@ -56,7 +58,7 @@ nx_status nx_store_webhook_note(nx_store *store, const nx_webhook *webhook,
                                 const nx_job_retry_policy *policy, int64_t max_attempts,
                                 nx_webhook_state *became, nx_error *err);
 
-/* Those of a job, the oldest first. */
+/* Those of a job, the newest first. */
 nx_status nx_store_webhooks_list(nx_store *store, const char *job_id, size_t limit, nx_arena *arena,
                                  nx_webhook *out, size_t *count, nx_error *err);
 

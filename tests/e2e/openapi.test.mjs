@@ -39,7 +39,8 @@ describe('openapi.json', { skip }, () => {
 
   before(async () => {
     data = samDataDir();
-    server = await startServer({ args: ['--data-dir', data.path], env: { RUN_JOBS: 'false' } });
+    const env = { RUN_JOBS: 'false', WEBHOOK_ALLOW_PRIVATE: 'true' };
+    server = await startServer({ args: ['--data-dir', data.path], env });
     document = await (await fetch(`${server.url}/openapi.json`)).json();
     ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
     ajv.addSchema(document, 'openapi');
@@ -216,7 +217,8 @@ describe('openapi.json', { skip }, () => {
     await ask(`/api/v1/videos/${id}/content`, range('bytes=99999999-'), 416, content);
 
     const process = '/api/v1/videos/process';
-    const { value: job } = await ask(process, json({ video_id: id, classes: ['car'] }), 202);
+    const order = { video_id: id, classes: ['car'], webhook_url: 'http://127.0.0.1:9/' };
+    const { value: job } = await ask(process, json(order), 202);
     await ask(process, json({ video_id: id, class: 'car' }), 422);
     await ask(process, json({ video_id: id, model: 'none' }), 404);
     await ask(process, json([]), 400);
@@ -227,6 +229,9 @@ describe('openapi.json', { skip }, () => {
     await ask(`/api/v1/jobs/${job.id}/retry`, { method: 'POST' }, 409, `${one}/retry`);
     await ask(`/api/v1/jobs/${job.id}`, { method: 'DELETE' }, 200, one);
     await ask(`/api/v1/jobs/${job.id}/events`, undefined, 200, `${one}/events`);
+    const told = await ask(`/api/v1/jobs/${job.id}/webhooks`, undefined, 200, `${one}/webhooks`);
+    assert.equal(told.value.items.length, 1);
+    await ask('/api/v1/jobs/none/webhooks', undefined, 404, `${one}/webhooks`);
     await ask(`/api/v1/jobs/${job.id}/results/none`, undefined, 404, `${one}/results/{file}`);
     await ask(`/api/v1/jobs/${job.id}/retry`, { method: 'POST' }, 202, `${one}/retry`);
 

@@ -72,6 +72,8 @@ describe('webhooks', { skip }, () => {
     return job.id;
   }
 
+  const deliveries = async (id) => (await (await ask(`jobs/${id}/webhooks`)).json()).items;
+
   before(async () => {
     receiver = await startReceiver();
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
@@ -111,7 +113,44 @@ describe('webhooks', { skip }, () => {
     assert.equal(new Set(messages.map(({ delivery_id: id }) => id)).size, ids.length);
     for (const { event, attempt, job } of messages) {
       assert.deepEqual([event, attempt, job.state], ['job.cancelled', 1, 'cancelled']);
+      assert.equal((await deliveries(job.id)).length, 1);
     }
+  });
+
+  it('logs each attempt, and says when the next one is', async () => {
+    receiver.posts.length = 0;
+    receiver.answers.push(500);
+    const id = await queued();
+    assert.deepEqual(await deliveries(id), []);
+    assert.equal((await ask(`jobs/${id}`, { method: 'DELETE' })).status, 200);
+    const one = async () => (await deliveries(id))[0];
+    await eventually(async () => (await one()).log.length > 0, 'an attempt is logged', LONG_MS);
+    const failed = await one();
+    const { at, duration_ms: duration, ...attempt } = failed.log[0];
+    assert.deepEqual(attempt, { attempt: 1, status: 500, error: 'the receiver answers 500' });
+    assert.ok(duration >= 0);
+    assert.deepEqual([failed.url, failed.state, failed.attempts], [receiver.url, 'pending', 1]);
+    const wait = Date.parse(failed.next_attempt_at) - Date.parse(at);
+    assert.ok(wait > 4000 && wait <= 10_000, `${wait} ms`);
+    assert.equal(failed.finished_at, null);
+
+    await eventually(async () => (await one()).state !== 'pending', 'it is tried again', LONG_MS);
+    const delivered = await one();
+    assert.deepEqual([delivered.id, delivered.state, delivered.attempts], [failed.id, 'delivered', 2]);
+    assert.deepEqual(
+      delivered.log.map(({ status, error }) => [status, error]),
+      [[500, attempt.error], [200, null]],
+    );
+    assert.equal(delivered.next_attempt_at, null);
+    assert.ok(delivered.finished_at >= at);
+    assert.equal(receiver.posts.length, 2);
+    assert.deepEqual(receiver.posts.map(verified).map((post) => post.delivery_id), [failed.id, failed.id]);
+
+    assert.equal((await ask(`jobs/${id}/retry`, { method: 'POST' })).status, 202);
+    assert.equal((await ask(`jobs/${id}`, { method: 'DELETE' })).status, 200);
+    assert.equal((await deliveries(id)).length, 2);
+    assert.equal((await ask('jobs/01890000-0000-7000-8000-000000000000/webhooks')).status, 404);
+    await eventually(async () => (await one()).state === 'delivered', 'the second end is told', LONG_MS);
   });
 
   it('tells of the end that a worker brought about', async () => {

@@ -54,7 +54,9 @@ static void each_end_is_told_once(void **state)
         nx_store_webhooks_list(fixture->store, job.id, 4, &fixture->arena, hooks, &count, &err),
         err);
     assert_int_equal(count, 2);
-    assert_int_equal(hooks[0].state + hooks[1].state, NX_WEBHOOK_DELIVERED + NX_WEBHOOK_PENDING);
+    assert_int_equal(hooks[0].state, NX_WEBHOOK_PENDING); /* the newest first */
+    assert_int_equal(hooks[1].state, NX_WEBHOOK_DELIVERED);
+    assert_string_equal(nx_webhook_state_name(hooks[1].state), "delivered");
 }
 
 static void every_way_to_end_is_told(void **state)
