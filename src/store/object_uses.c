@@ -167,11 +167,12 @@ static const nx_sql lock_object = {
     /* whoever has it locked is about to use it */
     .postgres = "SELECT 1 FROM objects WHERE name = $1 AND " NOBODY " FOR UPDATE SKIP LOCKED",
 };
-#define USED(object)                                                                               \
-    "(EXISTS (SELECT 1 FROM videos WHERE hash = " object ")"                                       \
-    " OR EXISTS (SELECT 1 FROM job_objects WHERE object = " object ")"                             \
-    " OR EXISTS (SELECT 1 FROM object_holds WHERE object = " object " AND held_until > nx_now()))"
-static const nx_sql is_used = NX_SQL("SELECT 1 WHERE " USED("$1"));
+#define UNUSED(object)                                                                             \
+    "NOT EXISTS (SELECT 1 FROM videos WHERE hash = " object ")"                                    \
+    " AND NOT EXISTS (SELECT 1 FROM job_objects WHERE object = " object ")"                        \
+    " AND NOT EXISTS (SELECT 1 FROM object_holds WHERE object = " object                           \
+    " AND held_until > nx_now())"
+static const nx_sql is_unused = NX_SQL("SELECT 1 WHERE " UNUSED("$1"));
 static const nx_sql begin_removal =
     NX_SQL("UPDATE objects SET removal = $2, removal_at = nx_now() WHERE name = $1");
 static const nx_sql end_removal = NX_SQL("DELETE FROM objects WHERE name = $1 AND removal = $2");
@@ -191,7 +192,7 @@ static nx_status begin_one(nx_db *db, const removal *what, size_t i, bool *mine,
 {
     int64_t rows = 0;
     const nx_call lock = NX_CALL(&lock_object, nx_db_text(what->names[i]));
-    const nx_call look = NX_CALL(&is_used, nx_db_text(what->names[i]));
+    const nx_call look = NX_CALL(&is_unused, nx_db_text(what->names[i]));
     const nx_call mark = NX_CALL(&begin_removal, nx_db_text(what->names[i]), nx_db_text(what->id));
     *mine = false;
     nx_status status = nx_db_run(db, &lock, &rows, err);
@@ -199,7 +200,7 @@ static nx_status begin_one(nx_db *db, const removal *what, size_t i, bool *mine,
         return status;
     }
     status = nx_db_run(db, &look, &rows, err);
-    if (status != NX_OK || rows > 0) {
+    if (status != NX_OK || rows == 0) {
         return status;
     }
     *mine = true;
@@ -279,7 +280,7 @@ nx_status nx_store_objects_collect(nx_store *store, nx_objects *objects, const c
 
 static const nx_sql unused_objects =
     NX_SQL("SELECT name FROM objects WHERE name > $1 AND " NOBODY
-           " AND NOT " USED("objects.name") " ORDER BY name LIMIT $2");
+           " AND " UNUSED("objects.name") " ORDER BY name LIMIT $2");
 static const nx_sql parts_of_job =
     NX_SQL("SELECT object FROM job_objects WHERE job_id = $1 AND part = 1 LIMIT $2");
 static const nx_sql forget_holds = NX_SQL("DELETE FROM object_holds WHERE held_until <= nx_now()");

@@ -4,6 +4,8 @@
  */
 #include "worker.h"
 
+#include "jobs/sweeper.h"
+
 #define KILLS 10
 #define JOBS  6
 
@@ -82,6 +84,48 @@ static void wait_for_work(store_fixture *fixture, pid_t worker)
     } while (counts[NX_JOB_RUNNING] == 0 && counts[NX_JOB_QUEUED] > 0);
 }
 
+static int64_t found; /* by count_file, which nftw gives nothing of its own */
+
+static int count_file(const char *path, const struct stat *info, int kind, struct FTW *place)
+{
+    (void)path;
+    (void)info;
+    (void)place;
+    found += kind == FTW_F ? 1 : 0;
+    return 0;
+}
+
+static int64_t count_files(const char *name)
+{
+    found = 0;
+    (void)nftw(scratch_path(&folder, name), count_file, 8, FTW_PHYS);
+    return found;
+}
+
+/* What was killed has left holds, files, folders and objects; all of it is found. */
+static void sweep_behind_them(store_fixture *fixture, nx_objects *objects)
+{
+    nx_swept swept = {0};
+    nx_error err = {0};
+    const nx_sweep_options options = {
+        .store = fixture->store, .objects = objects, .data_dir = folder};
+    /* time goes by: a day for what is held, minutes for what was just being removed */
+    (void)STORE_NUMBER(fixture->store, "UPDATE object_holds SET held_until = nx_now()");
+    (void)STORE_NUMBER(fixture->store, "UPDATE objects SET removal_at = nx_now() - 600000"
+                                       " WHERE removal IS NOT NULL");
+    nx_assert_ok(nx_sweep(&options, &swept, &err), err);
+    assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM object_holds"), 0);
+    assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM job_objects"
+                                                  " WHERE part = 1"),
+                     0);
+    int64_t needed = STORE_NUMBER(fixture->store, "SELECT count(*) FROM (SELECT hash FROM videos"
+                                                  " UNION SELECT object FROM job_objects) AS all_");
+    assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM objects"), needed);
+    assert_int_equal(count_files("objects"), needed);
+    assert_int_equal(count_files("uploads"), 0);
+    assert_int_equal(count_files("jobs"), 0);
+}
+
 static void killed_workers_lose_nothing(void **state)
 {
     STORE_FIXTURE(state);
@@ -117,6 +161,7 @@ static void killed_workers_lose_nothing(void **state)
     }
     kill_worker(worker);
     assert_true(attempts > JOBS);
+    sweep_behind_them(fixture, objects);
     nx_objects_close(objects);
     free(video);
 }
