@@ -201,29 +201,44 @@ static void refuse(nx_api *api, nx_http_request *request, nx_status status, cons
     }
 }
 
+/* Finds the record and opens what is to be sent of it; *same: nothing, for the client has it. A
+ * checkpoint whose parts are gone for good, as of a job that was cancelled and put back, is none:
+ * the job begins again. */
+static nx_status open_record(nx_api *api, const nx_http_request *request, const char *job,
+                             record *from, wish *how, int *fd, uint64_t *size, bool *same,
+                             nx_error *err)
+{
+    nx_status status = NX_ERR_NOT_FOUND;
+    for (int i = 0; i <= TRIES && status == NX_ERR_NOT_FOUND; i++) {
+        status = find_record(api, job, from, err);
+        if (status != NX_OK) {
+            break;
+        }
+        if (i == TRIES && !from->complete) {
+            from->parts.count = 0;
+            from->size = 0;
+            hash_parts(&from->parts, from->hash);
+        }
+        tag(how, from);
+        *same = nx_negotiate_none_match(nx_http_header(request, "If-None-Match"), how->etag);
+        if (!*same) {
+            status = open_answer(api, request, from, how, fd, size, err);
+        }
+    }
+    return status;
+}
+
 void nx_api_reply_frames(nx_api *api, nx_http_request *request, const char *job, const char *file)
 {
     nx_error err = {0};
-    nx_status status = NX_ERR_NOT_FOUND;
-    record *from = malloc(sizeof *from);
     wish how = read_wish(request, file);
     uint64_t size = 0;
     int fd = -1;
     bool same = false;
-    if (from == NULL) {
-        status = nx_error_set(&err, NX_ERR_NO_MEMORY, "no memory for the frames");
-    }
-    for (int i = 0; from != NULL && i < TRIES && status == NX_ERR_NOT_FOUND; i++) {
-        status = find_record(api, job, from, &err);
-        if (status != NX_OK) {
-            break;
-        }
-        tag(&how, from);
-        same = nx_negotiate_none_match(nx_http_header(request, "If-None-Match"), how.etag);
-        if (!same) {
-            status = open_answer(api, request, from, &how, &fd, &size, &err);
-        }
-    }
+    record *from = malloc(sizeof *from);
+    nx_status status = from != NULL
+                           ? open_record(api, request, job, from, &how, &fd, &size, &same, &err)
+                           : nx_error_set(&err, NX_ERR_NO_MEMORY, "no memory for the frames");
     if (status != NX_OK) {
         refuse(api, request, status, &err);
         free(from);

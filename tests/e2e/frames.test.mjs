@@ -2,7 +2,7 @@
 // the beginning of what there is in the end; ranges, entity tags, and what tells that there is more.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, renameSync } from 'node:fs';
 import { request } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { start } from './lib/cli.mjs';
@@ -114,6 +114,12 @@ describe('frames', { skip }, () => {
       assert.equal(none.headers['content-range'], `bytes */${all.length}`);
       assert.equal(none.headers['x-nexus-complete'], 'false');
     }
+    renameSync(`${data.path}/objects`, `${data.path}/away`); // as when a job was cancelled and put back
+    for (const lost of [await frames(), await frames(zstd), await file()]) {
+      assert.deepEqual([lost.status, lost.body.length, lost.headers['x-nexus-complete']], [200, 0, 'false']);
+      assert.notEqual(lost.headers.etag, headers.etag);
+    }
+    renameSync(`${data.path}/away`, `${data.path}/objects`);
     const head = await get(`${server.url}${job.frames}`, {}, 'HEAD');
     assert.equal(head.headers['content-length'], String(body.length));
   });
