@@ -15,6 +15,7 @@ nx_worker_options nx_background_worker_options(const nx_config *config, const nx
         .max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS),
         .concurrency = (uint32_t)nx_config_int(config, NX_CONFIG_CONCURRENCY),
         .prefetch = (uint32_t)nx_config_int(config, NX_CONFIG_PREFETCH_MULTIPLIER),
+        .lease_ms = 1000 * nx_config_int(config, NX_CONFIG_JOB_LEASE),
     };
 }
 

@@ -68,7 +68,7 @@ const nx_cli_command nx_cmd_worker = {
         "Takes jobs from the database and analyses their videos until SIGINT or SIGTERM, after\n"
         "which it gives back what it has not finished. Any number of workers share a database and\n"
         "an object store (DATABASE_URL, OBJECTS_URL), on one host or several. When one is killed,\n"
-        "another goes on from the last checkpoint, 30 seconds later, to the same results.\n",
+        "another goes on from the last checkpoint, after JOB_LEASE seconds, to the same results.\n",
     .examples = "  nexus worker\n"
                 "  nexus worker --concurrency 2 --prefetch 1 --model yolov8s\n"
                 "  DATABASE_URL=postgres://nexus@db/nexus OBJECTS_URL=s3://videos nexus worker\n",

@@ -14,7 +14,8 @@
 
 #define USUAL_LEASE_MS INT64_C(30000)
 /* A job that somebody cancels is to end within a second. */
-#define BEAT_NS    (NX_NS_PER_SEC / 2)
+#define BEAT_NS (NX_NS_PER_SEC / 2)
+/* Leases that ran out are looked for as often, or twice as often as they run out. */
 #define RECLAIM_NS (5 * NX_NS_PER_SEC)
 /* An empty queue is looked at less and less often. */
 #define LEAST_PAUSE_NS (20 * NX_NS_PER_MS)
@@ -301,6 +302,7 @@ static void *keep(void *user)
 {
     nx_worker *worker = user;
     const size_t most = (size_t)worker->options.concurrency * worker->options.prefetch;
+    const int64_t reclaim_ns = sooner(RECLAIM_NS, worker->options.lease_ms * NX_NS_PER_MS / 2);
     int64_t pause = LEAST_PAUSE_NS;
     int64_t beat_at = 0;
     int64_t take_at = 0;
@@ -321,7 +323,7 @@ static void *keep(void *user)
         }
         if (now >= reclaim_at && !stopping) {
             reclaim(worker);
-            reclaim_at = now + RECLAIM_NS;
+            reclaim_at = now + reclaim_ns;
         }
         if (!stopping && held < most && (freed || now >= take_at)) {
             size_t taken = take(worker, most - held);
