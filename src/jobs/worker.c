@@ -45,6 +45,7 @@ nx_worker_why nx_worker_why_of(nx_worker *worker, nx_worker_job *job)
 static void free_job(nx_worker_job *job)
 {
     if (job != NULL) {
+        pthread_mutex_destroy(&job->progress_lock);
         free(job->id);
         free(job->video_id);
         free(job->options);
@@ -63,6 +64,7 @@ static nx_worker_job *new_job(const nx_job *from)
     job->video_id = from->video_id != NULL ? strdup(from->video_id) : NULL;
     job->fence = from->fence;
     atomic_init(&job->stop, false);
+    pthread_mutex_init(&job->progress_lock, NULL);
     if (job->id == NULL || job->options == NULL ||
         (from->video_id != NULL && job->video_id == NULL)) {
         free_job(job);
@@ -178,23 +180,38 @@ static size_t sweep(nx_worker *worker, bool *freed)
     return left;
 }
 
+void nx_worker_take_progress(nx_worker *worker, nx_worker_job *job,
+                             char out[NX_WORKER_PROGRESS_SIZE])
+{
+    pthread_mutex_lock(&worker->lock);
+    memcpy(out, job->progress, sizeof job->progress);
+    job->progress[0] = '\0';
+    pthread_mutex_unlock(&worker->lock);
+}
+
 static void renew(nx_worker *worker, nx_worker_job *job)
 {
     const nx_job_lease lease = {.id = job->id, .fence = job->fence};
-    char progress[sizeof job->progress];
+    char progress[NX_WORKER_PROGRESS_SIZE] = "";
     bool cancel = false;
     nx_error err = {0};
     pthread_mutex_lock(&worker->lock);
     bool ended = job->ended;
-    memcpy(progress, job->progress, sizeof progress);
-    job->progress[0] = '\0';
     pthread_mutex_unlock(&worker->lock);
     if (ended) {
         return;
     }
+    /* a checkpoint that is being saved tells what is newer */
+    bool tells = pthread_mutex_trylock(&job->progress_lock) == 0;
+    if (tells) {
+        nx_worker_take_progress(worker, job, progress);
+    }
     nx_status status =
         nx_store_job_heartbeat(worker->options.store, &lease, worker->options.lease_ms,
                                progress[0] != '\0' ? progress : NULL, &cancel, &err);
+    if (tells) {
+        pthread_mutex_unlock(&job->progress_lock);
+    }
     if (status == NX_ERR_CONFLICT || status == NX_ERR_NOT_FOUND) {
         nx_worker_end_soon(worker, job, NX_WORKER_LOST);
     } else if (status != NX_OK) {

@@ -16,16 +16,20 @@ typedef enum nx_worker_why {
     NX_WORKER_LOST,   /* it is another worker's */
 } nx_worker_why;
 
+#define NX_WORKER_PROGRESS_SIZE 160
+
 /* A job that is held. Made and freed by the keeper thread alone. */
 typedef struct nx_worker_job {
     struct nx_worker_job *next;
     char *id, *video_id, *options; /* owned; video_id NULL: there is none any more */
     int64_t fence;
-    atomic_bool stop; /* once true the work on it ends soon */
+    atomic_bool stop;              /* once true the work on it ends soon */
+    pthread_mutex_t progress_lock; /* held while progress is told, so that none is told late */
     /* under the worker's lock */
     nx_worker_why why;
     bool begun, ended;
-    char progress[160]; /* JSON; "": nothing new to tell */
+    char progress[NX_WORKER_PROGRESS_SIZE]; /* JSON; "": nothing new to tell. Taken out under both
+                                               locks */
 } nx_worker_job;
 
 struct nx_worker {
@@ -45,6 +49,11 @@ struct nx_worker {
 /* Ends the work on a job soon, and remembers why. Any thread. */
 void nx_worker_end_soon(nx_worker *worker, nx_worker_job *job, nx_worker_why why);
 nx_worker_why nx_worker_why_of(nx_worker *worker, nx_worker_job *job);
+
+/* Takes out what there is to tell. The caller holds progress_lock until it is told, or older than
+ * what is told instead. */
+void nx_worker_take_progress(nx_worker *worker, nx_worker_job *job,
+                             char out[NX_WORKER_PROGRESS_SIZE]);
 
 /* Does the job and tells the database how it ended. On a thread for jobs. */
 void nx_worker_do(nx_worker *worker, nx_worker_job *job);

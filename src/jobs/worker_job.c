@@ -240,9 +240,13 @@ static nx_status save(work *w, const nx_video_checkpoint *checkpoint, nx_error *
                                         .objects = part,
                                         .object_count = 1,
                                         .replaces = w->parts.count == 1};
+        char older[NX_WORKER_PROGRESS_SIZE];
+        pthread_mutex_lock(&w->job->progress_lock);
+        nx_worker_take_progress(w->worker, w->job, older);
         status =
             nx_store_job_save(w->worker->options.store, &lease, &made, w->worker->options.lease_ms,
                               nx_buffer_cstr(&progress), &cancel, err);
+        pthread_mutex_unlock(&w->job->progress_lock);
     }
     nx_buffer_free(&state);
     nx_buffer_free(&progress);
