@@ -11,25 +11,25 @@ const LIMIT_MS = 60_000;
 
 /** The caller's environment without settings of Nexus, but with the places of runtime and model. */
 function plainEnvironment() {
-  const settings = /^(NEXUS_(?!DATA_DIR$|ORT_LIBRARY$)|INFERENCE_|LOG_|LIMIT_|MAX_|RUN_JOBS$|CONCURRENCY$|PREFETCH_MULTIPLIER$|DATABASE_|DB_|OBJECTS_|UPLOAD_|S3_|AWS_|WEBHOOK_|HTTP_THREADS$)/;
+  const settings = /^(NEXUS_(?!DATA_DIR$|ORT_LIBRARY$)|INFERENCE_|LOG_|LIMIT_|MAX_|RUN_JOBS$|CONCURRENCY$|PREFETCH_MULTIPLIER$|JOB_LEASE$|DATABASE_|DB_|OBJECTS_|UPLOAD_|S3_|AWS_|WEBHOOK_|HTTP_THREADS$)/;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !settings.test(name)));
 }
 
 /**
  * Starts a program (nexus unless told otherwise). stdin and stdout may be descriptors or 'pipe'.
  * Returns {child, ended}; ended resolves to {code, signal, stdout, stderr}, and code is null when a
- * signal ended it. What hangs is killed and shows as SIGKILL.
+ * signal ended it. What hangs (for so many milliseconds) is killed and shows as SIGKILL.
  */
 export function start(
   args,
-  { program = binary, env = {}, cwd, stdin = 'ignore', stdout = 'pipe' } = {},
+  { program = binary, env = {}, cwd, stdin = 'ignore', stdout = 'pipe', milliseconds = LIMIT_MS } = {},
 ) {
   const child = spawn(program, args, {
     cwd,
     env: { ...plainEnvironment(), ...env },
     stdio: [stdin, stdout, 'pipe'],
   });
-  const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
+  const timer = setTimeout(() => child.kill('SIGKILL'), milliseconds);
   const said = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr']) {
     child[name]?.setEncoding('utf8').on('data', (chunk) => {
