@@ -134,6 +134,8 @@ static int32_t fill_weights(const axis *a, uint32_t position, const places *to, 
 struct nx_resampler {
     nx_plane plane;
     const nx_kernels_set *kernels;
+    bool same_width; /* nothing to do along x: the filter would give back what it gets */
+    bool same_height;
     nx_filter x;
     int32_t *x_first;
     int16_t *x_weights;
@@ -142,10 +144,10 @@ struct nx_resampler {
     int16_t *y_weights;   /* of each row of the result, y_taps times parts */
     size_t parts;         /* of a weight: 2 if it is fine, else 1 */
     const uint8_t **rows; /* y_taps */
-    uint8_t *ring;        /* y_taps rows that went through the x filter */
+    uint8_t *ring;        /* rows that went through the x filter: of RGB y_taps, else one */
     size_t ring_stride;   /* whole groups, with slack */
     size_t row_bytes;     /* of the result */
-    uint8_t *last_row;    /* of the source, with slack; its own may end where memory does */
+    uint8_t *padded;      /* a row as wide as the source, with slack for the x filter */
     size_t filtered;      /* source rows below this one have been through the x filter */
 };
 
@@ -212,9 +214,9 @@ static bool make_buffers(nx_resampler *r, uint32_t width)
     size_t channels = r->plane.rgb ? 3 : 1;
     r->row_bytes = width * channels;
     r->ring_stride = r->x.groups * NX_FILTER_GROUP * channels + NX_FILTER_SLACK;
-    r->ring = calloc(r->y_taps, r->ring_stride);
-    r->last_row = calloc(1, row_with_slack(r));
-    return r->ring != NULL && r->last_row != NULL;
+    r->ring = calloc(r->plane.rgb ? r->y_taps : 1, r->ring_stride);
+    r->padded = calloc(1, row_with_slack(r));
+    return r->ring != NULL && r->padded != NULL;
 }
 
 nx_status nx_resampler_new(const nx_plane *plane, uint32_t width, uint32_t height,
@@ -227,6 +229,8 @@ nx_status nx_resampler_new(const nx_plane *plane, uint32_t width, uint32_t heigh
     if (r != NULL) {
         r->plane = *plane;
         r->parts = plane->rgb ? 2 : 1;
+        r->same_width = plane->width == width && plane->shift == 0;
+        r->same_height = plane->height == height;
         r->kernels = nx_kernels();
     }
     if (r == NULL || !make_x(r, &across) || !make_y(r, &down) || !make_buffers(r, width)) {
@@ -247,49 +251,87 @@ void nx_resampler_free(nx_resampler *r)
         free(r->y_weights);
         free(r->rows);
         free(r->ring);
-        free(r->last_row);
+        free(r->padded);
         free(r);
     }
 }
 
-/* A row of the source that may be read beyond its end: into the rows behind it, or copied. */
-static const uint8_t *source_row(nx_resampler *r, size_t row)
+/* --- rows ---------------------------------------------------------------------------------------
+ */
+
+static const uint8_t *source_row(const nx_resampler *r, size_t row)
+{
+    return r->plane.bytes + row * r->plane.stride;
+}
+
+/* Such a row for the x filter, which reads beyond its end: into the rows behind it, or of a copy,
+ * for the source's own may end where memory does. */
+static const uint8_t *readable_row(const nx_resampler *r, size_t row)
 {
     const nx_plane *plane = &r->plane;
-    const uint8_t *bytes = plane->bytes + row * plane->stride;
     size_t whole = (size_t)plane->width * (plane->rgb ? 3 : 1);
     size_t until_end = (plane->height - 1 - row) * plane->stride + whole;
     if (until_end >= row_with_slack(r)) {
-        return bytes;
+        return source_row(r, row);
     }
-    memcpy(r->last_row, bytes, whole);
-    return r->last_row;
+    memcpy(r->padded, source_row(r, row), whole);
+    return r->padded;
 }
 
-/* Brings the source rows below `end` through the x filter; older ones leave the ring. */
-static void filter_until(nx_resampler *r, size_t end)
+/* The sum of rows, each as it is at `place`, for row y of the result. */
+static void blend_rows(nx_resampler *r, uint32_t y,
+                       const uint8_t *(*place)(const nx_resampler *r, size_t row), uint8_t *out,
+                       size_t count)
 {
+    size_t first = (size_t)r->y_first[y];
+    size_t height = r->plane.height;
+    for (size_t t = 0; t < r->y_taps; t++) { /* beyond the last row the weight is zero */
+        r->rows[t] = place(r, first + t < height ? first + t : height - 1);
+    }
+    (r->plane.rgb ? r->kernels->blend_rows_fine : r->kernels->blend_rows)(
+        r->rows, r->y_weights + y * r->y_taps * r->parts, r->y_taps, out, count);
+}
+
+static const uint8_t *filtered_row(const nx_resampler *r, size_t row)
+{
+    return r->ring + row % r->y_taps * r->ring_stride;
+}
+
+/* Along x first, as Pillow does it; rows that were filtered stay in the ring for the next ones. */
+static void make_rgb_row(nx_resampler *r, uint32_t y, uint8_t *out)
+{
+    size_t end = (size_t)r->y_first[y] + r->y_taps;
+    end = end < r->plane.height ? end : r->plane.height;
     for (; r->filtered < end; r->filtered++) {
         uint8_t *to = r->ring + r->filtered % r->y_taps * r->ring_stride;
-        const uint8_t *from = source_row(r, r->filtered);
-        if (r->plane.rgb) {
-            r->kernels->filter_rgb(from, &r->x, to);
-        } else {
-            r->kernels->filter_plane(from, &r->x, to);
-        }
+        r->kernels->filter_rgb(readable_row(r, r->filtered), &r->x, to);
     }
+    blend_rows(r, y, filtered_row, out, r->row_bytes);
+}
+
+/* Down the columns first, which costs far less for a byte: the x filter then has no more rows than
+ * the result. */
+static void make_plane_row(nx_resampler *r, uint32_t y, uint8_t *out)
+{
+    const uint8_t *row = r->padded;
+    if (r->same_height) {
+        row = readable_row(r, y);
+    } else {
+        blend_rows(r, y, source_row, r->padded, r->plane.width);
+    }
+    r->kernels->filter_plane(row, &r->x, r->ring);
+    memcpy(out, r->ring, r->row_bytes);
 }
 
 void nx_resampler_row(nx_resampler *r, uint32_t y, uint8_t *out)
 {
-    size_t first = (size_t)r->y_first[y];
-    size_t height = r->plane.height;
-    size_t end = first + r->y_taps < height ? first + r->y_taps : height;
-    filter_until(r, end);
-    for (size_t t = 0; t < r->y_taps; t++) { /* beyond the last row the weight is zero */
-        size_t row = first + t < height ? first + t : height - 1;
-        r->rows[t] = r->ring + row % r->y_taps * r->ring_stride;
+    if (r->same_width && r->same_height) {
+        memcpy(out, source_row(r, y), r->row_bytes);
+    } else if (r->same_width) {
+        blend_rows(r, y, source_row, out, r->row_bytes);
+    } else if (r->plane.rgb) {
+        make_rgb_row(r, y, out);
+    } else {
+        make_plane_row(r, y, out);
     }
-    (r->plane.rgb ? r->kernels->blend_rows_fine : r->kernels->blend_rows)(
-        r->rows, r->y_weights + y * r->y_taps * r->parts, r->y_taps, out, r->row_bytes);
 }
