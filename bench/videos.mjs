@@ -1,0 +1,192 @@
+// Jobs through `nexus serve`. Videos an hour for a 30 s clip of 900 frames in 1080p, every frame
+// inferred, against bare parallel Runs of the same model, in turns; and many jobs at once: memory,
+// who waits how long, and what a request for one picture feels of it.
+// Usage: node bench/videos.mjs [hours|crowd] [MODEL.onnx]...
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { startServer } from '../tests/e2e/lib/server.mjs';
+import { cores, fixed, median, percentile, pictures, post, rawRuns, shared, table, treeMb } from './lib.mjs';
+
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
+const CROWD = Number(process.env.BENCH_JOBS ?? 50);
+const AT_ONCE = 4; // jobs of a measurement of videos an hour; CONCURRENCY's default
+const FRAMES = 900;
+const parts = process.argv.slice(2).filter((word) => !word.endsWith('.onnx'));
+const models = process.argv.slice(2).filter((word) => word.endsWith('.onnx'));
+const files = pictures();
+const traffic = join(shared, 'videos/traffic-1080p.mp4');
+const folder = mkdtempSync(join(tmpdir(), 'nexus-bench-'));
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** traffic-1080p.mp4 again and again, without encoding anything anew. */
+function makeClip() {
+  const clip = join(folder, 'clip.mp4');
+  try {
+    execFileSync('ffmpeg', ['-v', 'error', '-stream_loop', '2', '-i', traffic, '-frames:v', `${FRAMES}`, '-c', 'copy', clip]);
+  } catch (error) {
+    console.error(`The clip needs ffmpeg, from Debian's package of that name: ${error.message}`);
+    process.exit(3);
+  }
+  return clip;
+}
+
+/** A server with an empty database and a data folder of its own. */
+async function start(model, env = {}) {
+  const data = mkdtempSync(join(folder, 'data-'));
+  const library = process.env.NEXUS_ORT_LIBRARY ?? join(process.env.NEXUS_DATA_DIR ?? join(process.env.HOME, '.local/share/nexus'), 'lib/libonnxruntime.so.1');
+  const args = ['--data-dir', data, '--model', model];
+  return startServer({
+    args,
+    env: { NEXUS_ORT_LIBRARY: library, DATABASE_URL: '', OBJECTS_URL: '', ...env },
+  });
+}
+
+async function ask(server, path, init = {}) {
+  const answer = await fetch(`${server.url}/api/v1/${path}`, init);
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${body.detail}`);
+  return body;
+}
+
+const upload = async (server, clip) =>
+  (await ask(server, 'videos', { method: 'POST', headers: { 'Content-Type': 'video/mp4' }, body: readFileSync(clip) })).id;
+
+const submit = (server, video, options) =>
+  ask(server, 'videos/process', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ video_id: video, ...options }),
+  });
+
+/** Waits for the end of jobs, by asking twice a second; look is called each time. */
+async function ended(server, jobs, look = () => {}) {
+  const open = new Map(jobs.map((job) => [job.id, job]));
+  const done = [];
+  while (open.size > 0) {
+    await sleep(500);
+    look();
+    for (const id of open.keys()) {
+      const job = await ask(server, `jobs/${id}`);
+      if (!['queued', 'running'].includes(job.state)) {
+        open.delete(id);
+        done.push(job);
+      } else if (job.state === 'queued') {
+        break; // those behind it are as well
+      }
+    }
+  }
+  return done;
+}
+
+const seconds = (from, to) => (Date.parse(to) - Date.parse(from)) / 1000;
+
+/** Seconds from the first start to the last end of some equal jobs. */
+async function timeJobs(server, video, options) {
+  const jobs = [];
+  for (let i = 0; i < AT_ONCE; i++) jobs.push(await submit(server, video, options));
+  const done = await ended(server, jobs);
+  const bad = done.filter((job) => job.state !== 'succeeded');
+  if (bad.length > 0) throw new Error(`${bad[0].state}: ${bad[0].error}`);
+  const starts = done.map((job) => Date.parse(job.started_at));
+  const ends = done.map((job) => Date.parse(job.finished_at));
+  return (Math.max(...ends) - Math.min(...starts)) / 1000;
+}
+
+async function hours(model, clip) {
+  const server = await start(model);
+  const rows = [];
+  try {
+    const video = await upload(server, clip);
+    const raw = async () => (await rawRuns({ seconds: 5, model, image: files[0] })).run.images_per_second;
+    for (const [name, options] of [['every frame', {}], ['motion gate', { motion_gate: true }]]) {
+      const rates = [];
+      const ratios = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        const before = await raw();
+        const rate = (AT_ONCE * FRAMES) / (await timeJobs(server, video, options));
+        rates.push(rate);
+        ratios.push(rate / ((before + (await raw())) / 2));
+      }
+      rows.push(
+        [`${name}: frames/s`, fixed(median(rates))],
+        [`${name}: videos of ${FRAMES} frames an hour`, fixed((3600 * median(rates)) / FRAMES, 0), '300'],
+        [`${name}: share of bare Runs`, `${fixed(100 * median(ratios))} % (${ratios.map((r) => fixed(100 * r)).join(', ')})`, '75 %'],
+      );
+    }
+  } finally {
+    await server.stop();
+  }
+  table(`${basename(model)}: ${AT_ONCE} videos at once, ${cores} cores`, rows);
+}
+
+/** One request after the other until `until` resolves; latencies in ms. */
+async function requests(server, until) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const body = readFileSync(files[0]);
+  const latencies = [];
+  const other = {};
+  let over = false;
+  until.then(() => (over = true));
+  while (!over) {
+    const answer = await post(server.url, body, agent);
+    if (answer.status === 200) latencies.push(answer.ms);
+    else other[answer.status ?? answer.error] = (other[answer.status ?? answer.error] ?? 0) + 1;
+    await sleep(20);
+  }
+  agent.destroy();
+  return { latencies, other };
+}
+
+async function crowd(model) {
+  const server = await start(model);
+  const rows = [];
+  try {
+    const video = await upload(server, traffic);
+    await requests(server, sleep(2000));
+    const calm = await requests(server, sleep(10_000));
+    const jobs = [];
+    for (let i = 0; i < CROWD; i++) jobs.push(await submit(server, video, {}));
+    let memory = 0;
+    const all = ended(server, jobs, () => (memory = Math.max(memory, treeMb(server.pid))));
+    const busy = await requests(server, all);
+    const done = await all;
+    const good = done.filter((job) => job.state === 'succeeded');
+    const place = new Map(jobs.map((job, i) => [job.id, i]));
+    const order = [...done].sort((a, b) => Date.parse(a.started_at) - Date.parse(b.started_at));
+    const overtaken = Math.max(...order.map((job, i) => i - place.get(job.id)));
+    const waits = done.map((job) => seconds(job.created_at, job.started_at));
+    const works = done.map((job) => seconds(job.started_at, job.finished_at));
+    const p95 = [calm, busy].map((run) => percentile(run.latencies, 0.95));
+    const p50 = [calm, busy].map((run) => percentile(run.latencies, 0.5));
+    rows.push(
+      ['jobs that succeeded', `${good.length} of ${CROWD}`, 'all'],
+      ['memory of all processes, at most', `${fixed(memory, 0)} MB`, 'under 1536 MB'],
+      ['wait for the start: median, longest', `${fixed(median(waits))}, ${fixed(Math.max(...waits))} s`],
+      ['started later than those submitted after it, at most', `${overtaken} places`, 'in turn'],
+      ['from start to end: shortest, median, longest', `${fixed(Math.min(...works))}, ${fixed(median(works))}, ${fixed(Math.max(...works))} s`],
+      ['a picture meanwhile: p50', `${fixed(p50[1])} ms, without jobs ${fixed(p50[0])}`],
+      ['a picture meanwhile: p95', `${fixed(p95[1])} ms, without jobs ${fixed(p95[0])}: ${fixed(p95[1] / p95[0], 2)}`, 'at most 2'],
+      ['pictures that were refused', JSON.stringify(busy.other), 'none'],
+    );
+  } finally {
+    await server.stop();
+  }
+  table(`${CROWD} jobs of ${basename(traffic)} at once, ${basename(model)}, ${cores} cores`, rows);
+}
+
+if (models.length === 0 || !existsSync(traffic)) {
+  console.error(models.length === 0 ? 'Name one or more models, as .onnx files.' : `There is no ${traffic}; set NEXUS_SHARED.`);
+  process.exit(2);
+}
+try {
+  if (parts.length === 0 || parts.includes('hours')) {
+    const clip = makeClip();
+    for (const model of models) await hours(model, clip);
+  }
+  if (parts.length === 0 || parts.includes('crowd')) await crowd(models.at(-1));
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
