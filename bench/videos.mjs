@@ -81,8 +81,6 @@ async function ended(server, jobs, look = () => {}) {
   return done;
 }
 
-const seconds = (from, to) => (Date.parse(to) - Date.parse(from)) / 1000;
-
 /** Seconds from the first start to the last end of some equal jobs. */
 async function timeJobs(server, video, options) {
   const jobs = [];
@@ -155,18 +153,19 @@ async function crowd(model) {
     const done = await all;
     const good = done.filter((job) => job.state === 'succeeded');
     const place = new Map(jobs.map((job, i) => [job.id, i]));
-    const order = [...done].sort((a, b) => Date.parse(a.started_at) - Date.parse(b.started_at));
+    const order = [...done].sort((a, b) => Date.parse(a.finished_at) - Date.parse(b.finished_at));
     const overtaken = Math.max(...order.map((job, i) => i - place.get(job.id)));
-    const waits = done.map((job) => seconds(job.created_at, job.started_at));
-    const works = done.map((job) => seconds(job.started_at, job.finished_at));
+    const first = Math.min(...jobs.map((job) => Date.parse(job.created_at)));
+    const ends = order.map((job) => (Date.parse(job.finished_at) - first) / 1000);
+    const gaps = ends.slice(AT_ONCE).map((end, i) => end - ends[i]);
     const p95 = [calm, busy].map((run) => percentile(run.latencies, 0.95));
     const p50 = [calm, busy].map((run) => percentile(run.latencies, 0.5));
     rows.push(
       ['jobs that succeeded', `${good.length} of ${CROWD}`, 'all'],
       ['memory of all processes, at most', `${fixed(memory, 0)} MB`, 'under 1536 MB'],
-      ['wait for the start: median, longest', `${fixed(median(waits))}, ${fixed(Math.max(...waits))} s`],
-      ['started later than those submitted after it, at most', `${overtaken} places`, 'in turn'],
-      ['from start to end: shortest, median, longest', `${fixed(Math.min(...works))}, ${fixed(median(works))}, ${fixed(Math.max(...works))} s`],
+      ['the first, the middle and the last one ended after', `${fixed(ends[0])}, ${fixed(median(ends))}, ${fixed(ends.at(-1))} s`],
+      ['jobs submitted later that ended before another, at most', `${overtaken}`, `under ${AT_ONCE}, for so many run at once`],
+      [`${AT_ONCE} jobs end each: least, most`, `${fixed(Math.min(...gaps))}, ${fixed(Math.max(...gaps))} s`, 'evenly'],
       ['a picture meanwhile: p50', `${fixed(p50[1])} ms, without jobs ${fixed(p50[0])}`],
       ['a picture meanwhile: p95', `${fixed(p95[1])} ms, without jobs ${fixed(p95[0])}: ${fixed(p95[1] / p95[0], 2)}`, 'at most 2'],
       ['pictures that were refused', JSON.stringify(busy.other), 'none'],
