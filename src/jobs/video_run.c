@@ -92,7 +92,6 @@ static nx_status open_decoder(video_run *run, const saved *from, nx_error *err)
         .fps = o->spec->fps,
         .resume = from != NULL,
         .mark = from != NULL ? from->mark : (nx_decoder_mark){0},
-        .background = true, /* the engine's threads have the frames that are decoded already */
     };
     nx_status status = nx_decoder_open_fd(o->fd, o->name, &options, &run->decoder, err);
     if (status == NX_OK) {

@@ -56,7 +56,6 @@ typedef struct nx_decoder_options {
      * comes. Whoever wants an end to that, or mistrusts a child that claims it, cancels. */
     int64_t timeout_ns;
     uint64_t max_damaged; /* packets and frames that may be damaged before it is an error */
-    bool background; /* let everything else on the machine go first: nobody waits for the frames */
 } nx_decoder_options;
 
 typedef struct nx_decoder_info {

@@ -13,12 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define BACKGROUND_NICE 10
 
 /* How often the parent hears that decoding goes on. */
 #define ALIVE_EVERY_NS (50 * NX_NS_PER_MS)
@@ -247,10 +244,6 @@ static void run(int parent)
     expect(&hello, NX_WIRE_HELLO);
     self.options = hello.options;
     self.file_size = size_of(NX_WIRE_VIDEO);
-    if (self.options.background) { /* a wish: who must not, decodes as eagerly as others */
-        int own = getpriority(PRIO_PROCESS, 0);
-        (void)setpriority(PRIO_PROCESS, 0, own + BACKGROUND_NICE);
-    }
     nx_status status = nx_sandbox_detach(NX_WIRE_DESCRIPTORS, parent, &err);
     if (status == NX_OK) {
         status = nx_sandbox_enter(self.options.memory_limit, &err);

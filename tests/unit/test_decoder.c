@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -313,20 +312,6 @@ static void a_child_leaves_ending_to_its_parent(void **state)
     nx_decoder_free(decoder);
 }
 
-static void a_child_in_the_background_lets_others_go_first(void **state)
-{
-    (void)state;
-    NX_NEED_SHARED();
-    int own = getpriority(PRIO_PROCESS, 0);
-    int lower = own + 10 < 19 ? own + 10 : 19;
-    nx_decoder *eager = open_cars(NULL);
-    nx_decoder *polite = open_cars(&(nx_decoder_options){.background = true});
-    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)nx_decoder_pid(eager)), own);
-    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)nx_decoder_pid(polite)), lower);
-    nx_decoder_free(eager);
-    nx_decoder_free(polite);
-}
-
 static void a_child_that_hangs_is_an_error(void **state)
 {
     (void)state;
@@ -522,7 +507,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_open_file_is_enough),
         cmocka_unit_test(a_child_that_dies_is_an_error),
         cmocka_unit_test(a_child_leaves_ending_to_its_parent),
-        cmocka_unit_test(a_child_in_the_background_lets_others_go_first),
         cmocka_unit_test(a_child_that_hangs_is_an_error),
         cmocka_unit_test(decoding_is_cancelled),
         cmocka_unit_test(nothing_is_left_behind),
