@@ -149,6 +149,9 @@ static const key_info keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_PREFETCH_MULTIPLIER] =
         {"prefetch_multiplier", "PREFETCH_MULTIPLIER", TYPE_INT, "4", 1, 64, NULL,
          "times concurrency: jobs that a process takes; 1: none ahead"},
+    [NX_CONFIG_MAX_TASKS_PER_CHILD] =
+        {"max_tasks_per_child", "MAX_TASKS_PER_CHILD", TYPE_INT, "100", 0, 1000000, NULL,
+         "jobs after which 'nexus worker' begins anew, with fresh memory; 0: never"},
     [NX_CONFIG_JOB_LEASE] =
         {"job_lease", "JOB_LEASE", TYPE_INT, "30", 2, 3600, NULL,
          "seconds without a sign of life after which a process's jobs go on elsewhere"},

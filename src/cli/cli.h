@@ -20,6 +20,7 @@ enum {
     NX_EXIT_UNAVAILABLE = 3, /* model, runtime, port or file that is needed cannot be had */
     NX_EXIT_INTERRUPTED = 130,
     NX_EXIT_READER_GONE = 141, /* as if killed by SIGPIPE, which is what scripts know */
+    NX_EXIT_ANEW = 256,        /* for main alone: run the same command again in a fresh program */
 };
 
 /* Marks an option that sets no configuration key. */

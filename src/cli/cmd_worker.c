@@ -6,13 +6,45 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
-static nx_status work(const nx_config *config, const nx_setup *setup, const sigset_t *signals,
-                      nx_error *err)
+/* Jobs until the process is to begin anew. */
+typedef struct quota {
+    atomic_int_fast64_t left;
+    pthread_t main; /* to be woken then */
+} quota;
+
+/* A hook of the worker. */
+static void count_job(const char *id, void *user)
 {
-    const nx_worker_options options = nx_background_worker_options(config, setup);
+    quota *self = user;
+    (void)id;
+    if (atomic_fetch_sub(&self->left, 1) == 1) {
+        (void)pthread_kill(self->main, SIGUSR1);
+    }
+}
+
+/* Until somebody wants it to end, or the quota is used up. Returns the signal. */
+static int wait_for_end(const sigset_t *signals, quota *jobs)
+{
+    int number = 0;
+    do {
+        (void)sigwait(signals, &number);
+    } while (number == SIGUSR1 && atomic_load(&jobs->left) > 0); /* anybody may send one */
+    return number;
+}
+
+static nx_status work(const nx_config *config, const nx_setup *setup, const sigset_t *signals,
+                      bool *anew, nx_error *err)
+{
+    int64_t most = nx_config_int(config, NX_CONFIG_MAX_TASKS_PER_CHILD);
+    quota jobs = {.main = pthread_self()};
+    nx_worker_options options = nx_background_worker_options(config, setup);
     nx_background background;
+    atomic_init(&jobs.left, most > 0 ? most : INT64_MAX);
+    options.on_end = count_job;
+    options.user = &jobs;
     nx_status status = nx_background_start(config, setup, &options, &background, err);
     if (status != NX_OK) {
         return status;
@@ -20,12 +52,17 @@ static nx_status work(const nx_config *config, const nx_setup *setup, const sigs
     nx_log_info("cli", "ready for jobs: %u videos at once, database %s, objects in %s",
                 options.concurrency, nx_store_kind(setup->database),
                 nx_objects_place(setup->objects));
-    int number = 0;
-    (void)sigwait(signals, &number);
-    nx_log_info("cli", "%s: giving jobs back; a second one ends at once",
-                number == SIGINT ? "SIGINT" : "SIGTERM");
-    /* from here on the default action applies to the next signal */
-    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    int number = wait_for_end(signals, &jobs);
+    *anew = number == SIGUSR1;
+    if (*anew) {
+        nx_log_info("cli", "%lld jobs have ended: beginning anew (MAX_TASKS_PER_CHILD)",
+                    (long long)most);
+    } else {
+        nx_log_info("cli", "%s: giving jobs back; a second one ends at once",
+                    number == SIGINT ? "SIGINT" : "SIGTERM");
+        /* from here on the default action applies to the next signal */
+        pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    }
     nx_background_stop(&background);
     return NX_OK;
 }
@@ -34,11 +71,14 @@ static int run(const nx_cli_args *args)
 {
     nx_error err = {0};
     nx_setup setup = {0};
+    bool anew = false;
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
-    /* blocked before any thread starts, so that only sigwait above takes them */
+    sigaddset(&signals, SIGUSR1);
+    /* blocked before any thread starts, so that only sigwait above takes them; and still when the
+     * process begins anew, so that one which comes meanwhile is not lost */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     nx_status status = nx_setup_open_registry(args->config, &setup, &err);
     if (status == NX_OK) {
@@ -48,16 +88,21 @@ static int run(const nx_cli_args *args)
         status = nx_setup_start_engine(args->config, NULL, &setup, &err);
     }
     if (status == NX_OK) {
-        status = work(args->config, &setup, &signals, &err);
+        status = work(args->config, &setup, &signals, &anew, &err);
     }
     nx_setup_close(&setup);
-    return status == NX_OK ? NX_EXIT_OK : nx_cli_fail(args, nx_cli_exit_code(status), &err);
+    if (status != NX_OK) {
+        return nx_cli_fail(args, nx_cli_exit_code(status), &err);
+    }
+    return anew ? NX_EXIT_ANEW : NX_EXIT_OK;
 }
 
 static const nx_cli_option options[] = {
     {"concurrency", 0, "N", "videos at once (default 4)", NX_CONFIG_CONCURRENCY, NULL},
     {"prefetch", 0, "N", "takes so many times as many jobs ahead (default 4)",
      NX_CONFIG_PREFETCH_MULTIPLIER, NULL},
+    {"max-tasks", 0, "N", "jobs until it begins anew with fresh memory (default 100)",
+     NX_CONFIG_MAX_TASKS_PER_CHILD, NULL},
 };
 
 const nx_cli_command nx_cmd_worker = {
@@ -68,7 +113,9 @@ const nx_cli_command nx_cmd_worker = {
         "Takes jobs from the database and analyses their videos until SIGINT or SIGTERM, after\n"
         "which it gives back what it has not finished. Any number of workers share a database and\n"
         "an object store (DATABASE_URL, OBJECTS_URL), on one host or several. When one is killed,\n"
-        "another goes on from the last checkpoint, after JOB_LEASE seconds, to the same results.\n",
+        "another goes on from the last checkpoint, after JOB_LEASE seconds, to the same results.\n"
+        "After 100 jobs (MAX_TASKS_PER_CHILD) it gives back what it holds, runs itself anew in\n"
+        "the same process and goes on.\n",
     .examples = "  nexus worker\n"
                 "  nexus worker --concurrency 2 --prefetch 1 --model yolov8s\n"
                 "  DATABASE_URL=postgres://nexus@db/nexus OBJECTS_URL=s3://videos nexus worker\n",

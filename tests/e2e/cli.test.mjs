@@ -37,7 +37,7 @@ const COMMANDS = {
   track: ['out', 'zones', 'outputs', 'conf', 'classes', 'stride', 'fps', 'motion-gate', 'adaptive-stride',
     'no-track', 'counts-every'],
   serve: ['host', 'port', 'run-jobs', 'concurrency'],
-  worker: ['concurrency', 'prefetch'],
+  worker: ['concurrency', 'prefetch', 'max-tasks'],
   'models list': ['format'],
   'models add': ['name'],
   'models remove': [],

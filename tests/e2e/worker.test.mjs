@@ -65,6 +65,65 @@ describe('nexus worker', { skip }, () => {
     assert.deepEqual(existsSync(folder) ? readdirSync(folder) : [], []);
   });
 
+  const submit = async (options) => {
+    const answer = await ask('videos/process', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ video_id: video, outputs: ['csv'], ...options }),
+    });
+    assert.equal(answer.status, 202);
+    return answer.json();
+  };
+  /** Descriptors that a process hands on to the program that it executes, unless it closes them. */
+  const inherited = (pid) =>
+    readdirSync(`/proc/${pid}/fdinfo`).filter((fd) => {
+      const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
+      return Number(fd) > 2 && (parseInt(/^flags:\s*(\d+)$/m.exec(info)[1], 8) & 0o2000000) === 0;
+    });
+
+  it('begins anew after so many jobs, and loses none', async () => {
+    const jobs = [];
+    for (let i = 0; i < 5; i++) {
+      jobs.push(await submit({ stride: 50 }));
+    }
+    const { child, ended } = start(['worker', '--data-dir', data.path, '--max-tasks', '2'], {
+      env: { ...env, CONCURRENCY: '1' },
+    });
+    let log = '';
+    let before;
+    child.stderr.on('data', (text) => {
+      log += text;
+      before ??= log.includes('ready for jobs') ? inherited(child.pid).length : undefined;
+    });
+    for (const job of jobs) {
+      await (await ask(`jobs/${job.id}/events`)).text();
+    }
+    assert.equal(inherited(child.pid).length, before, 'descriptors gather');
+    child.kill('SIGTERM');
+    const { code, stderr } = await ended;
+    assert.equal(code, 0, stderr);
+    assert.equal(stderr.match(/2 jobs have ended: beginning anew/g)?.length, 2, stderr);
+    assert.equal(stderr.match(/ready for jobs/g).length, 3, stderr);
+    const done = await Promise.all(jobs.map(shown));
+    assert.deepEqual(new Set(done.map(({ state }) => state)), new Set(['succeeded']));
+    const sizes = done.map(({ results }) => results.map((one) => [one.name, one.size_bytes]));
+    assert.deepEqual(sizes, Array(5).fill(sizes[0]));
+  });
+
+  it('ends when it is told to while it begins anew', async () => {
+    const job = await submit({ stride: 100 });
+    const { child, ended } = start(['worker', '--data-dir', data.path, '--max-tasks', '1'], { env });
+    child.stderr.on('data', (text) => {
+      if (text.includes('beginning anew')) {
+        child.kill('SIGTERM');
+      }
+    });
+    const { code, stderr } = await ended;
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /SIGTERM: giving jobs back/);
+    assert.equal((await shown(job)).state, 'succeeded');
+  });
+
   it('says what it lacks', async () => {
     const run = await nexus(['worker', '--data-dir', data.path, '--model', 'nobody'], { env });
     assert.equal(run.code, 3);
