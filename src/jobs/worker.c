@@ -21,7 +21,7 @@
 #define LEAST_PAUSE_NS (20 * NX_NS_PER_MS)
 #define MOST_PAUSE_NS  NX_NS_PER_SEC
 #define FINISH_TRIES   20
-#define NICE           10
+#define NICE           4
 
 /* --- jobs that are held -------------------------------------------------------------------------
  */
