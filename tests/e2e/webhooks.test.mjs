@@ -156,7 +156,7 @@ describe('webhooks', { skip }, () => {
   it('tells of the end that a worker brought about', async () => {
     receiver.posts.length = 0;
     const id = await queued({ stride: 50 });
-    const { child, ended } = start(['worker'], { env: env() });
+    const { child, ended } = start(['worker'], { env: env(), milliseconds: LONG_MS });
     await eventually(() => receiver.posts.length > 0, 'the end is told', LONG_MS);
     child.kill('SIGTERM');
     const { code, stderr } = await ended;

@@ -10,6 +10,7 @@ import { makeDataDir } from './lib/data_dir.mjs';
 import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
+const LONG_MS = 300_000;
 const env = { DATABASE_URL: '', OBJECTS_URL: '' };
 
 describe('nexus worker', { skip }, () => {
@@ -36,7 +37,8 @@ describe('nexus worker', { skip }, () => {
 
   const ask = (path, init) => fetch(`${server.url}/api/v1/${path}`, init);
   const shown = async ({ id }) => (await ask(`jobs/${id}`)).json();
-  const worker = () => start(['worker', '--data-dir', data.path], { env });
+  const worker = () =>
+    start(['worker', '--data-dir', data.path], { env, milliseconds: LONG_MS });
   async function stop({ child, ended }) {
     child.kill('SIGTERM');
     const { code, stderr } = await ended;
@@ -52,7 +54,7 @@ describe('nexus worker', { skip }, () => {
     assert.equal(answer.status, 202);
     const job = await answer.json();
     const first = worker();
-    await eventually(async () => (await shown(job)).state === 'running', 'it runs', 30_000);
+    await eventually(async () => (await shown(job)).state === 'running', 'it runs', LONG_MS);
     await stop(first);
     assert.equal((await shown(job)).state, 'queued');
     const second = worker();
@@ -88,6 +90,7 @@ describe('nexus worker', { skip }, () => {
     }
     const { child, ended } = start(['worker', '--data-dir', data.path, '--max-tasks', '2'], {
       env: { ...env, CONCURRENCY: '1' },
+      milliseconds: LONG_MS,
     });
     let log = '';
     let before;
@@ -96,7 +99,8 @@ describe('nexus worker', { skip }, () => {
       before ??= log.includes('ready for jobs') ? inherited(child.pid).length : undefined;
     });
     for (const job of jobs) {
-      await (await ask(`jobs/${job.id}/events`)).text();
+      const told = ask(`jobs/${job.id}/events`).then((answer) => answer.text());
+      await Promise.race([told, ended.then(({ stderr }) => assert.fail(stderr))]);
     }
     assert.equal(inherited(child.pid).length, before, 'descriptors gather');
     child.kill('SIGTERM');
@@ -112,7 +116,10 @@ describe('nexus worker', { skip }, () => {
 
   it('ends when it is told to while it begins anew', async () => {
     const job = await submit({ stride: 100 });
-    const { child, ended } = start(['worker', '--data-dir', data.path, '--max-tasks', '1'], { env });
+    const { child, ended } = start(['worker', '--data-dir', data.path, '--max-tasks', '1'], {
+      env,
+      milliseconds: LONG_MS,
+    });
     child.stderr.on('data', (text) => {
       if (text.includes('beginning anew')) {
         child.kill('SIGTERM');
