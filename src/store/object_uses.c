@@ -175,6 +175,8 @@ static const nx_sql lock_object = {
 static const nx_sql is_unused = NX_SQL("SELECT 1 WHERE " UNUSED("$1"));
 static const nx_sql begin_removal =
     NX_SQL("UPDATE objects SET removal = $2, removal_at = nx_now() WHERE name = $1");
+static const nx_sql renew_removal =
+    NX_SQL("UPDATE objects SET removal_at = nx_now() WHERE name = $1 AND removal = $2");
 static const nx_sql end_removal = NX_SQL("DELETE FROM objects WHERE name = $1 AND removal = $2");
 static const nx_sql give_removal_up =
     NX_SQL("UPDATE objects SET removal = NULL, removal_at = NULL WHERE name = $1 AND removal = $2");
@@ -231,11 +233,25 @@ static nx_status end(nx_db *db, void *user, nx_error *err)
     return status;
 }
 
+/* Those before it may have taken longer than REMOVAL_MS, as with an S3 that answers slowly: whoever
+ * uses the object has it by now, and it stays. */
+static nx_status remove_one(nx_store *store, nx_objects *objects, removal *what, size_t i,
+                            bool *reachable, nx_error *err)
+{
+    int64_t rows = 0;
+    const nx_call renew = NX_CALL(&renew_removal, nx_db_text(what->names[i]), nx_db_text(what->id));
+    nx_status status = nx_store_run(store, NX_TX_SOFT, &renew, &rows, err);
+    *reachable = status == NX_OK;
+    what->mine[i] = status != NX_OK || rows > 0;
+    return status == NX_OK && rows > 0 ? nx_objects_remove(objects, what->names[i], err) : status;
+}
+
 static nx_status collect_some(nx_store *store, nx_objects *objects, removal *what, size_t *removed,
                               nx_error *err)
 {
     nx_error first = {0};
     nx_status failed = NX_OK;
+    bool reachable = true; /* the database, without which nothing goes */
     nx_status status = nx_uuid_make(what->id, err);
     if (status == NX_OK) {
         status = nx_store_transact(store, NX_TX_WRITE, begin, what, err);
@@ -245,9 +261,11 @@ static nx_status collect_some(nx_store *store, nx_objects *objects, removal *wha
     }
     for (size_t i = 0; i < what->count; i++) {
         nx_error why = {0};
-        nx_status gone = what->mine[i] ? nx_objects_remove(objects, what->names[i], &why) : NX_OK;
-        what->given_up[i] = gone != NX_OK;
-        *removed += what->mine[i] && gone == NX_OK;
+        nx_status gone = what->mine[i] && reachable
+                             ? remove_one(store, objects, what, i, &reachable, &why)
+                             : NX_OK;
+        what->given_up[i] = gone != NX_OK || !reachable;
+        *removed += what->mine[i] && !what->given_up[i];
         if (gone != NX_OK && failed == NX_OK) {
             failed = gone;
             first = why;
@@ -281,6 +299,11 @@ nx_status nx_store_objects_collect(nx_store *store, nx_objects *objects, const c
 static const nx_sql unused_objects =
     NX_SQL("SELECT name FROM objects WHERE name > $1 AND " NOBODY
            " AND " UNUSED("objects.name") " ORDER BY name LIMIT $2");
+/* The lock keeps the job from being tried again meanwhile. */
+static const nx_sql lock_ended_job = {
+    .sqlite = "SELECT 1 FROM jobs WHERE id = $1 AND finished_at IS NOT NULL",
+    .postgres = "SELECT 1 FROM jobs WHERE id = $1 AND finished_at IS NOT NULL FOR UPDATE",
+};
 static const nx_sql parts_of_job =
     NX_SQL("SELECT object FROM job_objects WHERE job_id = $1 AND part = 1 LIMIT $2");
 static const nx_sql forget_holds = NX_SQL("DELETE FROM object_holds WHERE held_until <= nx_now()");
@@ -306,7 +329,10 @@ nx_status nx_store_objects_unused(nx_store *store, const char *after, size_t lim
 
 static nx_status drop_parts(nx_db *db, void *user, nx_error *err)
 {
-    return nx_object_forget_parts(db, user, err);
+    int64_t rows = 0;
+    const nx_call lock = NX_CALL(&lock_ended_job, nx_db_text(user));
+    nx_status status = nx_db_run(db, &lock, &rows, err);
+    return status == NX_OK && rows > 0 ? nx_object_forget_parts(db, user, err) : status;
 }
 
 nx_status nx_store_job_drop_parts(nx_store *store, nx_objects *objects, const char *job,

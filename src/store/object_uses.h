@@ -49,7 +49,8 @@ nx_status nx_store_objects_collect(nx_store *store, nx_objects *objects, const c
 nx_status nx_store_objects_unused(nx_store *store, const char *after, size_t limit, nx_arena *arena,
                                   const char **names, size_t *count, nx_error *err);
 
-/* The parts that a job's checkpoints named are not needed any more: its end is entered. */
+/* The parts that a job's checkpoints named are not needed any more: its end is entered. One that is
+ * tried again by now goes on from them, and keeps them. */
 nx_status nx_store_job_drop_parts(nx_store *store, nx_objects *objects, const char *job,
                                   nx_error *err);
 

@@ -293,6 +293,69 @@ static void what_is_being_removed_is_not_used(void **state)
     nx_objects_close(objects);
 }
 
+/* As with an S3 that answers slowly: once the first object is to go, the time of the removal is
+ * over and somebody uses all of the others. */
+static void be_slow_after_the_first(const store_fixture *fixture)
+{
+    if (fixture->postgres) {
+        (void)STORE_NUMBER(fixture->store,
+                           "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                           " UPDATE objects SET removal = NULL, removal_at = NULL"
+                           " WHERE name <> NEW.name; RETURN NEW; END $$");
+        (void)STORE_NUMBER(fixture->store,
+                           "CREATE TRIGGER slow AFTER UPDATE OF removal_at ON objects FOR EACH ROW"
+                           " WHEN (OLD.removal = NEW.removal) EXECUTE FUNCTION slow()");
+    } else {
+        (void)STORE_NUMBER(fixture->store,
+                           "CREATE TRIGGER slow AFTER UPDATE OF removal_at ON objects"
+                           " WHEN OLD.removal = NEW.removal BEGIN"
+                           " UPDATE objects SET removal = NULL, removal_at = NULL"
+                           " WHERE name <> NEW.name; END");
+    }
+}
+
+static void who_removes_too_slowly_takes_nothing_from_others(void **state)
+{
+    STORE_FIXTURE(state);
+    nx_objects *objects = open_objects(fixture);
+    const kept first = keep(fixture, objects, TEXT_A);
+    const kept second = keep(fixture, objects, TEXT_B);
+    const char *const names[] = {first.name, second.name};
+    size_t removed = 9;
+    int64_t size = 0;
+    let_go(fixture);
+    be_slow_after_the_first(fixture);
+    nx_assert_ok(nx_store_objects_collect(fixture->store, objects, names, 2, &removed, &err), err);
+    if (fixture->postgres) {
+        (void)STORE_NUMBER(fixture->store, "DROP FUNCTION slow() CASCADE");
+    } else {
+        (void)STORE_NUMBER(fixture->store, "DROP TRIGGER slow");
+    }
+    assert_int_equal(removed, 1);
+    assert_int_equal(nx_objects_size(objects, first.name, &size, &err), NX_ERR_NOT_FOUND);
+    nx_assert_ok(nx_objects_size(objects, second.name, &size, &err), err);
+    assert_int_equal(unused(fixture), 1);
+    assert_false(stays(fixture, objects, &second));
+    nx_objects_close(objects);
+}
+
+static void a_job_that_is_tried_again_keeps_its_parts(void **state)
+{
+    STORE_FIXTURE(state);
+    nx_objects *objects = open_objects(fixture);
+    const kept part = keep(fixture, objects, TEXT_A);
+    enqueue_any(fixture);
+    const nx_job job = take_one(fixture, LONG_LEASE);
+    save_with(fixture, &job, &part, true);
+    let_go(fixture);
+    assert_int_equal(finish_as(fixture, &job, NX_JOB_CANCELLED), NX_OK);
+    nx_assert_ok(nx_store_job_retry(fixture->store, job.id, &err), err);
+    /* the worker that ended it comes to it only now */
+    nx_assert_ok(nx_store_job_drop_parts(fixture->store, objects, job.id, &err), err);
+    assert_true(stays(fixture, objects, &part));
+    nx_objects_close(objects);
+}
+
 static void a_removal_that_fails_is_tried_again(void **state)
 {
     STORE_FIXTURE(state);
@@ -472,6 +535,8 @@ int main(void)
         store_test(parts_of_ended_jobs_are_forgotten_in_time),
         store_test(what_is_held_stays),
         store_test(what_is_being_removed_is_not_used),
+        store_test(who_removes_too_slowly_takes_nothing_from_others),
+        store_test(a_job_that_is_tried_again_keeps_its_parts),
         store_test(a_removal_that_fails_is_tried_again),
         store_test(a_failed_store_holds_nothing),
         store_test(what_there_was_before_is_known),
