@@ -8,14 +8,14 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash, randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { skipWithout, start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
 import { skipWithoutPostgres, startPostgres } from './lib/postgres.mjs';
-import { eventually, startServer } from './lib/server.mjs';
+import { children, eventually, startServer } from './lib/server.mjs';
 import { writeTinyModel } from './lib/tiny_model.mjs';
 
 const KILLS = 50;
@@ -107,16 +107,7 @@ class Site {
 
   /** The pids of decoders: all children that there are. */
   decoders(server) {
-    const parents = [server.pid, ...this.workers.map(({ child }) => child.pid)];
-    return readdirSync('/proc').filter((pid) => {
-      try {
-        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-        const [, state, parent] = /^\d+ \(.*\) (\S) (\d+)/s.exec(stat);
-        return state !== 'Z' && parents.includes(Number(parent));
-      } catch {
-        return false; // it is no process, or no more
-      }
-    }).map(Number);
+    return [server.pid, ...this.workers.map(({ child }) => child.pid)].flatMap(children);
   }
 
   /** Asks until there is an answer. */

@@ -8,10 +8,10 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
-import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import { children, eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
-const env = { DATABASE_URL: '', OBJECTS_URL: '' };
+const env = { DATABASE_URL: '', OBJECTS_URL: '', RUN_JOBS: 'false' };
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 describe('results', { skip }, () => {
@@ -95,10 +95,11 @@ describe('results', { skip }, () => {
     });
     video = (await answer.json()).id;
     const job = await submit({});
-    await eventually(async () => (await shown(job)).state === 'running', 'it runs', 30_000);
+    await eventually(() => children(worker.child.pid).length === 1, 'it is decoded', 30_000);
     const cancelled = await ask(`jobs/${job.id}`, { method: 'DELETE' });
     assert.ok([200, 202].includes(cancelled.status));
     await eventually(async () => (await shown(job)).state === 'cancelled', 'it ends', 30_000);
     assert.deepEqual((await shown(job)).results, []);
+    await eventually(() => children(worker.child.pid).length === 0, 'its decoder ends', 30_000);
   });
 });

@@ -2,12 +2,14 @@
 // leaves nothing behind; and what it says when it cannot start.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { nexus, start } from './lib/cli.mjs';
+import { nexus, skipWithout, start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
-import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import { binary, eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import { writeTinyModel } from './lib/tiny_model.mjs';
 
 const skip = skipWithoutShared();
 const LONG_MS = 300_000;
@@ -138,5 +140,57 @@ describe('nexus worker', { skip }, () => {
     const bad = await nexus(['worker', '--concurrency', '0'], { env });
     assert.equal(bad.code, 2);
     assert.match(bad.stderr, /--concurrency: concurrency is 0; it must be from 1 to 256/);
+  });
+});
+
+/** A disk of its own for one process needs mount namespaces. */
+function skipWithoutMounts() {
+  const args = ['--mount', '--map-root-user', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'];
+  if (spawnSync('unshare', args).status === 0) {
+    return false;
+  }
+  console.error('SKIPPED: no disk can be mounted here');
+  return 'no disk can be mounted here';
+}
+
+describe('a full disk', { skip: skipWithout('ffmpeg') || skipWithoutMounts() }, () => {
+  it('lets its job wait with the reason, and the next one goes on', async (t) => {
+    const data = makeDataDir();
+    t.after(() => data.remove());
+    const video = join(data.path, 'video.mp4');
+    const jobs = join(data.path, 'jobs');
+    mkdirSync(jobs);
+    writeTinyModel(join(data.path, 'models/tiny.onnx'));
+    execFileSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'testsrc2=s=320x240:r=25', '-t', '60',
+      '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', video]);
+    const settings = { ...env, NEXUS_MODEL: 'tiny', RUN_JOBS: 'false', CONCURRENCY: '1' };
+    const server = await startServer({ args: ['--data-dir', data.path], env: settings });
+    const ask = async (path, init) => (await fetch(`${server.url}/api/v1/${path}`, init)).json();
+    const send = (path, type, body) =>
+      ask(path, { method: 'POST', headers: { 'Content-Type': type }, body });
+    const { id: video_id } = await send('videos', 'video/mp4', readFileSync(video));
+    const submit = (options) =>
+      send('videos/process', 'application/json', JSON.stringify({ video_id, ...options }));
+    const large = await submit({ confidence: 0.01, outputs: ['csv'] });
+    const small = await submit({ confidence: 0.5, stride: 500, outputs: ['mot'] });
+    const mounted = `mount -t tmpfs -o size=16k tmpfs ${jobs} && exec ${binary} worker --data-dir ${data.path}`;
+    const worker = start(['--mount', '--map-root-user', 'sh', '-c', mounted],
+      { program: 'unshare', env: settings });
+    try {
+      await (await fetch(`${server.url}/api/v1/jobs/${small.id}/events`)).text(); // until its end
+      const done = await ask(`jobs/${small.id}`);
+      assert.equal(done.state, 'succeeded', done.error);
+      let waits;
+      await eventually(async () => {
+        waits = await ask(`jobs/${large.id}`);
+        return waits.error !== null;
+      }, 'it says why', 30_000);
+      assert.match(waits.error, /frames\.ndjson\.zst: No space left on device/);
+      assert.equal(waits.state, 'queued');
+    } finally {
+      worker.child.kill('SIGTERM');
+      assert.equal((await worker.ended).code, 0);
+      assert.equal(await server.stop(), 0);
+    }
   });
 });

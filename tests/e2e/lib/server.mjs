@@ -93,6 +93,19 @@ export async function settledRss(pid) {
   return least;
 }
 
+/** The pids of a process's children that run. */
+export function children(parent) {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      const [, state, its] = /^\d+ \(.*\) (\S) (\d+)/s.exec(stat);
+      return state !== 'Z' && Number(its) === parent;
+    } catch {
+      return false; // it is no process, or no more
+    }
+  }).map(Number);
+}
+
 /** Open descriptors of a process. */
 export function fdCount(pid) {
   return readdirSync(`/proc/${pid}/fd`).length;
