@@ -163,8 +163,11 @@ nx_problem nx_api_video_problem(nx_api *api, const nx_http_request *request, nx_
 /* --- copying ------------------------------------------------------------------------------------
  */
 
-static nx_status copy_bytes(int fd, nx_object_writer *writer, char *chunk, nx_error *err)
+/* A file may grow while it is read, or, as in /proc, not say how long it is. */
+static nx_status copy_bytes(int fd, nx_object_writer *writer, char *chunk, uint64_t most,
+                            nx_error *err)
 {
+    uint64_t size = 0;
     for (;;) {
         ssize_t got = read(fd, chunk, COPY_CHUNK);
         if (got < 0 && errno == EINTR) {
@@ -175,6 +178,13 @@ static nx_status copy_bytes(int fd, nx_object_writer *writer, char *chunk, nx_er
         }
         if (got == 0) {
             return NX_OK;
+        }
+        size += (uint64_t)got;
+        if (size > most) {
+            return nx_error_set(
+                err, NX_ERR_TOO_LARGE,
+                "the video's file has more bytes than MAX_VIDEO_BYTES, which is %llu",
+                (unsigned long long)most);
         }
         nx_status status = nx_object_writer_put(writer, chunk, (size_t)got, err);
         if (status != NX_OK) {
@@ -191,7 +201,7 @@ nx_status nx_api_video_copy_fd(nx_api *api, int fd, const char *upload, nx_error
                            ? nx_objects_write(api->deps.objects, upload, 0, &writer, err)
                            : nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the upload");
     if (status == NX_OK) {
-        status = copy_bytes(fd, writer, chunk, err);
+        status = copy_bytes(fd, writer, chunk, api->max_video, err);
     }
     nx_object_writer_close(writer);
     free(chunk);

@@ -25,7 +25,8 @@ describe('jobs', { skip }, () => {
         DATABASE_URL: '',
         OBJECTS_URL: '',
         RUN_JOBS: 'false',
-        VIDEO_FOLDERS: `/none:${sharedPath('videos')}`,
+        VIDEO_FOLDERS: `/none:${sharedPath('videos')}:/proc`,
+        MAX_VIDEO_BYTES: '4m',
       },
     });
     const answer = await fetch(`${server.url}/api/v1/videos?name=cars.mp4`, {
@@ -117,6 +118,7 @@ describe('jobs', { skip }, () => {
     await wrong({ path: sharedPath('videos/none.mp4') }, 404, /no file/);
     await wrong({ path: sharedPath('videos/pets09-s2l1-gt') }, 422, /not a file/);
     await wrong({ path: 'car-detection.mp4' }, 422, /absolute/);
+    await wrong({ path: '/proc/kallsyms' }, 413, /more bytes/); // it says that it has none
     await wrong({ path: 7 }, 422, /path/);
     await wrong({ path, video_id: video }, 422, /one of/);
   });
