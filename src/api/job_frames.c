@@ -16,7 +16,7 @@
 /* A job may end while its parts are read, which takes them away. */
 #define TRIES 5
 /* Lines that are made on the server's disk for one answer. */
-#define MOST_LINES ((uint64_t)8 << 30)
+#define MOST_LINES ((uint64_t)1 << 30)
 
 /* The compressed record, as far as it goes. */
 typedef struct record {
