@@ -144,10 +144,10 @@ struct nx_resampler {
     int16_t *y_weights;   /* of each row of the result, y_taps times parts */
     size_t parts;         /* of a weight: 2 if it is fine, else 1 */
     const uint8_t **rows; /* y_taps */
-    uint8_t *ring;        /* rows that went through the x filter: of RGB y_taps, else one */
+    uint8_t *ring;        /* y_taps rows that went through the x filter */
     size_t ring_stride;   /* whole groups, with slack */
     size_t row_bytes;     /* of the result */
-    uint8_t *padded;      /* a row as wide as the source, with slack for the x filter */
+    uint8_t *last_row;    /* of the source, with slack; its own may end where memory does */
     size_t filtered;      /* source rows below this one have been through the x filter */
 };
 
@@ -214,9 +214,9 @@ static bool make_buffers(nx_resampler *r, uint32_t width)
     size_t channels = r->plane.rgb ? 3 : 1;
     r->row_bytes = width * channels;
     r->ring_stride = r->x.groups * NX_FILTER_GROUP * channels + NX_FILTER_SLACK;
-    r->ring = calloc(r->plane.rgb ? r->y_taps : 1, r->ring_stride);
-    r->padded = calloc(1, row_with_slack(r));
-    return r->ring != NULL && r->padded != NULL;
+    r->ring = calloc(r->y_taps, r->ring_stride);
+    r->last_row = calloc(1, row_with_slack(r));
+    return r->ring != NULL && r->last_row != NULL;
 }
 
 nx_status nx_resampler_new(const nx_plane *plane, uint32_t width, uint32_t height,
@@ -251,7 +251,7 @@ void nx_resampler_free(nx_resampler *r)
         free(r->y_weights);
         free(r->rows);
         free(r->ring);
-        free(r->padded);
+        free(r->last_row);
         free(r);
     }
 }
@@ -274,8 +274,8 @@ static const uint8_t *readable_row(const nx_resampler *r, size_t row)
     if (until_end >= row_with_slack(r)) {
         return source_row(r, row);
     }
-    memcpy(r->padded, source_row(r, row), whole);
-    return r->padded;
+    memcpy(r->last_row, source_row(r, row), whole);
+    return r->last_row;
 }
 
 /* The sum of rows, each as it is at `place`, for row y of the result. */
@@ -298,29 +298,16 @@ static const uint8_t *filtered_row(const nx_resampler *r, size_t row)
 }
 
 /* Along x first, as Pillow does it; rows that were filtered stay in the ring for the next ones. */
-static void make_rgb_row(nx_resampler *r, uint32_t y, uint8_t *out)
+static void make_row(nx_resampler *r, uint32_t y, uint8_t *out)
 {
     size_t end = (size_t)r->y_first[y] + r->y_taps;
     end = end < r->plane.height ? end : r->plane.height;
     for (; r->filtered < end; r->filtered++) {
         uint8_t *to = r->ring + r->filtered % r->y_taps * r->ring_stride;
-        r->kernels->filter_rgb(readable_row(r, r->filtered), &r->x, to);
+        (r->plane.rgb ? r->kernels->filter_rgb
+                      : r->kernels->filter_plane)(readable_row(r, r->filtered), &r->x, to);
     }
     blend_rows(r, y, filtered_row, out, r->row_bytes);
-}
-
-/* Down the columns first, which costs far less for a byte: the x filter then has no more rows than
- * the result. */
-static void make_plane_row(nx_resampler *r, uint32_t y, uint8_t *out)
-{
-    const uint8_t *row = r->padded;
-    if (r->same_height) {
-        row = readable_row(r, y);
-    } else {
-        blend_rows(r, y, source_row, r->padded, r->plane.width);
-    }
-    r->kernels->filter_plane(row, &r->x, r->ring);
-    memcpy(out, r->ring, r->row_bytes);
 }
 
 void nx_resampler_row(nx_resampler *r, uint32_t y, uint8_t *out)
@@ -329,9 +316,7 @@ void nx_resampler_row(nx_resampler *r, uint32_t y, uint8_t *out)
         memcpy(out, source_row(r, y), r->row_bytes);
     } else if (r->same_width) {
         blend_rows(r, y, source_row, out, r->row_bytes);
-    } else if (r->plane.rgb) {
-        make_rgb_row(r, y, out);
     } else {
-        make_plane_row(r, y, out);
+        make_row(r, y, out);
     }
 }

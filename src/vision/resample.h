@@ -3,11 +3,10 @@
  * so that what is scaled down is averaged and not sampled ("antialiased"); enlarging, it is plain
  * bilinear interpolation. For letterbox.c.
  *
- * Both steps, along rows and down columns, are rounded to bytes. RGB goes along rows first and has
- * Pillow's own 22 bits of fixed point in its weights, so that Pillow's bytes come out: the
- * reference detections were made so, and quantised models move with single levels. Single channels,
- * which are a video's, take the other order, which is faster, and 15 bits: levels differ by one
- * here and there.
+ * Rows are filtered first and combined after, each rounded to bytes, as Pillow does it: the
+ * reference detections were made so, and quantised models move with single levels. Weights are in
+ * fixed point: of RGB with Pillow's own 22 bits, so that its bytes come out; of single channels,
+ * which are a video's, with 15, so that one level in some hundreds differs by one.
  */
 #ifndef NX_VISION_RESAMPLE_H
 #define NX_VISION_RESAMPLE_H
