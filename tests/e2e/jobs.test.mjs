@@ -114,6 +114,7 @@ describe('jobs', { skip }, () => {
     const wrong = (body, status, detail) =>
       submit(body).then((refused) => assertProblem(refused, status, detail));
     await wrong({ path: '/etc/passwd' }, 403, /VIDEO_FOLDERS/);
+    assert.equal((await (await submit({ path: '/etc/passwd' })).json()).title, 'Forbidden');
     await wrong({ path: sharedPath('videos/../images/bus.jpg') }, 403, /leads out/);
     await wrong({ path: sharedPath('videos/none.mp4') }, 404, /no file/);
     await wrong({ path: sharedPath('videos/pets09-s2l1-gt') }, 422, /not a file/);
