@@ -478,6 +478,27 @@ static bool has_results(const work *w, nx_status status)
     return status == NX_OK || (is_permanent(status) && w->outcome.progress.frames > 0);
 }
 
+/* How far it came in the end; finishing says whether the lease still holds. */
+static void tell_last(work *w)
+{
+    const nx_job_lease lease = {.id = w->job->id, .fence = w->job->fence};
+    char older[NX_WORKER_PROGRESS_SIZE];
+    nx_buffer text = NX_BUFFER_INIT;
+    bool cancel = false;
+    nx_error err = {0};
+    write_progress(w, &w->outcome.progress, &text);
+    pthread_mutex_lock(&w->job->progress_lock);
+    nx_worker_take_progress(w->worker, w->job, older);
+    if (!text.failed &&
+        nx_store_job_heartbeat(w->worker->options.store, &lease, w->worker->options.lease_ms,
+                               nx_buffer_cstr(&text), &cancel, &err) != NX_OK) {
+        nx_log_debug("jobs", "the last progress of job %s is not told: %s", w->job->id,
+                     err.message);
+    }
+    pthread_mutex_unlock(&w->job->progress_lock);
+    nx_buffer_free(&text);
+}
+
 static void do_work(work *w)
 {
     nx_buffer result = NX_BUFFER_INIT;
@@ -504,6 +525,7 @@ static void do_work(work *w)
     const char *error = status != NX_OK ? err.message : NULL;
     nx_status made = make_results(w, error, &result, &second);
     if (made == NX_OK) {
+        tell_last(w);
         finish(w, error == NULL ? NX_JOB_SUCCEEDED : NX_JOB_FAILED, nx_buffer_cstr(&result), error);
     } else {
         give_up(w, made, &second);
