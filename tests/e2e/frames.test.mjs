@@ -2,12 +2,13 @@
 // the beginning of what there is in the end; ranges, entity tags, and what tells that there is more.
 
 import assert from 'node:assert/strict';
-import { readFileSync, renameSync } from 'node:fs';
+import { renameSync } from 'node:fs';
 import { request } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
-import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import { addVideo, submitJob } from './lib/jobs.mjs';
+import { eventually, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
 const env = { DATABASE_URL: '', OBJECTS_URL: '' };
@@ -35,18 +36,7 @@ describe('frames', { skip }, () => {
   before(async () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
     server = await startServer({ args: ['--data-dir', data.path], env: { ...env, RUN_JOBS: 'false' } });
-    const video = await fetch(`${server.url}/api/v1/videos`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'video/mp4' },
-      body: readFileSync(sharedPath('videos/car-detection.mp4')),
-    });
-    const answer = await fetch(`${server.url}/api/v1/videos/process`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ video_id: (await video.json()).id, stride: 3, outputs: ['csv'] }),
-    });
-    job = await answer.json();
-    assert.equal(answer.status, 202, job.detail);
+    job = await submitJob(server, { video_id: await addVideo(server), stride: 3, outputs: ['csv'] });
   });
   after(async () => {
     worker?.child.kill('SIGCONT');

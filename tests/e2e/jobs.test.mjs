@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { addVideo } from './lib/jobs.mjs';
 import { metric, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
@@ -29,13 +30,7 @@ describe('jobs', { skip }, () => {
         MAX_VIDEO_BYTES: '4m',
       },
     });
-    const answer = await fetch(`${server.url}/api/v1/videos?name=cars.mp4`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'video/mp4' },
-      body: readFileSync(sharedPath('videos/car-detection.mp4')),
-    });
-    assert.equal(answer.status, 201);
-    video = (await answer.json()).id;
+    video = await addVideo(server);
   });
   after(async () => {
     assert.equal(await server?.stop(), 0);

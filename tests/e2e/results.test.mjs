@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { addVideo, submitJob } from './lib/jobs.mjs';
 import { children, eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
@@ -24,12 +25,7 @@ describe('results', { skip }, () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
     server = await startServer({ args: ['--data-dir', data.path], env });
     worker = start(['worker', '--data-dir', data.path], { env });
-    const answer = await fetch(`${server.url}/api/v1/videos?name=cars.mp4`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'video/mp4' },
-      body: readFileSync(sharedPath('videos/traffic-1080p.mp4')),
-    });
-    video = (await answer.json()).id;
+    video = await addVideo(server, 'videos/traffic-1080p.mp4');
   });
   after(async () => {
     worker?.child.kill('SIGTERM');
@@ -39,16 +35,7 @@ describe('results', { skip }, () => {
   });
 
   const ask = (path, init) => fetch(`${server.url}/api/v1/${path}`, init);
-  async function submit(options) {
-    const answer = await ask('videos/process', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ video_id: video, ...options }),
-    });
-    const job = await answer.json();
-    assert.equal(answer.status, 202, job.detail);
-    return job;
-  }
+  const submit = (options) => submitJob(server, { video_id: video, ...options });
   const shown = async ({ id }) => (await ask(`jobs/${id}`)).json();
 
   it('come of a job, told by its events, as files with ranges', async () => {

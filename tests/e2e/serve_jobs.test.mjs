@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { addVideo, submitJob } from './lib/jobs.mjs';
 import { eventually, metric, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
@@ -28,16 +29,7 @@ describe('nexus serve does jobs', { skip }, () => {
     data?.remove();
   });
 
-  async function submit(options) {
-    const answer = await ask('videos/process', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ video_id: video, ...options }),
-    });
-    const job = await answer.json();
-    assert.equal(answer.status, 202, job.detail);
-    return job;
-  }
+  const submit = (options) => submitJob(server, { video_id: video, ...options });
   const show = async ({ id }) => (await ask(`jobs/${id}`)).json();
   async function finished(job) {
     let now = job;
@@ -66,13 +58,7 @@ describe('nexus serve does jobs', { skip }, () => {
   }
 
   it('takes a video and gives its results', async () => {
-    const answer = await ask('videos?name=cars.mp4', {
-      method: 'POST',
-      headers: { 'Content-Type': 'video/mp4' },
-      body: readFileSync(sharedPath('videos/car-detection.mp4')),
-    });
-    assert.equal(answer.status, 201);
-    video = (await answer.json()).id;
+    video = await addVideo(server);
     const job = await submit({ stride: 25, lines: [{ name: 'road', from: [0, 0.5], to: [1, 0.5] }] });
     const stream = await (await ask(`jobs/${job.id}/events`)).text(); // ends with the job
     const states = [...stream.matchAll(/"state":"(\w+)"/g)].map(([, state]) => state);

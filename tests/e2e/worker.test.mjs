@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { nexus, skipWithout, start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
-import { binary, eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import { addVideo, submitJob } from './lib/jobs.mjs';
+import { binary, eventually, skipWithoutShared, startServer } from './lib/server.mjs';
 import { writeTinyModel } from './lib/tiny_model.mjs';
 
 const skip = skipWithoutShared();
@@ -24,13 +25,7 @@ describe('nexus worker', { skip }, () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
     const args = ['--data-dir', data.path];
     server = await startServer({ args, env: { ...env, RUN_JOBS: 'false' } });
-    const answer = await fetch(`${server.url}/api/v1/videos?name=cars.mp4`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'video/mp4' },
-      body: readFileSync(sharedPath('videos/car-detection.mp4')),
-    });
-    assert.equal(answer.status, 201);
-    video = (await answer.json()).id;
+    video = await addVideo(server);
   });
   after(async () => {
     assert.equal(await server?.stop(), 0);
@@ -38,6 +33,8 @@ describe('nexus worker', { skip }, () => {
   });
 
   const ask = (path, init) => fetch(`${server.url}/api/v1/${path}`, init);
+  const submit = (options) =>
+    submitJob(server, { video_id: video, outputs: ['csv'], ...options });
   const shown = async ({ id }) => (await ask(`jobs/${id}`)).json();
   const worker = () =>
     start(['worker', '--data-dir', data.path], { env, milliseconds: LONG_MS });
@@ -48,13 +45,7 @@ describe('nexus worker', { skip }, () => {
   }
 
   it('gives a job back when it is told to stop, and another one ends it', async () => {
-    const answer = await ask('videos/process', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ video_id: video, stride: 6, outputs: ['csv'] }),
-    });
-    assert.equal(answer.status, 202);
-    const job = await answer.json();
+    const job = await submit({ stride: 6 });
     const first = worker();
     await eventually(async () => (await shown(job)).state === 'running', 'it runs', LONG_MS);
     await stop(first);
@@ -69,15 +60,6 @@ describe('nexus worker', { skip }, () => {
     assert.deepEqual(existsSync(folder) ? readdirSync(folder) : [], []);
   });
 
-  const submit = async (options) => {
-    const answer = await ask('videos/process', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ video_id: video, outputs: ['csv'], ...options }),
-    });
-    assert.equal(answer.status, 202);
-    return answer.json();
-  };
   /** Descriptors that a process hands on to the program that it executes, unless it closes them. */
   const inherited = (pid) =>
     readdirSync(`/proc/${pid}/fdinfo`).filter((fd) => {

@@ -9,6 +9,7 @@
 #include "scratch.h"
 
 #include "store/db.h"
+#include "store/objects.h"
 #include "store/postgres_connection.h"
 #include "store/store.h"
 
@@ -333,5 +334,15 @@ static inline int64_t store_number(nx_store *store, const nx_sql *sql)
         static const nx_sql store_sql = NX_SQL(text);                                              \
         store_number(store, &store_sql);                                                           \
     })
+
+/* Objects on the disk, in the fixture's folder. */
+static inline nx_objects *store_open_objects(const store_fixture *fixture)
+{
+    nx_objects *objects = NULL;
+    nx_error err = {0};
+    const nx_objects_options options = {.data_dir = fixture->folder, .url = ""};
+    nx_assert_ok(nx_objects_open(&options, &objects, &err), err);
+    return objects;
+}
 
 #endif

@@ -11,15 +11,6 @@
 #define TEXT_A "the same bytes"
 #define TEXT_B "other bytes"
 
-static nx_objects *open_objects(const store_fixture *fixture)
-{
-    nx_objects *objects = NULL;
-    nx_error err = {0};
-    const nx_objects_options options = {.data_dir = fixture->folder, .url = ""};
-    nx_assert_ok(nx_objects_open(&options, &objects, &err), err);
-    return objects;
-}
-
 /* An upload that holds the text; its id is the result's, in the fixture's arena. */
 static nx_status make_upload(nx_objects *objects, const char *id, const char *text, nx_error *err)
 {
@@ -132,7 +123,7 @@ static void save_with(store_fixture *fixture, const nx_job *job, const kept *par
 static void equal_videos_share_their_object(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept object = keep(fixture, objects, TEXT_A);
     const char *ann = add_video(fixture, "ann", &object);
     const char *bob = add_video(fixture, "bob", &object);
@@ -150,7 +141,7 @@ static void equal_videos_share_their_object(void **state)
 static void a_result_outlives_the_video_that_has_its_bytes(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept object = keep(fixture, objects, TEXT_A);
     const char *video = add_video(fixture, "ann", &object);
     int64_t removed = 0;
@@ -170,7 +161,7 @@ static void a_result_outlives_the_video_that_has_its_bytes(void **state)
 static void a_lost_lease_enters_no_results(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept object = keep(fixture, objects, TEXT_A);
     enqueue_any(fixture);
     nx_job job = take_one(fixture, LONG_LEASE);
@@ -184,7 +175,7 @@ static void a_lost_lease_enters_no_results(void **state)
 static void a_job_that_is_tried_again_has_no_results(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept object = keep(fixture, objects, TEXT_A);
     const char *const names[] = {object.name};
     nx_status became = NX_ERR_INTERNAL;
@@ -206,7 +197,7 @@ static void a_job_that_is_tried_again_has_no_results(void **state)
 static void parts_stay_as_long_as_a_checkpoint_names_them(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept first = keep(fixture, objects, "1");
     const kept second = keep(fixture, objects, "2");
     const kept all = keep(fixture, objects, "12");
@@ -234,7 +225,7 @@ static void parts_stay_as_long_as_a_checkpoint_names_them(void **state)
 static void parts_of_ended_jobs_are_forgotten_in_time(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept ended = keep(fixture, objects, "1");
     const kept running = keep(fixture, objects, "2");
     enqueue_any(fixture);
@@ -254,7 +245,7 @@ static void parts_of_ended_jobs_are_forgotten_in_time(void **state)
 static void what_is_held_stays(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept object = keep(fixture, objects, TEXT_A);
     nx_assert_ok(nx_store_object_hold(fixture->store, object.name, "you", 0, &err), err);
     assert_true(stays(fixture, objects, &object));
@@ -270,7 +261,7 @@ static void what_is_held_stays(void **state)
 static void what_is_being_removed_is_not_used(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept object = keep(fixture, objects, TEXT_A);
     const nx_video video = {
         .owner = "ann", .hash = object.name, .size = 1, .name = "a", .probe = "{}"};
@@ -317,7 +308,7 @@ static void be_slow_after_the_first(const store_fixture *fixture)
 static void who_removes_too_slowly_takes_nothing_from_others(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept first = keep(fixture, objects, TEXT_A);
     const kept second = keep(fixture, objects, TEXT_B);
     const char *const names[] = {first.name, second.name};
@@ -342,7 +333,7 @@ static void who_removes_too_slowly_takes_nothing_from_others(void **state)
 static void a_job_that_is_tried_again_keeps_its_parts(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept part = keep(fixture, objects, TEXT_A);
     enqueue_any(fixture);
     const nx_job job = take_one(fixture, LONG_LEASE);
@@ -359,7 +350,7 @@ static void a_job_that_is_tried_again_keeps_its_parts(void **state)
 static void a_removal_that_fails_is_tried_again(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept object = keep(fixture, objects, TEXT_B);
     const char *const names[] = {object.name};
     char path[256];
@@ -381,7 +372,7 @@ static void a_removal_that_fails_is_tried_again(void **state)
 static void a_failed_store_holds_nothing(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     char name[NX_OBJECT_NAME_SIZE];
     char path[160];
     int64_t size = 0;
@@ -403,7 +394,7 @@ static void a_failed_store_holds_nothing(void **state)
 static void what_there_was_before_is_known(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept video = keep(fixture, objects, TEXT_A);
     const kept result = keep(fixture, objects, TEXT_B);
     nx_status became = NX_ERR_INTERNAL;
@@ -516,7 +507,7 @@ static void nothing_is_lost_between_those_who_store_and_those_who_remove(void **
         assert_null(racers[i].wrong);
     }
     assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM object_holds"), 0);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const kept left = keep(fixture, objects, TEXT_A);
     let_go(fixture);
     assert_false(stays(fixture, objects, &left));

@@ -15,15 +15,6 @@
 #define NOBODY "01890000-0000-7000-8000-000000000000"
 #define HOUR   INT64_C(3600000)
 
-static nx_objects *open_objects(const store_fixture *fixture)
-{
-    nx_objects *objects = NULL;
-    nx_error err = {0};
-    const nx_objects_options options = {.data_dir = fixture->folder, .url = ""};
-    nx_assert_ok(nx_objects_open(&options, &objects, &err), err);
-    return objects;
-}
-
 static const char *path_of(const store_fixture *fixture, const char *name)
 {
     static char path[400];
@@ -123,7 +114,7 @@ static const char *file_of(const char *id)
 static void uploads_whose_time_is_over_go(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     const nx_upload over = begin_upload(fixture, objects, 0);
     const nx_upload waits = begin_upload(fixture, objects, HOUR);
     make_old(fixture, file_of(waits.id)); /* nothing was sent for a while */
@@ -138,7 +129,7 @@ static void uploads_whose_time_is_over_go(void **state)
 static void files_that_nobody_knows_go_when_they_are_old(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     static const struct {
         const char *name;
         bool old, stays;
@@ -169,7 +160,7 @@ static void files_that_nobody_knows_go_when_they_are_old(void **state)
 static void folders_of_dead_leases_go(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     char held[160];
     char lost[160];
     char young[160];
@@ -207,7 +198,7 @@ static void folders_of_dead_leases_go(void **state)
 static void objects_that_nothing_names_go(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     char lost[NX_OBJECT_NAME_SIZE];
     char used[NX_OBJECT_NAME_SIZE];
     char held[NX_OBJECT_NAME_SIZE];
@@ -240,7 +231,7 @@ static void objects_that_nothing_names_go(void **state)
 static void parts_of_a_job_without_a_worker_go(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     char part[NX_OBJECT_NAME_SIZE];
     const char *const parts[] = {part};
     bool cancel = false;
@@ -275,7 +266,7 @@ static void parts_of_a_job_without_a_worker_go(void **state)
 static void one_failure_does_not_keep_the_others(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     char name[NX_OBJECT_NAME_SIZE];
     nx_swept found = {0};
     const nx_sweep_options options = options_of(fixture, objects);
@@ -340,9 +331,10 @@ static void *store_again(void *user)
 static void what_is_just_stored_stays(void **state)
 {
     STORE_FIXTURE(state);
-    storing one = {
-        .fixture = fixture, .objects = open_objects(fixture), .store = store_open_another(fixture)};
-    nx_objects *objects = open_objects(fixture);
+    storing one = {.fixture = fixture,
+                   .objects = store_open_objects(fixture),
+                   .store = store_open_another(fixture)};
+    nx_objects *objects = store_open_objects(fixture);
     pthread_t thread;
     uint64_t removed = 0;
     assert_int_equal(pthread_create(&thread, NULL, store_again, &one), 0);
@@ -369,7 +361,7 @@ static void note(const nx_swept *what, void *user)
 static void the_thread_sweeps_again_and_again(void **state)
 {
     STORE_FIXTURE(state);
-    nx_objects *objects = open_objects(fixture);
+    nx_objects *objects = store_open_objects(fixture);
     nx_sweeper *sweeper = NULL;
     sem_t times;
     sem_init(&times, 0, 0);
