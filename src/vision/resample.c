@@ -209,14 +209,23 @@ static size_t row_with_slack(const nx_resampler *r)
     return (r->plane.width + r->x.taps) * (r->plane.rgb ? 3 : 1) + NX_FILTER_SLACK;
 }
 
-static bool make_buffers(nx_resampler *r, uint32_t width)
+/* What the x filter reads and writes. */
+static bool make_buffers(nx_resampler *r)
 {
     size_t channels = r->plane.rgb ? 3 : 1;
-    r->row_bytes = width * channels;
     r->ring_stride = r->x.groups * NX_FILTER_GROUP * channels + NX_FILTER_SLACK;
     r->ring = calloc(r->y_taps, r->ring_stride);
     r->last_row = calloc(1, row_with_slack(r));
     return r->ring != NULL && r->last_row != NULL;
+}
+
+/* Only what the steps that there are need. */
+static bool make_steps(nx_resampler *r, const axis *across, const axis *down)
+{
+    if (r->same_width && r->same_height) {
+        return true;
+    }
+    return make_y(r, down) && (r->same_width || (make_x(r, across) && make_buffers(r)));
 }
 
 nx_status nx_resampler_new(const nx_plane *plane, uint32_t width, uint32_t height,
@@ -229,11 +238,12 @@ nx_status nx_resampler_new(const nx_plane *plane, uint32_t width, uint32_t heigh
     if (r != NULL) {
         r->plane = *plane;
         r->parts = plane->rgb ? 2 : 1;
+        r->row_bytes = (size_t)width * (plane->rgb ? 3 : 1);
         r->same_width = plane->width == width && plane->shift == 0;
         r->same_height = plane->height == height;
         r->kernels = nx_kernels();
     }
-    if (r == NULL || !make_x(r, &across) || !make_y(r, &down) || !make_buffers(r, width)) {
+    if (r == NULL || !make_steps(r, &across, &down)) {
         nx_resampler_free(r);
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to scale a picture of %ux%u pixels",
                             plane->width, plane->height);
