@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MAX_PREPARED 96
+#define MAX_PREPARED 192
 #define NAME_SIZE    24 /* of a prepared statement's name */
 
 /* From PostgreSQL's catalogue pg_type, where these never change. */

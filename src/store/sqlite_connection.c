@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define MAX_PREPARED 96
+#define MAX_PREPARED 192
 
 /* Of WAL that is not yet copied into the database; beyond it each commit tries to. */
 #define WAL_PAGES 1000
