@@ -108,6 +108,8 @@ bool nx_slot_is_default(nx_registry *registry, const nx_slot *slot);
 
 /* Waits for the loader's next task; NULL when there is other work to do. */
 nx_registry_task *nx_registry_take_task(nx_registry *registry, bool *ending);
+/* Ends a task that was taken out when its deadline has passed; true: it is gone. */
+bool nx_registry_end_if_late(nx_registry_task *task);
 /* Ends the tasks that wait for what is in memory by now. */
 void nx_registry_serve_waiting(nx_registry *registry);
 void *nx_registry_clock_loop(void *user);

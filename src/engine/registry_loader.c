@@ -486,7 +486,7 @@ void *nx_registry_load_loop(void *user)
             nx_error err;
             nx_error_set(&err, NX_ERR_CANCELLED, "the server is shutting down");
             task->done(task, NX_ERR_CANCELLED, &err);
-        } else {
+        } else if (!nx_registry_end_if_late(task)) {
             run_task(registry, task);
             nx_registry_serve_waiting(registry);
         }

@@ -84,6 +84,28 @@ nx_registry_task *nx_registry_take_task(nx_registry *registry, bool *ending)
     return task;
 }
 
+/* Whoever waits for it was promised an end by then, even when the clock's thread has not run yet. */
+static bool is_late(const nx_registry_task *task)
+{
+    return task->deadline_ns != 0 && task->deadline_ns <= nx_clock_now_ns();
+}
+
+static void end_late(nx_registry_task *task)
+{
+    nx_error err;
+    nx_error_set(&err, NX_ERR_TIMEOUT, "model %s was not loaded in time", task->name);
+    task->done(task, NX_ERR_TIMEOUT, &err);
+}
+
+bool nx_registry_end_if_late(nx_registry_task *task)
+{
+    bool late = is_late(task);
+    if (late) {
+        end_late(task);
+    }
+    return late;
+}
+
 /* A task that somebody waits for. */
 typedef struct waited {
     nx_registry_task task; /* first, so that the task's pointer is ours */
@@ -120,7 +142,7 @@ void nx_registry_serve_waiting(nx_registry *registry)
     for (nx_registry_task **at = &registry->first; *at != NULL;) {
         nx_registry_task *task = *at;
         /* one that segments is looked up in the store: what serves here may be outdated */
-        if (task->op == NX_REGISTRY_ACQUIRE && task->kind == NX_STORED_DETECTOR) {
+        if (task->op == NX_REGISTRY_ACQUIRE && task->kind == NX_STORED_DETECTOR && !is_late(task)) {
             task->handle = nx_registry_take(registry, task->name, task->version, task->kind);
         }
         if (task->handle == NULL) {
@@ -181,9 +203,7 @@ void *nx_registry_clock_loop(void *user)
     nx_registry *registry = user;
     nx_registry_task *late = take_late(registry);
     while (late != NULL) {
-        nx_error err;
-        nx_error_set(&err, NX_ERR_TIMEOUT, "model %s was not loaded in time", late->name);
-        late->done(late, NX_ERR_TIMEOUT, &err);
+        end_late(late);
         late = take_late(registry);
     }
     return NULL;
