@@ -9,14 +9,14 @@ cd "$(dirname "$0")/../src"
 allowed() {
     case $1 in
         base) ;;
-        auth) echo store base ;;
-        vision | http | ops | store | web) echo base ;;
+        auth) echo store cache base ;;
+        vision | http | ops | store | cache | web) echo base ;;
         media | engine | results | analytics) echo vision base ;;
         eval) echo analytics vision base ;;
         optimize) echo engine eval media vision base ;;
         jobs) echo store engine media results analytics vision base ;;
-        api) echo http ops auth store web jobs engine media results eval analytics vision base ;;
-        cli | main.c) echo api cli http ops auth store web jobs optimize engine media results eval analytics vision base ;;
+        api) echo http ops auth store cache web jobs engine media results eval analytics vision base ;;
+        cli | main.c) echo api cli http ops auth store cache web jobs optimize engine media results eval analytics vision base ;;
     esac
 }
 

@@ -1,0 +1,262 @@
+/* What every cache does, wherever it keeps its entries. */
+#include "testing.h"
+
+#include "cache/cache.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+static int make(void **state)
+{
+    nx_error err = {0};
+    nx_cache *cache = NULL;
+    const nx_cache_options options = {
+        .max_bytes = (size_t)4 << 20,
+        .ttl_ms = {600000, 600000, 600000, 0},
+    };
+    nx_assert_ok(nx_cache_new(&options, &cache, &err), err);
+    *state = cache;
+    return 0;
+}
+
+static int end(void **state)
+{
+    nx_cache_free(*state);
+    return 0;
+}
+
+static nx_cache_key key_of(nx_cache_kind kind, const char *group, const char *name)
+{
+    return (nx_cache_key){.kind = kind, .group = group, .bytes = name, .size = strlen(name)};
+}
+
+static void put(nx_cache *cache, nx_cache_kind kind, const char *group, const char *name,
+                const char *value)
+{
+    const nx_cache_key key = key_of(kind, group, name);
+    nx_cache_put(cache, &key, value, strlen(value), 0);
+}
+
+/* Whether the value is found; "" stands for a miss. */
+static void expect(nx_cache *cache, nx_cache_kind kind, const char *group, const char *name,
+                   const char *value)
+{
+    nx_cache_key key = key_of(kind, group, name);
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_cache_answer answer = nx_cache_get(cache, &key, &out);
+    assert_int_equal(answer, value[0] != '\0' ? NX_CACHE_HIT : NX_CACHE_MISS);
+    assert_string_equal(nx_buffer_cstr(&out), value);
+    nx_buffer_free(&out);
+}
+
+static void a_value_comes_back(void **state)
+{
+    nx_cache *cache = *state;
+    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "");
+    put(cache, NX_CACHE_VIDEOS, NULL, "a", "one");
+    put(cache, NX_CACHE_VIDEOS, NULL, "b", "two");
+    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "one");
+    expect(cache, NX_CACHE_VIDEOS, NULL, "b", "two");
+    put(cache, NX_CACHE_VIDEOS, NULL, "a", "three");
+    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "three");
+    expect(cache, NX_CACHE_VIDEOS, NULL, "", "");
+
+    const nx_cache_kind_stats s = nx_cache_get_stats(cache).kinds[NX_CACHE_VIDEOS];
+    assert_int_equal(s.hits, 3);
+    assert_int_equal(s.misses, 2);
+    assert_int_equal(s.puts, 3);
+    assert_int_equal(s.refused, 0);
+    assert_int_equal(s.errors, 0);
+}
+
+static void bytes_are_bytes(void **state)
+{
+    static const unsigned char name[] = {0, '\r', '\n', 255, 0, '*', ' '};
+    static const unsigned char value[] = {0, 1, '\n', '\r', 0, 200};
+    nx_cache *cache = *state;
+    nx_cache_key key = {.kind = NX_CACHE_PREDICTIONS, .bytes = name, .size = sizeof name};
+    nx_cache_key shorter = {.kind = NX_CACHE_PREDICTIONS, .bytes = name, .size = sizeof name - 1};
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_cache_put(cache, &key, value, sizeof value, 0);
+    nx_buffer_append_str(&out, ">");
+    assert_int_equal(nx_cache_get(cache, &shorter, &out), NX_CACHE_MISS);
+    assert_int_equal(out.size, 1);
+    assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_HIT);
+    assert_int_equal(out.size, 1 + sizeof value); /* behind what was there */
+    assert_memory_equal(out.data + 1, value, sizeof value);
+
+    nx_buffer_clear(&out);
+    nx_cache_put(cache, &key, NULL, 0, 0); /* nothing is a value as well */
+    assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_HIT);
+    assert_int_equal(out.size, 0);
+    nx_buffer_free(&out);
+}
+
+static void kinds_are_apart(void **state)
+{
+    nx_cache *cache = *state;
+    put(cache, NX_CACHE_VIDEOS, NULL, "a", "video");
+    expect(cache, NX_CACHE_SESSIONS, NULL, "a", "");
+    put(cache, NX_CACHE_SESSIONS, NULL, "a", "session");
+    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "video");
+    nx_cache_remove_kind(cache, NX_CACHE_VIDEOS);
+    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "");
+    expect(cache, NX_CACHE_SESSIONS, NULL, "a", "session");
+    for (int kind = 0; kind < NX_CACHE_KINDS; kind++) {
+        assert_true(strlen(nx_cache_kind_name((nx_cache_kind)kind)) > 0);
+    }
+}
+
+static void what_is_removed_is_gone(void **state)
+{
+    nx_cache *cache = *state;
+    put(cache, NX_CACHE_VIDEOS, NULL, "a", "one");
+    put(cache, NX_CACHE_VIDEOS, "list", "page 1", "first");
+    put(cache, NX_CACHE_VIDEOS, "list", "page 2", "second");
+    const nx_cache_key key = key_of(NX_CACHE_VIDEOS, NULL, "a");
+    nx_cache_remove(cache, &key);
+    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "");
+    expect(cache, NX_CACHE_VIDEOS, "list", "page 1", "first");
+    nx_cache_remove_group(cache, NX_CACHE_VIDEOS, "list");
+    expect(cache, NX_CACHE_VIDEOS, "list", "page 1", "");
+    expect(cache, NX_CACHE_VIDEOS, "list", "page 2", "");
+    put(cache, NX_CACHE_VIDEOS, NULL, "a", "new");
+    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "new");
+}
+
+/* Who missed, and was overtaken by a removal, brings an old value. */
+static void a_late_put_is_not_found(void **state)
+{
+    nx_cache *cache = *state;
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_cache_key key = key_of(NX_CACHE_SESSIONS, NULL, "token");
+    for (int way = 0; way < 3; way++) {
+        key.group = way == 1 ? "user" : NULL;
+        assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_MISS);
+        const nx_cache_key other = key_of(NX_CACHE_SESSIONS, key.group, "token");
+        if (way == 0) {
+            nx_cache_remove(cache, &other);
+        } else if (way == 1) {
+            nx_cache_remove_group(cache, NX_CACHE_SESSIONS, "user");
+        } else {
+            nx_cache_remove_kind(cache, NX_CACHE_SESSIONS);
+        }
+        nx_cache_put(cache, &key, "old", 3, 0);
+        assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_MISS);
+        nx_cache_put(cache, &key, "new", 3, 0); /* stamped anew by the miss */
+        assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_HIT);
+        assert_string_equal(nx_buffer_cstr(&out), "new");
+        nx_buffer_clear(&out);
+        nx_cache_remove_kind(cache, NX_CACHE_SESSIONS);
+    }
+    nx_buffer_free(&out);
+}
+
+static void a_kind_is_switched_off(void **state)
+{
+    nx_cache *cache = *state;
+    nx_cache_key key = key_of(NX_CACHE_RESPONSES, NULL, "a");
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_cache *caches[] = {cache, NULL};
+    for (size_t i = 0; i < NX_COUNT(caches); i++) {
+        nx_cache_put(caches[i], &key, "x", 1, 0);
+        assert_int_equal(nx_cache_get(caches[i], &key, &out), NX_CACHE_OFF);
+        assert_int_equal(nx_cache_peek(caches[i], &key, &out), NX_CACHE_OFF);
+        nx_cache_remove(caches[i], &key);
+        nx_cache_remove_group(caches[i], NX_CACHE_RESPONSES, "a");
+        nx_cache_remove_kind(caches[i], NX_CACHE_RESPONSES);
+        const nx_cache_kind_stats s = nx_cache_get_stats(caches[i]).kinds[NX_CACHE_RESPONSES];
+        assert_int_equal(s.hits + s.misses + s.errors + s.puts + s.refused, 0);
+    }
+    assert_false(nx_cache_waits(NULL));
+    nx_cache_free(NULL);
+    nx_buffer_free(&out);
+}
+
+static void keys_have_a_largest_size(void **state)
+{
+    nx_cache *cache = *state;
+    char name[NX_CACHE_MAX_KEY + 2];
+    memset(name, 'k', sizeof name);
+    name[NX_CACHE_MAX_KEY] = '\0';
+    put(cache, NX_CACHE_VIDEOS, NULL, name, "fits");
+    expect(cache, NX_CACHE_VIDEOS, NULL, name, "fits");
+    name[NX_CACHE_MAX_KEY] = 'k';
+    name[NX_CACHE_MAX_KEY + 1] = '\0';
+    put(cache, NX_CACHE_VIDEOS, NULL, name, "does not");
+    expect(cache, NX_CACHE_VIDEOS, NULL, name, "");
+    assert_int_equal(nx_cache_get_stats(cache).kinds[NX_CACHE_VIDEOS].refused, 1);
+}
+
+/* Threads that write, read and remove the same few keys: a value is whole and its own key's. */
+#define ROUNDS 3000
+#define NAMES  24
+
+typedef struct crowd {
+    nx_cache *cache;
+    atomic_int wrong;
+    unsigned seed;
+} crowd;
+
+static void value_of(unsigned name, char out[200])
+{
+    size_t size = 20 + (size_t)name * 7;
+    memset(out, 'a' + (int)name, size);
+    out[size] = '\0';
+}
+
+static void *use(void *user)
+{
+    crowd *self = user;
+    unsigned random = self->seed;
+    nx_buffer out = NX_BUFFER_INIT;
+    for (int i = 0; i < ROUNDS; i++) {
+        random = random * 1664525u + 1013904223u;
+        unsigned name = (random >> 8) % NAMES;
+        char text[16];
+        char expected[200];
+        snprintf(text, sizeof text, "%u", name);
+        value_of(name, expected);
+        nx_cache_key key = key_of(NX_CACHE_PREDICTIONS, NULL, text);
+        nx_buffer_clear(&out);
+        if ((random >> 20) % 16 == 0) {
+            nx_cache_remove(self->cache, &key);
+        } else if (nx_cache_get(self->cache, &key, &out) != NX_CACHE_HIT) {
+            nx_cache_put(self->cache, &key, expected, strlen(expected), 0);
+        } else if (strcmp(nx_buffer_cstr(&out), expected) != 0) {
+            atomic_fetch_add(&self->wrong, 1);
+        }
+    }
+    nx_buffer_free(&out);
+    return NULL;
+}
+
+static void threads_share_it(void **state)
+{
+    crowd crowds[4] = {0};
+    pthread_t threads[NX_COUNT(crowds)];
+    for (size_t i = 0; i < NX_COUNT(crowds); i++) {
+        crowds[i] = (crowd){.cache = *state, .seed = (unsigned)i + 1};
+        assert_int_equal(pthread_create(&threads[i], NULL, use, &crowds[i]), 0);
+    }
+    for (size_t i = 0; i < NX_COUNT(crowds); i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(crowds[i].wrong, 0);
+    }
+    const nx_cache_kind_stats s = nx_cache_get_stats(*state).kinds[NX_CACHE_PREDICTIONS];
+    assert_true(s.hits > 0 && s.misses > 0);
+    assert_int_equal(s.puts + s.refused, s.misses);
+}
+
+#define cache_test(function) cmocka_unit_test_setup_teardown(function, make, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cache_test(a_value_comes_back),       cache_test(bytes_are_bytes),
+        cache_test(kinds_are_apart),          cache_test(what_is_removed_is_gone),
+        cache_test(a_late_put_is_not_found),  cache_test(a_kind_is_switched_off),
+        cache_test(keys_have_a_largest_size), cache_test(threads_share_it),
+    };
+    return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}
