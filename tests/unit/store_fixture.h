@@ -1,13 +1,14 @@
 /*
  * A store under test: SQLite in a scratch folder, or a PostgreSQL server of the test's own, which
- * listens on a socket in its scratch folder alone. The server ends with the test, however that
- * ends.
+ * listens on a socket in its scratch folder alone and has the settings of
+ * deploy/postgres/postgresql.conf. The server ends with the test, however that ends.
  */
 #ifndef NX_TESTS_STORE_FIXTURE_H
 #define NX_TESTS_STORE_FIXTURE_H
 
 #include "scratch.h"
 
+#include "base/file.h"
 #include "store/db.h"
 #include "store/objects.h"
 #include "store/postgres_connection.h"
@@ -106,27 +107,34 @@ static inline void store_show_log(const store_fixture *fixture)
     }
 }
 
+/* The settings that Nexus recommends, copied to where the server's user may read them. Returns the
+ * path, which the next call overwrites. */
+static inline const char *store_tuning_file(const store_fixture *fixture)
+{
+    static char path[128];
+    nx_buffer text = NX_BUFFER_INIT;
+    nx_error err = {0};
+    snprintf(path, sizeof path, "%s/nexus.conf", fixture->folder);
+    nx_assert_ok(nx_file_read(NX_DEPLOY_DIR "/postgres/postgresql.conf", 1U << 20, &text, &err),
+                 err);
+    nx_assert_ok(nx_file_write(path, text.data, text.size, &err), err);
+    assert_int_equal(chmod(path, 0644), 0);
+    nx_buffer_free(&text);
+    return path;
+}
+
 /* Starts the server and waits until it says that it is ready. */
 static inline void store_start_server(store_fixture *fixture)
 {
     char data[128];
     char path[160];
+    char tuning[160];
     char line[200] = "";
     snprintf(data, sizeof data, "%s/data", fixture->folder);
     snprintf(path, sizeof path, "%s/postmaster.pid", data);
-    const char *const arguments[] = {"postgres",
-                                     "-D",
-                                     data,
-                                     "-k",
-                                     fixture->folder,
-                                     "-h",
-                                     "",
-                                     "-F",
-                                     "-c",
-                                     "max_connections=40",
-                                     "-c",
-                                     "shared_buffers=16MB",
-                                     NULL};
+    snprintf(tuning, sizeof tuning, "config_file=%s", store_tuning_file(fixture));
+    const char *const arguments[] = {"postgres", "-D", data,   "-k", fixture->folder, "-h", "",
+                                     "-F",       "-c", tuning, NULL};
     fixture->server = store_spawn(fixture, arguments);
     for (;;) { /* the eighth line of the file is the state (postmaster.c) */
         FILE *file = fopen(path, "r");

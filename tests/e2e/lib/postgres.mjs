@@ -1,13 +1,17 @@
 // A PostgreSQL of the test's own: it listens on a socket in its folder alone, and is killed and
-// started again as the test likes.
+// started again as the test likes. It has the settings of deploy/postgres/postgresql.conf.
 
 import { execFileSync, spawn } from 'node:child_process';
-import { chownSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import {
+  chownSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { eventually } from './server.mjs';
 
 const START_MS = 60_000;
+const TUNING = fileURLToPath(new URL('../../../deploy/postgres/postgresql.conf', import.meta.url));
 
 /** Where Debian puts the programs; undefined: there are none. */
 function findPrograms() {
@@ -51,6 +55,9 @@ export async function startPostgres() {
   execFileSync(join(programs, 'initdb'),
     ['-D', data, '-N', '-A', 'trust', '-U', 'nexus', '-E', 'UTF8', '--locale=C'],
     { cwd: '/', stdio: 'ignore', ...user });
+  // a copy, for the tree may be closed to that user
+  const config = join(folder, 'nexus.conf');
+  writeFileSync(config, readFileSync(TUNING));
   const url = `postgres://nexus@/postgres?host=${folder}`;
   let server;
   let log = '';
@@ -58,7 +65,7 @@ export async function startPostgres() {
   /** As a process of its own; resolves to whether it became ready. */
   async function tryStart() {
     const child = spawn(join(programs, 'postgres'),
-      ['-D', data, '-k', folder, '-h', '', '-F', '-c', 'shared_buffers=16MB'],
+      ['-D', data, '-k', folder, '-h', '', '-F', '-c', `config_file=${config}`],
       { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'], ...user });
     const ended = new Promise((resolve) => { child.once('close', resolve); });
     child.stderr.setEncoding('utf8').on('data', (chunk) => { log += chunk; });
