@@ -247,6 +247,12 @@ static nx_status start_storage(nx_api *api, nx_error *err)
 static nx_status start_server(nx_api *api, nx_error *err)
 {
     const nx_config *config = api->deps.config;
+    /* the configuration has refused what is none */
+    nx_status status = nx_address_set_parse(nx_config_string(config, NX_CONFIG_TRUSTED_PROXIES),
+                                            &api->trusted_proxies, err);
+    if (status != NX_OK) {
+        return status;
+    }
     const nx_http_server_options options = {
         .host = nx_config_string(config, NX_CONFIG_HOST),
         .port = (uint16_t)nx_config_int(config, NX_CONFIG_PORT),
@@ -257,6 +263,7 @@ static nx_status start_server(nx_api *api, nx_error *err)
         .request_timeout_s = (uint32_t)nx_config_int(config, NX_CONFIG_REQUEST_TIMEOUT),
         .limit_concurrency = (uint32_t)nx_config_int(config, NX_CONFIG_LIMIT_CONCURRENCY),
         .limit_per_client = (uint32_t)nx_config_int(config, NX_CONFIG_LIMIT_CONCURRENCY_PER_CLIENT),
+        .trusted_proxies = &api->trusted_proxies,
         .max_inflight_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_INFLIGHT_BODY_BYTES),
         .plain_errors = NX_KSERVE_PREFIX,
         .routes = api->routes,

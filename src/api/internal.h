@@ -27,6 +27,7 @@ struct nx_api {
     int64_t started_ns;
     int64_t timeout_ns;
     uint64_t max_pixels;
+    nx_address_set trusted_proxies;
     nx_postprocess_options defaults;
     struct nx_kserve_stats *kserve_stats;
     nx_metric *requests_total;

@@ -1,5 +1,6 @@
 #include "base/config.h"
 
+#include "base/address.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/suggest.h"
@@ -17,6 +18,7 @@
 
 typedef enum value_type {
     TYPE_STRING,
+    TYPE_ADDRESSES, /* as nx_address_set_parse takes them */
     TYPE_INT,
     TYPE_BYTES, /* an integer that may carry k, m or g (powers of 1024) */
     TYPE_NUMBER,
@@ -91,6 +93,9 @@ static const key_info keys[NX_CONFIG_COUNT] = {
         {"limit_concurrency_per_client", "LIMIT_CONCURRENCY_PER_CLIENT", TYPE_INT, "128", 0,
          1000000, NULL,
          "inference requests in flight from one address; beyond it they get 429; 0: no limit"},
+    [NX_CONFIG_TRUSTED_PROXIES] =
+        {"trusted_proxies", "TRUSTED_PROXIES", TYPE_ADDRESSES, "", 0, 0, NULL,
+         "addresses and blocks such as 10.0.0.0/8 whose X-Forwarded-For is believed; empty: none"},
     [NX_CONFIG_MAX_CONNECTIONS] = {"max_connections", "MAX_CONNECTIONS", TYPE_INT, "4096", 16,
                                    1000000, NULL, "open connections, idle ones included"},
     [NX_CONFIG_BACKLOG] = {"backlog", "BACKLOG", TYPE_INT, "2048", 1, 65535, NULL,
@@ -232,6 +237,12 @@ static nx_status check_value(const key_info *info, const char *text, const char 
     switch (info->type) {
     case TYPE_STRING:
         return NX_OK;
+    case TYPE_ADDRESSES: {
+        nx_address_set set;
+        return nx_address_set_parse(text, &set, err) == NX_OK
+                   ? NX_OK
+                   : nx_error_prefix(err, "%s: %s", origin, info->name);
+    }
     case TYPE_CHOICE: {
         /* "warn" and the mission's upper case are accepted as everywhere else */
         nx_log_level level;

@@ -18,11 +18,6 @@
 #define NX_HTTP_MAX_ID            64
 #define NX_HTTP_MAX_PARAMS        4
 
-/* An address, for counting: IPv4 whole (mapped into IPv6), IPv6 by its /64. */
-typedef struct nx_http_client {
-    uint8_t bytes[16];
-} nx_http_client;
-
 /* Who acts next on a request. The first three fields of README.md's table. */
 typedef enum nx_request_state {
     NX_REQUEST_WORKING,   /* the connection thread, or a handler that keeps the request */
@@ -61,6 +56,9 @@ struct nx_http_request {
     size_t param_count;
     char id[NX_HTTP_MAX_ID + 1];
     int64_t started_ns;
+    nx_address client; /* behind trusted proxies; see nx_http_client */
+    bool secure;
+    bool local;
     nx_framing framing;
 
     nx_buffer body;
@@ -69,9 +67,9 @@ struct nx_http_request {
     uint64_t received; /* bytes of the body */
     uint64_t counted;  /* of these in the server's in_flight_body */
 
-    bool in_limits;  /* counts towards limit_concurrency */
-    bool in_clients; /* is in the server's list of per_client requests */
-    nx_http_client client;
+    bool in_limits;                   /* counts towards limit_concurrency */
+    bool in_clients;                  /* is in the server's list of per_client requests */
+    nx_address network;               /* what those are counted by */
     nx_http_request *next, *previous; /* in that list */
 
     _Atomic nx_request_state state;
@@ -109,6 +107,9 @@ struct nx_http_server {
 nx_http_request *nx_http_request_new(nx_http_server *server, struct MHD_Connection *connection,
                                      const char *method, const char *path);
 void nx_http_request_free(nx_http_request *request);
+
+/* client.c: fills client, secure and local. */
+void nx_http_find_client(nx_http_request *request);
 
 /* limits.c: false fills problem (503 or 429). Releasing what was not taken is harmless. */
 bool nx_http_limits_take(nx_http_request *request, nx_problem *problem);

@@ -81,6 +81,7 @@ nx_http_request *nx_http_request_new(nx_http_server *server, struct MHD_Connecti
     request->path_rest = "";
     request->started_ns = nx_clock_now_ns();
     set_id(request);
+    nx_http_find_client(request);
     atomic_fetch_add(&server->requests, 1);
     return request;
 }

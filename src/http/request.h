@@ -8,6 +8,7 @@
 #ifndef NX_HTTP_REQUEST_H
 #define NX_HTTP_REQUEST_H
 
+#include "base/address.h"
 #include "base/buffer.h"
 #include "http/problem.h"
 
@@ -34,6 +35,17 @@ const char *nx_http_request_id(const nx_http_request *request);
 const char *nx_http_header(const nx_http_request *request, const char *name);
 /* Has the one media type of Content-Type (parameters and case ignored)? */
 bool nx_http_content_type_is(const nx_http_request *request, const char *type);
+/* Whose request it is: the other end of the connection or, when that is one of trusted_proxies,
+ * what X-Forwarded-For says of it (http/forwarded.h). nx_address_network is what to count by. */
+nx_address nx_http_client(const nx_http_request *request);
+void nx_http_client_text(const nx_http_request *request, char out[NX_ADDRESS_TEXT]);
+/* Did the client come by https? So says X-Forwarded-Proto of a trusted proxy; nobody else is
+ * believed, and the server itself speaks plain HTTP. */
+bool nx_http_is_secure(const nx_http_request *request);
+/* Is the client certainly a program on this machine: the connection is from a loopback address that
+ * is not a trusted proxy's, and no header says that the request was forwarded? A proxy on this
+ * machine that adds no such header looks the same. */
+bool nx_http_is_local(const nx_http_request *request);
 /* nx_clock_now_ns() when the header was complete. */
 int64_t nx_http_started_ns(const nx_http_request *request);
 

@@ -5,6 +5,7 @@
 #ifndef NX_HTTP_SERVER_H
 #define NX_HTTP_SERVER_H
 
+#include "base/address.h"
 #include "base/error.h"
 #include "http/request.h"
 
@@ -66,6 +67,9 @@ typedef struct nx_http_server_options {
     uint32_t request_timeout_s; /* for a whole body, and for taking the answer */
     uint32_t limit_concurrency; /* requests in flight; beyond it 503 */
     uint32_t limit_per_client;  /* per_client requests in flight from one address; 0: no limit */
+    /* Whose X-Forwarded-For and -Proto are believed; borrowed for the server's life. NULL: nobody's
+     */
+    const nx_address_set *trusted_proxies;
     uint64_t max_inflight_body; /* bytes of all bodies in memory; beyond it 503 */
     /* Below this path ("/v2") problems are answered as {"error": "..."} instead of RFC 9457, for
      * protocols that have it so. NULL: nowhere. A literal. */
