@@ -322,6 +322,7 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     }
     nx_api_http_metrics_register(api);
     nx_api_storage_metrics_register(api);
+    nx_api_cache_metrics_register(api);
     nx_service_metrics_queue_depth(deps->metrics, read_queue_depth, api);
     status = start_server(api, err);
     if (status != NX_OK) {

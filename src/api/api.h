@@ -6,14 +6,15 @@
  *     nx_api_start(&deps, &api, &err)         logs "listening on http://127.0.0.1:8000"
  *     ... wait for SIGINT or SIGTERM ...
  *     nx_api_stop(api, deadline)              answers what is in flight, frees api
- *     nx_engine_free, nx_registry_free, nx_runtime_free, nx_service_metrics_free, nx_objects_close,
- *     nx_store_close
+ *     nx_engine_free, nx_registry_free, nx_runtime_free, nx_service_metrics_free, nx_cache_free,
+ *     nx_objects_close, nx_store_close
  */
 #ifndef NX_API_API_H
 #define NX_API_API_H
 
 #include "base/config.h"
 #include "base/error.h"
+#include "cache/cache.h"
 #include "engine/engine.h"
 #include "engine/registry.h"
 #include "ops/service_metrics.h"
@@ -32,6 +33,7 @@ typedef struct nx_api_deps {
     const nx_model_store *store;
     nx_engine *engine;
     nx_service_metrics *metrics;
+    nx_cache *cache; /* NULL: nothing is kept */
     /* All three or none: without them there are no videos and no jobs, and their routes are 503. */
     nx_store *database;
     nx_objects *objects;

@@ -1,5 +1,4 @@
-/* http_requests_total and http_request_duration_seconds, by method, route and status; and the
- * caches that requests use. */
+/* http_requests_total and http_request_duration_seconds, by method, route and status. */
 #include "api/internal.h"
 #include "base/clock.h"
 
@@ -38,18 +37,6 @@ void nx_api_http_metrics_register(nx_api *api)
                              "From the whole header of a request to its sent answer.", seconds,
                              COUNT(seconds), labels, 2);
     free(patterns);
-    static const char *const caches[] = {"sam_embeddings"};
-    static const char *const results[] = {"hit", "miss"};
-    const nx_label cache_labels[] = {{"cache", caches, COUNT(caches), 0},
-                                     {"result", results, COUNT(results), 0}};
-    api->cache_requests =
-        nx_metrics_counter(registry, "cache_requests_total",
-                           "Looks into a cache, by what they found.", cache_labels, 2);
-}
-
-void nx_api_count_cache(nx_api *api, bool hit)
-{
-    nx_metric_add(api->cache_requests, nx_metric_series(api->cache_requests, 0, hit ? 0 : 1, 0), 1);
 }
 
 static size_t index_of(const char *const *list, size_t count, const char *text)

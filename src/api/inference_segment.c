@@ -194,7 +194,7 @@ static void record(const segmentation *self, const nx_segment_result *result)
     nx_service_metrics_stage(metrics, NX_STAGE_PREPROCESS, timings->preprocess);
     nx_service_metrics_stage(metrics, NX_STAGE_INFERENCE, timings->encoder + timings->decoder);
     nx_service_metrics_stage(metrics, NX_STAGE_POSTPROCESS, timings->postprocess);
-    nx_api_count_cache(self->api, result->origin != NX_EMBEDDING_COMPUTED);
+    nx_api_count_embedding(self->api, result->origin != NX_EMBEDDING_COMPUTED);
 }
 
 /* A picture has no room for what else is to be said: headers have. */
@@ -275,7 +275,7 @@ static void refuse(segmentation *self, nx_status status, const nx_error *err)
         return;
     }
     nx_service_metrics_failure(self->api->deps.metrics, status);
-    nx_api_count_cache(self->api, false);
+    nx_api_count_embedding(self->api, false);
     problem = nx_problem_make(404, "Send the picture itself: the answer has its image_id.", "%s",
                               err->message);
     nx_http_reply_problem(self->request, &problem);

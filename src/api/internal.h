@@ -33,6 +33,7 @@ struct nx_api {
     nx_metric *requests_total;
     nx_metric *request_duration;
     nx_metric *cache_requests;
+    nx_metric *cache_evictions;
     nx_metric *db_connections;
     nx_metric *jobs;
     char url[300];
@@ -70,8 +71,12 @@ void nx_api_storage_metrics_read(nx_api *api);
 
 /* http_metrics.c */
 void nx_api_http_metrics_register(nx_api *api);
-/* Counts a look for a picture's embedding. */
-void nx_api_count_cache(nx_api *api, bool hit);
 void nx_api_on_access(const nx_http_access *access, void *user);
+
+/* cache_metrics.c: what the caches count; read before rendering. */
+void nx_api_cache_metrics_register(nx_api *api);
+void nx_api_cache_metrics_read(nx_api *api);
+/* Counts a look for a picture's embedding. */
+void nx_api_count_embedding(nx_api *api, bool hit);
 
 #endif

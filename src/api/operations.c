@@ -78,6 +78,16 @@ static void write_database(nx_api *api, const char *broken, nx_json *json)
     }
 }
 
+static void write_cache(nx_api *api, nx_json *json)
+{
+    if (api->deps.cache != NULL) {
+        nx_json_key(json, "cache");
+        nx_json_object_begin(json);
+        nx_json_key_string(json, "kind", nx_cache_place(api->deps.cache));
+        nx_json_object_end(json);
+    }
+}
+
 /* broken: why the database does not answer; NULL: it does, or there is none. */
 static void reply_ready(nx_api *api, nx_http_request *request, const char *broken)
 {
@@ -93,6 +103,7 @@ static void reply_ready(nx_api *api, nx_http_request *request, const char *broke
     nx_json_key_string(&json, "version", NX_VERSION);
     write_models(api, &json);
     write_database(api, broken, &json);
+    write_cache(api, &json);
     nx_json_key(&json, "runtime");
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "name", "onnxruntime");
@@ -132,6 +143,7 @@ void nx_api_ready(nx_http_request *request, void *user)
 static void reply_metrics(nx_api *api, nx_http_request *request)
 {
     nx_buffer out = NX_BUFFER_INIT;
+    nx_api_cache_metrics_read(api);
     nx_metrics_render(nx_service_metrics_registry(api->deps.metrics), &out);
     nx_http_add_header(request, "Cache-Control", "no-store");
     nx_http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);

@@ -35,6 +35,23 @@ static int64_t now(const nx_cache *cache)
                                          : nx_clock_now_ns();
 }
 
+nx_cache_options nx_cache_options_of(const nx_config *config)
+{
+    static const nx_config_key keys[NX_CACHE_KINDS] = {
+        [NX_CACHE_PREDICTIONS] = NX_CONFIG_CACHE_TTL_PREDICTIONS,
+        [NX_CACHE_VIDEOS] = NX_CONFIG_CACHE_TTL_VIDEOS,
+        [NX_CACHE_SESSIONS] = NX_CONFIG_CACHE_TTL_SESSIONS,
+        [NX_CACHE_RESPONSES] = NX_CONFIG_CACHE_TTL_RESPONSES,
+    };
+    nx_cache_options options = {
+        .max_bytes = (size_t)nx_config_int(config, NX_CONFIG_CACHE_BYTES),
+    };
+    for (int kind = 0; kind < NX_CACHE_KINDS; kind++) {
+        options.ttl_ms[kind] = (uint32_t)nx_config_int(config, keys[kind]) * 1000;
+    }
+    return options;
+}
+
 nx_status nx_cache_new(const nx_cache_options *options, nx_cache **out, nx_error *err)
 {
     *out = NULL;
@@ -59,6 +76,12 @@ void nx_cache_free(nx_cache *cache)
         nx_cache_memory_free(cache->memory);
         free(cache);
     }
+}
+
+const char *nx_cache_place(const nx_cache *cache)
+{
+    (void)cache;
+    return "memory";
 }
 
 bool nx_cache_waits(const nx_cache *cache)

@@ -28,6 +28,7 @@
 #define NX_CACHE_CACHE_H
 
 #include "base/buffer.h"
+#include "base/config.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -80,6 +81,9 @@ typedef struct nx_cache_options {
     void *user;
 } nx_cache_options;
 
+/* What the configuration says; strings are borrowed from it. */
+nx_cache_options nx_cache_options_of(const nx_config *config);
+
 #define NX_CACHE_MIN_BYTES ((size_t)64 << 10)
 
 /* The largest value that is kept: an eighth of max_bytes, and never more than this. */
@@ -89,6 +93,9 @@ typedef struct nx_cache_options {
 nx_status nx_cache_new(const nx_cache_options *options, nx_cache **out, nx_error *err);
 /* Nobody may use it any more. NULL is fine. */
 void nx_cache_free(nx_cache *cache);
+
+/* "memory". */
+const char *nx_cache_place(const nx_cache *cache);
 
 /* Whether nx_cache_get and the removals may wait for a network. */
 bool nx_cache_waits(const nx_cache *cache);

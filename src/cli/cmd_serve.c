@@ -79,6 +79,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .store = setup->store,
         .engine = setup->engine,
         .metrics = metrics,
+        .cache = setup->cache,
         .database = setup->database,
         .objects = setup->objects,
         .data_dir = setup->data_dir,
@@ -142,6 +143,9 @@ static int run(const nx_cli_args *args)
     nx_status status = nx_setup_open_registry(args->config, &setup, &err);
     if (status == NX_OK) {
         status = nx_setup_open_storage(args->config, &setup, &err);
+    }
+    if (status == NX_OK) {
+        status = nx_setup_open_cache(args->config, &setup, &err);
     }
     if (status == NX_OK) {
         status = nx_service_metrics_new(provider_of(setup.registry),

@@ -259,6 +259,12 @@ nx_status nx_setup_open_storage(const nx_config *config, nx_setup *setup, nx_err
     return status == NX_OK ? nx_objects_open(&objects, &setup->objects, err) : status;
 }
 
+nx_status nx_setup_open_cache(const nx_config *config, nx_setup *setup, nx_error *err)
+{
+    const nx_cache_options options = nx_cache_options_of(config);
+    return nx_cache_new(&options, &setup->cache, err);
+}
+
 nx_engine_options nx_setup_engine_options(const nx_config *config, const char *device)
 {
     bool cpu = strcmp(device, "cpu") == 0;
@@ -309,6 +315,7 @@ void nx_setup_close(nx_setup *setup)
     nx_model_free(setup->model);
     nx_runtime_free(setup->runtime);
     free(setup->cache_dir);
+    nx_cache_free(setup->cache);
     nx_objects_close(setup->objects);
     nx_store_close(setup->database);
     free(setup->data_dir);

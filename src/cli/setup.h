@@ -3,6 +3,7 @@
 #define NX_CLI_SETUP_H
 
 #include "base/config.h"
+#include "cache/cache.h"
 #include "engine/engine.h"
 #include "engine/model.h"
 #include "engine/registry.h"
@@ -20,6 +21,7 @@ typedef struct nx_setup {
     nx_model_store *store;
     nx_registry *registry;
     char *cache_dir; /* where devices keep what they built */
+    nx_cache *cache; /* by nx_setup_open_cache */
     /* these by nx_setup_open_storage */
     nx_store *database;
     nx_objects *objects;
@@ -63,6 +65,10 @@ nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_erro
 /* The database and the object store by the configuration, added to a setup. On failure the setup is
  * to be closed all the same. Errors: those of nx_store_open and nx_objects_open. */
 nx_status nx_setup_open_storage(const nx_config *config, nx_setup *setup, nx_error *err);
+
+/* The cache by the configuration, added to a setup. On failure the setup is to be closed all the
+ * same. Errors: those of nx_cache_new. */
+nx_status nx_setup_open_cache(const nx_config *config, nx_setup *setup, nx_error *err);
 
 /* What the configuration says about the engine; device: what runs the models, "cpu" or a GPU's
  * label. A GPU gets two batches at once, so that one is copied while the other is calculated,

@@ -239,6 +239,13 @@ void nx_metric_add(nx_metric *metric, size_t series, uint64_t amount)
     }
 }
 
+void nx_metric_show(nx_metric *metric, size_t series, uint64_t total)
+{
+    if (metric != NULL) {
+        atomic_store_explicit(&metric->counts[series], total, memory_order_relaxed);
+    }
+}
+
 void nx_metric_set(nx_metric *metric, size_t series, double value)
 {
     if (metric != NULL) {

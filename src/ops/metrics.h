@@ -58,7 +58,9 @@ size_t nx_metric_series(const nx_metric *metric, size_t first, size_t second, si
  * left, the last value's. Thread-safe behind the family's lock. */
 size_t nx_metric_value(nx_metric *metric, size_t index, const char *value);
 
-void nx_metric_add(nx_metric *metric, size_t series, uint64_t amount);  /* a counter */
+void nx_metric_add(nx_metric *metric, size_t series, uint64_t amount); /* a counter */
+/* A counter that somebody else keeps: what it says now. */
+void nx_metric_show(nx_metric *metric, size_t series, uint64_t total);
 void nx_metric_set(nx_metric *metric, size_t series, double value);     /* a gauge */
 void nx_metric_observe(nx_metric *metric, size_t series, double value); /* a histogram */
 

@@ -533,6 +533,7 @@ describe('api', { skip: skipWithoutShared() }, () => {
       assert.equal(ready.execution_provider, 'cpu');
       assert.equal(ready.runtime.name, 'onnxruntime');
       assert.equal(ready.queue.size, 256);
+      assert.equal(ready.cache.kind, 'memory');
       assert.ok(ready.workers >= 1);
     });
 

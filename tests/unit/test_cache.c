@@ -248,15 +248,45 @@ static void threads_share_it(void **state)
     assert_int_equal(s.puts + s.refused, s.misses);
 }
 
+static const char *no_environment(const char *name, void *user)
+{
+    (void)name;
+    (void)user;
+    return NULL;
+}
+
+static void settings_become_options(void **state)
+{
+    (void)state;
+    static const char text[] = "cache_bytes: 8m\ncache_ttl_videos: 0\ncache_ttl_responses: 7\n";
+    nx_config *config = NULL;
+    nx_error err = {0};
+    nx_assert_ok(nx_config_load_text(text, sizeof text - 1, "nexus.yaml", no_environment, NULL,
+                                     &config, &err),
+                 err);
+    const nx_cache_options options = nx_cache_options_of(config);
+    assert_int_equal(options.max_bytes, 8 << 20);
+    assert_int_equal(options.ttl_ms[NX_CACHE_PREDICTIONS], 300000);
+    assert_int_equal(options.ttl_ms[NX_CACHE_VIDEOS], 0);
+    assert_int_equal(options.ttl_ms[NX_CACHE_SESSIONS], 3600000);
+    assert_int_equal(options.ttl_ms[NX_CACHE_RESPONSES], 7000);
+    nx_config_free(config);
+}
+
 #define cache_test(function) cmocka_unit_test_setup_teardown(function, make, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cache_test(a_value_comes_back),       cache_test(bytes_are_bytes),
-        cache_test(kinds_are_apart),          cache_test(what_is_removed_is_gone),
-        cache_test(a_late_put_is_not_found),  cache_test(a_kind_is_switched_off),
-        cache_test(keys_have_a_largest_size), cache_test(threads_share_it),
+        cache_test(a_value_comes_back),
+        cache_test(bytes_are_bytes),
+        cache_test(kinds_are_apart),
+        cache_test(what_is_removed_is_gone),
+        cache_test(a_late_put_is_not_found),
+        cache_test(a_kind_is_switched_off),
+        cache_test(keys_have_a_largest_size),
+        cache_test(threads_share_it),
+        cmocka_unit_test(settings_become_options),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

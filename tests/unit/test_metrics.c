@@ -17,7 +17,7 @@ static void counters_show_what_they_counted(void **state)
     nx_metric *requests =
         nx_metrics_counter(metrics, "http_requests_total", "Requests.", labels, 2);
     nx_metric *plain = nx_metrics_counter(metrics, "plain_total", "Without labels.", NULL, 0);
-    nx_metric_add(requests, nx_metric_series(requests, 1, 0, 0), 41);
+    nx_metric_show(requests, nx_metric_series(requests, 1, 0, 0), 41);
     nx_metric_add(requests, nx_metric_series(requests, 1, 0, 0), 1);
     nx_metric_add(requests, nx_metric_series(requests, 9, 7, 0), 3); /* out of range: other */
     assert_non_null(plain);

@@ -1,0 +1,69 @@
+/* cache_requests_total and what else the caches say of themselves. */
+#include "api/internal.h"
+
+typedef enum look { HIT, MISS, FAILED } look;
+
+/* The kinds of the cache come first, in their order. */
+#define EMBEDDINGS NX_CACHE_KINDS
+
+static double bytes_of(void *user)
+{
+    const nx_api *api = user;
+    return (double)nx_cache_get_stats(api->deps.cache).bytes;
+}
+
+static double entries_of(void *user)
+{
+    const nx_api *api = user;
+    return (double)nx_cache_get_stats(api->deps.cache).entries;
+}
+
+void nx_api_cache_metrics_register(nx_api *api)
+{
+    static const char *const results[] = {[HIT] = "hit", [MISS] = "miss", [FAILED] = "error"};
+    const char *caches[NX_CACHE_KINDS + 1];
+    for (int kind = 0; kind < NX_CACHE_KINDS; kind++) {
+        caches[kind] = nx_cache_kind_name((nx_cache_kind)kind);
+    }
+    caches[EMBEDDINGS] = "sam_embeddings";
+    const nx_label labels[] = {{"cache", caches, NX_CACHE_KINDS + 1, 0},
+                               {"result", results, sizeof results / sizeof results[0], 0}};
+    nx_metrics *registry = nx_service_metrics_registry(api->deps.metrics);
+    api->cache_requests =
+        nx_metrics_counter(registry, "cache_requests_total",
+                           "Looks into a cache, by what they found; error: a shared cache did not "
+                           "answer.",
+                           labels, 2);
+    if (api->deps.cache != NULL) {
+        nx_metrics_gauge_read(registry, "cache_memory_bytes",
+                              "Memory that the cache takes in this process.", bytes_of, api);
+        nx_metrics_gauge_read(registry, "cache_entries", "Entries in that memory.", entries_of,
+                              api);
+        api->cache_evictions = nx_metrics_counter(
+            registry, "cache_evictions_total",
+            "Entries that were given up before their time, for others.", NULL, 0);
+    }
+}
+
+static void show(nx_api *api, size_t cache, look result, uint64_t total)
+{
+    nx_metric_show(api->cache_requests, nx_metric_series(api->cache_requests, cache, result, 0),
+                   total);
+}
+
+void nx_api_cache_metrics_read(nx_api *api)
+{
+    const nx_cache_stats stats = nx_cache_get_stats(api->deps.cache);
+    for (size_t kind = 0; kind < NX_CACHE_KINDS; kind++) {
+        show(api, kind, HIT, stats.kinds[kind].hits);
+        show(api, kind, MISS, stats.kinds[kind].misses);
+        show(api, kind, FAILED, stats.kinds[kind].errors);
+    }
+    nx_metric_show(api->cache_evictions, 0, stats.evictions);
+}
+
+void nx_api_count_embedding(nx_api *api, bool hit)
+{
+    nx_metric_add(api->cache_requests,
+                  nx_metric_series(api->cache_requests, EMBEDDINGS, hit ? HIT : MISS, 0), 1);
+}
