@@ -72,18 +72,15 @@ static bool check_framing(nx_http_request *request, const char *version, nx_prob
     return false;
 }
 
-/* Everything that can be refused before the body comes. */
-static bool admit(nx_http_request *request, nx_problem *problem)
+/* Limits, and what else can refuse a request with a route before its body; it is answered then. */
+static void admit(nx_http_request *request)
 {
-    request->route = nx_http_route_find(request, problem);
-    if (request->route == NULL || !nx_http_limits_take(request, problem) ||
-        !nx_http_body_begin(request, problem)) {
-        return false;
-    }
-    if (request->route->admit != NULL) {
+    nx_problem problem;
+    if (!nx_http_limits_take(request, &problem) || !nx_http_body_begin(request, &problem)) {
+        nx_http_reply_problem(request, &problem);
+    } else if (request->route->admit != NULL) {
         request->route->admit(request, request->server->options.user);
     }
-    return true;
 }
 
 static bool is_answered(const nx_http_request *request)
@@ -91,13 +88,9 @@ static bool is_answered(const nx_http_request *request)
     return atomic_load(&request->state) == NX_REQUEST_ANSWERED;
 }
 
-static enum MHD_Result take_header(nx_http_request *request, const char *version)
+/* The end of the header: answered, or on to the body or the handler. */
+static enum MHD_Result leave_header(nx_http_request *request, bool framed)
 {
-    nx_problem problem;
-    bool framed = check_framing(request, version, &problem);
-    if (!framed || !admit(request, &problem)) {
-        nx_http_reply_problem(request, &problem);
-    }
     if (!is_answered(request)) {
         if (request->framing.has_body) {
             nx_watch_receiving(request->conn, request);
@@ -110,6 +103,27 @@ static enum MHD_Result take_header(nx_http_request *request, const char *version
     /* An answer this early makes libmicrohttpd close the connection, and drop what follows. */
     nx_watch_linger(request->conn);
     return nx_http_respond(request);
+}
+
+static enum MHD_Result pass_gate(nx_http_request *request, nx_http_gate_result result)
+{
+    if (result == NX_HTTP_GATE_PASS) {
+        admit(request);
+    }
+    return leave_header(request, true);
+}
+
+static enum MHD_Result take_header(nx_http_request *request, const char *version)
+{
+    nx_problem problem;
+    bool framed = check_framing(request, version, &problem);
+    request->route = framed ? nx_http_route_find(request, &problem) : NULL;
+    if (request->route == NULL) {
+        nx_http_reply_problem(request, &problem);
+        return leave_header(request, framed);
+    }
+    nx_http_gate_result result = nx_http_gate_ask(request);
+    return result == NX_HTTP_GATE_WAIT ? nx_http_gate_wait(request) : pass_gate(request, result);
 }
 
 /* --- the body -----------------------------------------------------------------------------------
@@ -197,16 +211,20 @@ static enum MHD_Result take_end(nx_http_request *request)
 
 enum MHD_Result nx_http_dispatch(void *cls, struct MHD_Connection *connection, const char *url,
                                  const char *method, const char *version, const char *upload_data,
-                                 size_t *upload_data_size, void **request)
+                                 size_t *upload_data_size, void **slot)
 {
-    if (*request == NULL) {
-        *request = nx_http_request_new(cls, connection, method, url);
-        return *request != NULL ? take_header(*request, version) : MHD_NO;
+    nx_http_request *request = *slot;
+    if (request == NULL) {
+        *slot = request = nx_http_request_new(cls, connection, method, url);
+        return request != NULL ? take_header(request, version) : MHD_NO;
+    }
+    if (request->at_gate) {
+        return pass_gate(request, nx_http_gate_leave(request));
     }
     if (*upload_data_size > 0) {
-        return take_body(*request, upload_data, upload_data_size);
+        return take_body(request, upload_data, upload_data_size);
     }
-    return take_end(*request);
+    return take_end(request);
 }
 
 void nx_http_completed(void *cls, struct MHD_Connection *connection, void **request_slot,

@@ -13,15 +13,17 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
-#define NX_HTTP_MAX_REPLY_HEADERS 8
+#define NX_HTTP_MAX_REPLY_HEADERS 16
 #define NX_HTTP_MAX_ID            64
 #define NX_HTTP_MAX_PARAMS        4
 
-/* Who acts next on a request. The first three fields of README.md's table. */
+/* Who acts next on a request, as README.md's table has it. */
 typedef enum nx_request_state {
-    NX_REQUEST_WORKING,   /* the connection thread, or a handler that keeps the request */
+    NX_REQUEST_WORKING,   /* the connection thread, or a gate or handler that keeps the request */
     NX_REQUEST_SUSPENDED, /* the answerer, who then resumes the connection */
+    NX_REQUEST_PASSED,    /* the connection thread, which goes on behind the gate */
     NX_REQUEST_ANSWERED,  /* the connection thread, which sends the answer */
 } nx_request_state;
 
@@ -71,6 +73,10 @@ struct nx_http_request {
     bool in_clients;                  /* is in the server's list of per_client requests */
     nx_address network;               /* what those are counted by */
     nx_http_request *next, *previous; /* in that list */
+
+    bool at_gate; /* the next call by libmicrohttpd is about the header again */
+    size_t identity_size;
+    _Alignas(max_align_t) unsigned char identity[NX_HTTP_MAX_IDENTITY];
 
     _Atomic nx_request_state state;
     nx_http_answer answer;
@@ -133,6 +139,17 @@ void nx_http_body_free(nx_http_request *request);
 
 /* request.c: hands the answer over; the request may be gone afterwards. */
 void nx_http_publish(nx_http_request *request);
+
+/* gate.c */
+/* Asks the server's gate, if it has one. After WAIT the request is somebody else's. */
+nx_http_gate_result nx_http_gate_ask(nx_http_request *request);
+/* Lets the connection sleep until somebody has decided. */
+enum MHD_Result nx_http_gate_wait(nx_http_request *request);
+/* The connection was resumed. Returns what was decided: PASS or ANSWERED. */
+nx_http_gate_result nx_http_gate_leave(nx_http_request *request);
+/* request.c: changes the state and wakes the connection if it sleeps, after which the request may
+ * be gone. */
+void nx_http_wake(nx_http_request *request, nx_request_state next);
 
 /* reply_file.c: the response owns the file from then on. */
 struct MHD_Response *nx_http_file_response(nx_http_request *request);

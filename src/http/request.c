@@ -190,6 +190,27 @@ const nx_http_part *nx_http_parts(const nx_http_request *request, size_t *count)
     return request->form != NULL ? nx_http_form_parts(request->form, count) : NULL;
 }
 
+/* --- who asks -----------------------------------------------------------------------------------
+ */
+
+void nx_http_set_identity(nx_http_request *request, const void *bytes, size_t size)
+{
+    if (size <= sizeof request->identity) {
+        memcpy(request->identity, bytes, size);
+        request->identity_size = size;
+    }
+}
+
+const void *nx_http_identity(const nx_http_request *request)
+{
+    return request->identity_size > 0 ? request->identity : NULL;
+}
+
+const nx_http_route *nx_http_request_route(const nx_http_request *request)
+{
+    return request->route;
+}
+
 /* --- keeping ------------------------------------------------------------------------------------
  */
 
@@ -227,16 +248,21 @@ void nx_http_add_header(nx_http_request *request, const char *name, const char *
     }
 }
 
-/* Publishes the answer. When the connection sleeps, it is for us to wake it: from there on the
- * request may be freed at any moment. */
-void nx_http_publish(nx_http_request *request)
+/* When the connection sleeps, it is for us to wake it: from there on the request may be freed at
+ * any moment. */
+void nx_http_wake(nx_http_request *request, nx_request_state next)
 {
     nx_http_server *server = request->server;
     struct MHD_Connection *connection = request->connection;
-    if (atomic_exchange(&request->state, NX_REQUEST_ANSWERED) == NX_REQUEST_SUSPENDED) {
+    if (atomic_exchange(&request->state, next) == NX_REQUEST_SUSPENDED) {
         MHD_resume_connection(connection);
         nx_http_pending_release(server);
     }
+}
+
+void nx_http_publish(nx_http_request *request)
+{
+    nx_http_wake(request, NX_REQUEST_ANSWERED);
 }
 
 void nx_http_reply(nx_http_request *request, int status, const char *content_type, nx_buffer *body)

@@ -73,6 +73,21 @@ typedef struct nx_http_part {
 /* The parts in their order; NULL and 0 when the body was not a form. */
 const nx_http_part *nx_http_parts(const nx_http_request *request, size_t *count);
 
+/* --- who asks -----------------------------------------------------------------------------------
+ */
+
+#define NX_HTTP_MAX_IDENTITY 256 /* bytes */
+
+/* Ties a plain value to the request, copied: who asks, as the server's gate has found. From the
+ * gate, or before it is told. Aligned for anything. */
+void nx_http_set_identity(nx_http_request *request, const void *bytes, size_t size);
+/* NULL: none was set. */
+const void *nx_http_identity(const nx_http_request *request);
+
+/* A gate that has answered NX_HTTP_GATE_WAIT (http/server.h) lets the request pass: once, from any
+ * thread, and without touching it afterwards. To refuse it, answer it instead. */
+void nx_http_gate_done(nx_http_request *request);
+
 /* --- keeping ------------------------------------------------------------------------------------
  */
 
@@ -92,7 +107,7 @@ void nx_http_on_gone(nx_http_request *request, void (*cancel)(nx_http_request *,
 /* --- answering ----------------------------------------------------------------------------------
  */
 
-/* Adds a header to the coming answer. name must be a literal; value is copied. At most 8. */
+/* Adds a header to the coming answer. name must be a literal; value is copied. At most 16. */
 void nx_http_add_header(nx_http_request *request, const char *name, const char *value);
 
 /* Answers with body's bytes, which move to the request (body is left empty). content_type must

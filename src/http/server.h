@@ -46,7 +46,19 @@ typedef struct nx_http_route {
     const char *too_many_files_advice;
     bool always;     /* answered even above limit_concurrency: health, metrics */
     bool per_client; /* counts towards limit_per_client */
+    /* For the gate, which alone knows what they mean. */
+    uint32_t access;
+    const char *rate_class; /* NULL: none */
 } nx_http_route;
+
+/* The route that fits a request; never NULL in its handlers and in the gate. */
+const nx_http_route *nx_http_request_route(const nx_http_request *request);
+
+typedef enum nx_http_gate_result {
+    NX_HTTP_GATE_PASS,
+    NX_HTTP_GATE_ANSWERED, /* refused, by nx_http_reply_problem or another short answer */
+    NX_HTTP_GATE_WAIT,     /* kept, as by a handler; later nx_http_gate_done, or an answer */
+} nx_http_gate_result;
 
 /* A finished request, for metrics and logs. */
 typedef struct nx_http_access {
@@ -74,11 +86,16 @@ typedef struct nx_http_server_options {
     /* Below this path ("/v2") problems are answered as {"error": "..."} instead of RFC 9457, for
      * protocols that have it so. NULL: nowhere. A literal. */
     const char *plain_errors;
+    /* Decides who may go on, once the header is in and fits a route, before all limits, `admit`
+     * and the body. On the connection thread, so it must not wait: the connection sleeps after
+     * NX_HTTP_GATE_WAIT and its body is not read. No nx_http_on_gone here: what it waits for must
+     * end by itself. nx_http_server_stop waits for it. NULL: all may. */
+    nx_http_gate_result (*gate)(nx_http_request *request, void *user);
     const nx_http_route *routes; /* borrowed for the server's life */
     size_t route_count;
     void (*on_access)(const nx_http_access *access,
                       void *user); /* connection thread; may be NULL */
-    void *user;                    /* for handlers and on_access */
+    void *user;                    /* for handlers, gate and on_access */
 } nx_http_server_options;
 
 /* Listens and serves on its own threads. Errors: NX_ERR_UNAVAILABLE (port in use, not permitted,
