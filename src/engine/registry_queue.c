@@ -84,7 +84,8 @@ nx_registry_task *nx_registry_take_task(nx_registry *registry, bool *ending)
     return task;
 }
 
-/* Whoever waits for it was promised an end by then, even when the clock's thread has not run yet. */
+/* Whoever waits for it was promised an end by then, even when the clock's thread has not run yet.
+ */
 static bool is_late(const nx_registry_task *task)
 {
     return task->deadline_ns != 0 && task->deadline_ns <= nx_clock_now_ns();

@@ -176,7 +176,7 @@ void nx_http_respond_raw(nx_http_request *request, int fd, const nx_problem *pro
 /* dispatch.c: libmicrohttpd's callbacks; cls is the server. */
 enum MHD_Result nx_http_dispatch(void *cls, struct MHD_Connection *connection, const char *url,
                                  const char *method, const char *version, const char *upload_data,
-                                 size_t *upload_data_size, void **request);
+                                 size_t *upload_data_size, void **slot);
 void nx_http_completed(void *cls, struct MHD_Connection *connection, void **request,
                        enum MHD_RequestTerminationCode code);
 
