@@ -2,6 +2,7 @@
 #ifndef NX_HTTP_INTERNAL_H
 #define NX_HTTP_INTERNAL_H
 
+#include "http/accept.h"
 #include "http/form.h"
 #include "http/framing.h"
 #include "http/request.h"
@@ -91,6 +92,7 @@ struct nx_http_request {
 struct nx_http_server {
     nx_http_server_options options;
     struct MHD_Daemon *daemon;
+    nx_acceptor *acceptor;
     nx_watch *watch;
     uint16_t port;
     uint64_t id_seed;
@@ -104,6 +106,7 @@ struct nx_http_server {
 
     pthread_mutex_t lock; /* guards what follows; also what stopping waits with */
     pthread_cond_t quiet; /* a count that stopping waits for has fallen to 0 */
+    int32_t opening;      /* connections handed to libmicrohttpd that it has not begun with */
     bool refusing;        /* no handler is called any more */
     uint32_t pending;     /* handlers called whose connection may still be asleep */
     nx_http_request *clients;

@@ -42,6 +42,17 @@ __attribute__((format(printf, 2, 0))) static void log_message(void *cls, const c
     nx_log_debug("http", "%s", text);
 }
 
+/* Connections that libmicrohttpd was given and has not begun with. */
+static void count_opening(nx_http_server *server, int32_t change)
+{
+    pthread_mutex_lock(&server->lock);
+    server->opening += change;
+    if (server->opening == 0) {
+        pthread_cond_broadcast(&server->quiet);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
 static void note_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
                             enum MHD_ConnectionNotificationCode code)
 {
@@ -50,10 +61,27 @@ static void note_connection(void *cls, struct MHD_Connection *connection, void *
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         *socket_context = info != NULL ? nx_watch_open(server->watch, info->connect_fd) : NULL;
-    } else if (*socket_context != NULL) {
+        count_opening(server, -1);
+        return;
+    }
+    if (*socket_context != NULL) {
         nx_watch_close(*socket_context);
         *socket_context = NULL;
     }
+    nx_acceptor_closed(server->acceptor);
+}
+
+/* The acceptor's thread; libmicrohttpd spreads connections over its threads, and closes what it
+ * does not take. */
+static bool hand_over(int fd, const struct sockaddr *address, socklen_t size, void *user)
+{
+    nx_http_server *server = user;
+    count_opening(server, 1);
+    bool taken = MHD_add_connection(server->daemon, fd, address, size) == MHD_YES;
+    if (!taken) {
+        count_opening(server, -1);
+    }
+    return taken;
 }
 
 /* A body took longer than request_timeout_s; the watch's thread, with its lock held. */
@@ -122,6 +150,7 @@ static nx_http_server *new_server(const nx_http_server_options *options)
 
 static void free_server(nx_http_server *server)
 {
+    nx_acceptor_free(server->acceptor);
     nx_watch_free(server->watch);
     pthread_cond_destroy(&server->quiet);
     pthread_mutex_destroy(&server->lock);
@@ -142,8 +171,7 @@ static nx_status start_watch(nx_http_server *server, uint32_t connections, nx_er
     return nx_watch_new(&watch, &server->watch, err);
 }
 
-/* fd is libmicrohttpd's from here on, also when it fails. */
-static nx_status start_daemon(nx_http_server *server, int fd, uint32_t connections, nx_error *err)
+static nx_status start_daemon(nx_http_server *server, uint32_t connections, nx_error *err)
 {
     const nx_http_server_options *options = &server->options;
     uint32_t threads = thread_count(options->threads);
@@ -157,14 +185,17 @@ static nx_status start_daemon(nx_http_server *server, int fd, uint32_t connectio
     };
     /* a pool of one is no pool to libmicrohttpd */
     const struct MHD_OptionItem *extra = threads > 1 ? pool : &pool[1];
+    /* The acceptor keeps to the limit. libmicrohttpd would divide it among its threads, and 0.9.75
+     * forgets to give a lock back when a thread is beyond its part: each gets room for all. */
+    unsigned room = (connections + 1) * threads;
     server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        nx_http_dispatch, server, MHD_OPTION_EXTERNAL_LOGGER, log_message, NULL,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, backstop_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, nx_http_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, note_connection, server, MHD_OPTION_ARRAY, extra,
-        MHD_OPTION_END);
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
+            MHD_USE_ERROR_LOG,
+        0, NULL, NULL, nx_http_dispatch, server, MHD_OPTION_EXTERNAL_LOGGER, log_message, NULL,
+        MHD_OPTION_CONNECTION_LIMIT, room, MHD_OPTION_CONNECTION_TIMEOUT, backstop_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
+        nx_http_completed, server, MHD_OPTION_NOTIFY_CONNECTION, note_connection, server,
+        MHD_OPTION_ARRAY, extra, MHD_OPTION_END);
     if (server->daemon == NULL) {
         return nx_error_set_errno(err, NX_ERR_UNAVAILABLE, errno,
                                   "cannot start %u connection threads", threads);
@@ -188,9 +219,21 @@ nx_status nx_http_server_start(const nx_http_server_options *options, nx_http_se
                                 &server->port, err);
     }
     if (status == NX_OK) {
-        status = start_daemon(server, fd, connections, err);
+        status = start_daemon(server, connections, err);
+    }
+    if (status == NX_OK) {
+        const nx_acceptor_options accept = {
+            .fd = fd, .most = connections, .take = hand_over, .user = server};
+        fd = -1; /* the acceptor's, whatever comes */
+        status = nx_acceptor_new(&accept, &server->acceptor, err);
     }
     if (status != NX_OK) {
+        if (server->daemon != NULL) {
+            MHD_stop_daemon(server->daemon);
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
         free_server(server);
         return status;
     }
@@ -255,6 +298,17 @@ void nx_http_request_ended(nx_http_server *server)
     }
 }
 
+/* libmicrohttpd looks at its list of new connections without its lock when it is stopped. */
+static void wait_for_opening(nx_http_server *server, int64_t deadline_ns)
+{
+    int result = 0;
+    pthread_mutex_lock(&server->lock);
+    while (server->opening > 0 && result != ETIMEDOUT) {
+        result = nx_condition_wait(&server->quiet, &server->lock, deadline_ns);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
 /* Lets the requests in flight end, until the deadline. */
 static void wait_for_requests(nx_http_server *server, int64_t deadline_ns)
 {
@@ -288,18 +342,11 @@ void nx_http_server_stop(nx_http_server *server, int64_t deadline_ns)
     }
     nx_http_server_announce_stop(server);
     atomic_store(&server->stopping, true);
-    /* closed last: its threads may still look at it (epoll_ctl on a closed descriptor is a panic)
-     */
-    MHD_socket fd = MHD_quiesce_daemon(server->daemon);
-    if (fd != MHD_INVALID_SOCKET) {
-        shutdown(fd, SHUT_RDWR);
-    }
+    nx_acceptor_stop(server->acceptor);
+    wait_for_opening(server, deadline_ns);
     nx_watch_cancel_streams(server->watch); /* they would not end by themselves */
     wait_for_requests(server, deadline_ns);
     end_pending(server);
     MHD_stop_daemon(server->daemon);
-    if (fd != MHD_INVALID_SOCKET) {
-        close(fd);
-    }
     free_server(server);
 }

@@ -1207,6 +1207,31 @@ static void a_newcomer_costs_the_longest_idle_its_place(void **state)
     stop(f);
 }
 
+/* libmicrohttpd's threads must not look at the listening socket while it is taken from them. */
+static void stopping_races_with_newcomers(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 100; round++) {
+        fixture *f = calloc(1, sizeof *f);
+        assert_non_null(f);
+        nx_http_server_options options = default_options(f);
+        options.threads = 4;
+        start_with(options, f);
+        int fds[8];
+        for (size_t i = 0; i < NX_COUNT(fds); i++) {
+            fds[i] = dial(f);
+            say(fds[i], "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+        }
+        stop(f);
+        for (size_t i = 0; i < NX_COUNT(fds); i++) {
+            char bytes[4096];
+            while (hear(fds[i], bytes, sizeof bytes) > 0) { /* an answer or none, and the end */
+            }
+            close(fds[i]);
+        }
+    }
+}
+
 /* --- listening ----------------------------------------------------------------------------------
  */
 
@@ -1284,6 +1309,7 @@ int main(void)
         cmocka_unit_test(a_slow_header_is_closed),
         cmocka_unit_test(waiting_for_an_answer_has_no_limit_here),
         cmocka_unit_test(a_newcomer_costs_the_longest_idle_its_place),
+        cmocka_unit_test(stopping_races_with_newcomers),
         cmocka_unit_test(a_taken_port_is_named),
         cmocka_unit_test(one_thread_and_every_address_work),
     };
