@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "api/audit.h"
 #include "api/internal.h"
 #include "api/job_events.h"
 #include "api/jobs.h"
@@ -241,6 +242,9 @@ static nx_status start_storage(nx_api *api, nx_error *err)
     if (status == NX_OK) {
         status = nx_api_job_events_new(api->deps.database, &api->job_events, err);
     }
+    if (status == NX_OK) {
+        status = nx_audit_new(api->deps.database, &api->audit, err);
+    }
     return status;
 }
 
@@ -293,6 +297,7 @@ static void free_api(nx_api *api)
     nx_api_job_events_free(api->job_events);
     nx_api_pool_free(api->quick); /* which may put something into the other */
     nx_api_pool_free(api->slow);
+    nx_audit_free(api->audit); /* after all who have something to say */
     free(api->upload_dir);
     nx_kserve_stats_free(api->kserve_stats);
     free(api->routes);
@@ -322,6 +327,7 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     }
     nx_api_http_metrics_register(api);
     nx_api_storage_metrics_register(api);
+    nx_api_audit_metrics_register(api);
     nx_api_cache_metrics_register(api);
     nx_service_metrics_queue_depth(deps->metrics, read_queue_depth, api);
     status = start_server(api, err);
@@ -331,6 +337,7 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     }
     set_url(api);
     atomic_store(&api->state, NX_API_READY);
+    nx_api_audit_server(api, "server.start", "{\"version\":\"" NX_VERSION "\"}");
     nx_log_info("api", "listening on %s", api->url);
     *out = api;
     return NX_OK;
@@ -368,5 +375,6 @@ void nx_api_stop(nx_api *api, int64_t deadline_ns)
     nx_http_server_announce_stop(api->server);
     wait_for_inferences(api, deadline_ns); /* meanwhile others still see that it drains */
     nx_http_server_stop(api->server, deadline_ns);
+    nx_api_audit_server(api, "server.stop", NULL);
     free_api(api);
 }

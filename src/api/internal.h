@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "api/options.h"
+#include "auth/audit.h"
 #include "engine/registry.h"
 #include "http/server.h"
 #include "jobs/image_job.h"
@@ -36,6 +37,8 @@ struct nx_api {
     nx_metric *cache_evictions;
     nx_metric *db_connections;
     nx_metric *jobs;
+    nx_metric *audit_rows;
+    nx_audit *audit; /* NULL without a database */
     char url[300];
     _Atomic nx_api_state state;
 

@@ -2,6 +2,7 @@
  * .../{id}/retry. */
 #include "api/jobs.h"
 
+#include "api/audit.h"
 #include "api/job_frames.h"
 #include "jobs/video_spec.h"
 
@@ -233,6 +234,9 @@ static void answer_cancel(nx_api *api, nx_http_request *request)
     const char *id = nx_api_path_id(request, "job");
     if (id != NULL && nx_api_no_options(request)) {
         nx_status status = nx_store_job_cancel(api->deps.database, id, &became, &err);
+        const nx_api_event event = {
+            .action = "job.cancel", .kind = "job", .name = id, .outcome = status};
+        nx_api_audit(api, request, &event);
         answer_changed(api, request, status, became == NX_JOB_CANCELLED ? 200 : 202, &err);
     }
 }
@@ -248,6 +252,9 @@ static void answer_retry(nx_api *api, nx_http_request *request)
     const char *id = nx_api_path_id(request, "job");
     if (id != NULL && nx_api_no_options(request)) {
         nx_status status = nx_store_job_retry(api->deps.database, id, &err);
+        const nx_api_event event = {
+            .action = "job.retry", .kind = "job", .name = id, .outcome = status};
+        nx_api_audit(api, request, &event);
         answer_changed(api, request, status, 202, &err);
     }
 }

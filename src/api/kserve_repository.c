@@ -1,4 +1,5 @@
 /* The model repository extension: what there is, loading and unloading. */
+#include "api/audit.h"
 #include "api/inference.h"
 #include "api/kserve.h"
 
@@ -90,9 +91,16 @@ typedef struct change {
 static void changed(nx_registry_task *task, nx_status status, const nx_error *err)
 {
     change *self = (change *)task;
+    const nx_api_event event = {.action =
+                                    task->op == NX_REGISTRY_LOAD ? "model.load" : "model.unload",
+                                .kind = "model",
+                                .name = task->name,
+                                .outcome = status};
     if (status == NX_OK) {
+        nx_api_audit(self->api, self->request, &event);
         nx_http_reply_static(self->request, 200, NULL, NULL, 0);
     } else {
+        nx_api_audit_soon(self->api, self->request, &event); /* whoever cancels must not wait */
         nx_kserve_fail(self->api, self->request, status, err);
     }
 }

@@ -2,6 +2,7 @@
  * POST /api/v1/models (an upload), POST .../{name}/load, unload and rollback, DELETE .../{name}.
  * Each waits, asleep, for the registry's thread to have done it, and is answered with the outcome.
  */
+#include "api/audit.h"
 #include "api/models.h"
 
 #include <errno.h>
@@ -30,10 +31,29 @@ static void refuse(change *self, nx_status status, const nx_error *err)
     nx_http_reply_problem(self->request, &problem);
 }
 
+static void note(const change *self, nx_status status)
+{
+    static const char *const actions[] = {
+        [NX_REGISTRY_ADD] = "model.add",           [NX_REGISTRY_LOAD] = "model.load",
+        [NX_REGISTRY_UNLOAD] = "model.unload",     [NX_REGISTRY_REMOVE] = "model.remove",
+        [NX_REGISTRY_ROLLBACK] = "model.rollback",
+    };
+    const nx_api_event event = {.action = actions[self->task.op],
+                                .kind = "model",
+                                .name = self->task.name,
+                                .outcome = status};
+    if (status == NX_OK) {
+        nx_api_audit(self->api, self->request, &event);
+    } else {
+        nx_api_audit_soon(self->api, self->request, &event); /* whoever cancels must not wait */
+    }
+}
+
 /* On the registry's thread, or on the one that cancels. */
 static void changed(nx_registry_task *task, nx_status status, const nx_error *err)
 {
     change *self = (change *)task;
+    note(self, status);
     if (status != NX_OK) {
         refuse(self, status, err);
     } else if (task->op == NX_REGISTRY_REMOVE) {

@@ -1,4 +1,5 @@
 /* GET /health, /health/ready and /metrics: for load balancers and monitoring. */
+#include "api/audit.h"
 #include "api/internal.h"
 #include "api/work.h"
 #include "base/clock.h"
@@ -152,6 +153,7 @@ static void reply_metrics(nx_api *api, nx_http_request *request)
 static void answer_metrics(nx_api *api, nx_http_request *request)
 {
     nx_api_storage_metrics_read(api);
+    nx_api_audit_metrics_read(api);
     reply_metrics(api, request);
 }
 

@@ -1,6 +1,7 @@
 /* GET /api/v1/videos, .../{id} and .../{id}/content; DELETE .../{id}. */
 #include "api/videos.h"
 
+#include "api/audit.h"
 #include "base/log.h"
 #include "store/object_uses.h"
 
@@ -188,6 +189,9 @@ static void answer_remove(nx_api *api, nx_http_request *request)
     nx_video video;
     if (find(api, request, &arena, &video)) {
         nx_status status = remove_video(api, &video, &err);
+        const nx_api_event event = {
+            .action = "video.remove", .kind = "video", .name = video.id, .outcome = status};
+        nx_api_audit(api, request, &event);
         if (status != NX_OK) {
             nx_api_storage_refuse(api, request, status, &err);
         } else {

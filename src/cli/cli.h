@@ -78,6 +78,7 @@ extern const nx_cli_command nx_cmd_eval;
 extern const nx_cli_command nx_cmd_bench;
 extern const nx_cli_command nx_cmd_check;
 extern const nx_cli_command nx_cmd_models;
+extern const nx_cli_command nx_cmd_audit;
 extern const nx_cli_command nx_cmd_help;
 extern const nx_cli_command nx_cmd_completion;
 

@@ -1,7 +1,9 @@
 /* nexus check: the configuration with its origins, and the state of everything Nexus depends on. */
 #include "base/json_writer.h"
 #include "cli/cli.h"
+#include "cli/progress.h"
 #include "cli/setup.h"
+#include "store/audit.h"
 #include "store/objects.h"
 #include "store/store.h"
 #include "vision/kernels.h"
@@ -148,6 +150,39 @@ static void check_address(const nx_config *config, report *out)
     freeaddrinfo(found);
 }
 
+static bool show_progress(int64_t checked, int64_t total, void *user)
+{
+    nx_progress *bar = user;
+    if (bar->total == 0) {
+        *bar = nx_progress_begin((size_t)total);
+    }
+    nx_progress_update(bar, (size_t)checked);
+    return true;
+}
+
+/* Of a database whose schema is up to date, so that opening it changes nothing. */
+static void check_audit(const nx_store_options *options, report *out)
+{
+    nx_store *store = NULL;
+    nx_audit_verdict found;
+    nx_progress bar = {.total = 0};
+    nx_error err = {0};
+    const nx_audit_check check = {.progress = show_progress, .user = &bar};
+    nx_status status = nx_store_open(options, &store, &err);
+    if (status == NX_OK) {
+        status = nx_store_audit_verify(store, &check, &found, &err);
+        nx_progress_end(&bar);
+    }
+    nx_store_close(store);
+    if (status != NX_OK) {
+        note(out, "audit log", VERDICT_FAILED, "%s", err.message);
+    } else if (!found.intact) {
+        note(out, "audit log", VERDICT_FAILED, "%s; see 'nexus audit list'", found.reason);
+    } else {
+        note(out, "audit log", VERDICT_OK, "%lld rows, intact", (long long)found.checked);
+    }
+}
+
 static void check_database(const nx_config *config, report *out)
 {
     char *data_dir = nx_setup_data_dir(config);
@@ -169,6 +204,7 @@ static void check_database(const nx_config *config, report *out)
     } else {
         note(out, "database", VERDICT_OK, "%s %s, %s: schema %d, up to date", found.kind,
              found.version, found.place, found.schema);
+        check_audit(&options, out);
     }
     free(data_dir);
 }

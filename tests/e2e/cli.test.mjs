@@ -46,6 +46,9 @@ const COMMANDS = {
   bench: ['threads', 'concurrency', 'duration', 'image', 'format'],
   check: ['format'],
   sweep: [],
+  'audit list': ['since', 'until', 'actor', 'action', 'format'],
+  'audit head': [],
+  'audit verify': ['head'],
   help: ['man'],
   completion: [],
 };

@@ -458,6 +458,8 @@ static void an_old_schema_is_brought_up_to_date(void **state)
     (void)STORE_NUMBER(store, "DROP TABLE object_holds");
     (void)STORE_NUMBER(store, "DROP TABLE job_objects");
     (void)STORE_NUMBER(store, "DROP TABLE objects");
+    (void)STORE_NUMBER(store, "DROP TABLE audit_log");
+    (void)STORE_NUMBER(store, "DROP TABLE audit_head");
     (void)STORE_NUMBER(store, "DELETE FROM nx_migrations WHERE number >= 4");
     nx_store_close(store);
     nx_assert_ok(nx_store_check(&options, &report, &err), err);

@@ -413,6 +413,8 @@ static void what_there_was_before_is_known(void **state)
     (void)STORE_NUMBER(fixture->store, "DROP TABLE object_holds");
     (void)STORE_NUMBER(fixture->store, "DROP TABLE job_objects");
     (void)STORE_NUMBER(fixture->store, "DROP TABLE objects");
+    (void)STORE_NUMBER(fixture->store, "DROP TABLE audit_log");
+    (void)STORE_NUMBER(fixture->store, "DROP TABLE audit_head");
     (void)STORE_NUMBER(fixture->store, "DELETE FROM nx_migrations WHERE number >= 5");
     nx_store_close(fixture->store);
     fixture->store = store_open_another(fixture);
