@@ -1,41 +1,27 @@
 #include "base/config.h"
 
 #include "base/address.h"
+#include "base/config_internal.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/suggest.h"
+#include "base/url.h"
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <yaml.h>
 
 #define MAX_FILE_BYTES (1U << 20)
+#define MOST_CHOICES   16
 #define BOOLEAN        "true|false|yes|no|on|off|1|0"
 
-typedef enum value_type {
-    TYPE_STRING,
-    TYPE_ADDRESSES, /* as nx_address_set_parse takes them */
-    TYPE_INT,
-    TYPE_BYTES, /* an integer that may carry k, m or g (powers of 1024) */
-    TYPE_NUMBER,
-    TYPE_CHOICE,
-} value_type;
-
-typedef struct key_info {
-    const char *name;
-    const char *env;
-    value_type type;
-    const char *fallback;
-    double low, high;
-    const char *choices; /* "a|b|c" for TYPE_CHOICE */
-    const char *help;
-} key_info;
-
-static const key_info keys[NX_CONFIG_COUNT] = {
+const key_info nx_config_keys[NX_CONFIG_COUNT] = {
+    [NX_CONFIG_PROFILE] = {"profile", "NEXUS_PROFILE", TYPE_CHOICE, "none", 0, 0,
+                           "none|cpu|gpu|small|large", "values that suit a machine or a load"},
     [NX_CONFIG_HOST] = {"host", "NEXUS_HOST", TYPE_STRING, "127.0.0.1", 0, 0, NULL,
                         "address that the server listens on"},
     [NX_CONFIG_PORT] = {"port", "NEXUS_PORT", TYPE_INT, "8000", 0, 65535, NULL,
@@ -198,15 +184,19 @@ static const key_info keys[NX_CONFIG_COUNT] = {
                               "auto|text|json", "auto: text on a terminal, JSON lines elsewhere"},
 };
 
-typedef struct value {
-    char *text;
-    char *origin;
-    double number; /* for the types that have one; exact for integers up to 2^53 */
-} value;
-
-struct nx_config {
-    value values[NX_CONFIG_COUNT];
+/* Never shown, logged or told. A file may hold each of them: NAME_FILE in the environment,
+ * name_file in YAML. */
+static const struct {
+    nx_config_key key;
+    nx_config_secrecy secrecy;
+} secrets[] = {
+    {NX_CONFIG_DATABASE_URL, NX_CONFIG_SECRET_URL},
+    {NX_CONFIG_S3_SECRET_KEY, NX_CONFIG_SECRET},
+    {NX_CONFIG_WEBHOOK_SECRET, NX_CONFIG_SECRET},
 };
+
+/* --- values -------------------------------------------------------------------------------------
+ */
 
 static nx_status parse_number(const key_info *info, const char *text, double *out)
 {
@@ -229,6 +219,7 @@ static nx_status parse_number(const key_info *info, const char *text, double *ou
         }
         number *= (double)(UINT64_C(1) << (10 * (unit - units + 1)));
         end++;
+        end += (*end | 0x20) == 'b'; /* "512mb", as Redis writes it */
     }
     *out = number;
     return *end == '\0' ? NX_OK : NX_ERR_INVALID;
@@ -247,6 +238,40 @@ static bool choice_allowed(const char *choices, const char *text)
     return false;
 }
 
+static nx_status wrong_choice(const key_info *info, const char *text, const char *origin,
+                              nx_error *err)
+{
+    char words[MOST_CHOICES][24];
+    const char *list[MOST_CHOICES];
+    size_t count = 0;
+    for (const char *at = info->choices; *at != '\0' && count < MOST_CHOICES;) {
+        size_t size = strcspn(at, "|");
+        snprintf(words[count], sizeof words[count], "%.*s", (int)size, at);
+        list[count] = words[count];
+        count++;
+        at += size + (at[size] == '|');
+    }
+    const char *near = nx_suggest(text, list, count);
+    return nx_error_set(err, NX_ERR_INVALID, "%s: %s is '%.60s'; use one of %s%s%s%s", origin,
+                        info->name, text, info->choices, near != NULL ? "; did you mean '" : "",
+                        near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
+static nx_status wrong_number(const key_info *info, const char *text, const char *origin,
+                              nx_error *err)
+{
+    /* what Kubernetes puts into NEXUS_PORT beside a Service of that name */
+    bool link = strncmp(text, "tcp://", 6) == 0;
+    return nx_error_set(err, NX_ERR_INVALID, "%s: %s is '%.60s', which is not %s%s", origin,
+                        info->name, text,
+                        info->type == TYPE_NUMBER  ? "a number"
+                        : info->type == TYPE_BYTES ? "a whole number (k, m, g may follow)"
+                                                   : "a whole number",
+                        link ? "; Kubernetes sets it for a Service of that name, unless "
+                               "enableServiceLinks is false"
+                             : "");
+}
+
 static nx_status check_value(const key_info *info, const char *text, const char *origin,
                              double *number, nx_error *err)
 {
@@ -263,22 +288,17 @@ static nx_status check_value(const key_info *info, const char *text, const char 
         /* "warn" and the mission's upper case are accepted as everywhere else */
         nx_log_level level;
         if (choice_allowed(info->choices, text) ||
-            (info == &keys[NX_CONFIG_LOG_LEVEL] &&
+            (info == &nx_config_keys[NX_CONFIG_LOG_LEVEL] &&
              nx_log_level_parse(text, &level, NULL) == NX_OK)) {
             return NX_OK;
         }
-        return nx_error_set(err, NX_ERR_INVALID, "%s: %s is '%.60s'; use one of %s", origin,
-                            info->name, text, info->choices);
+        return wrong_choice(info, text, origin, err);
     }
     case TYPE_INT:
     case TYPE_BYTES:
     case TYPE_NUMBER:
         if (parse_number(info, text, number) != NX_OK) {
-            return nx_error_set(err, NX_ERR_INVALID, "%s: %s is '%.60s', which is not %s", origin,
-                                info->name, text,
-                                info->type == TYPE_NUMBER  ? "a number"
-                                : info->type == TYPE_BYTES ? "a whole number (k, m, g may follow)"
-                                                           : "a whole number");
+            return wrong_number(info, text, origin, err);
         }
         if (*number < info->low || *number > info->high) {
             return nx_error_set(err, NX_ERR_INVALID, "%s: %s is %s; it must be from %.15g to %.15g",
@@ -289,11 +309,11 @@ static nx_status check_value(const key_info *info, const char *text, const char 
     return NX_ERR_INTERNAL;
 }
 
-nx_status nx_config_set(nx_config *config, nx_config_key key, const char *text, const char *origin,
-                        nx_error *err)
+nx_status nx_config_put(nx_config *config, nx_config_key key, const char *text, const char *origin,
+                        nx_config_rank rank, nx_error *err)
 {
     double number = 0;
-    nx_status status = check_value(&keys[key], text, origin, &number, err);
+    nx_status status = check_value(&nx_config_keys[key], text, origin, &number, err);
     if (status != NX_OK) {
         return status;
     }
@@ -304,169 +324,78 @@ nx_status nx_config_set(nx_config *config, nx_config_key key, const char *text, 
         free(origin_copy);
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the configuration");
     }
-    value *slot = &config->values[key];
+    nx_config_value *slot = &config->values[key];
     free(slot->text);
     free(slot->origin);
-    *slot = (value){.text = text_copy, .origin = origin_copy, .number = number};
-    return NX_OK;
+    free(slot->file);
+    *slot =
+        (nx_config_value){.text = text_copy, .origin = origin_copy, .number = number, .rank = rank};
+    return key == NX_CONFIG_PROFILE && rank > NX_CONFIG_RANK_DEFAULT
+               ? nx_config_apply_profile(config, err)
+               : NX_OK;
 }
 
-static nx_status unknown_key(const char *name, const char *file, size_t line, nx_error *err)
+nx_status nx_config_set(nx_config *config, nx_config_key key, const char *text, const char *origin,
+                        nx_error *err)
 {
-    const char *names[NX_CONFIG_COUNT];
+    return nx_config_put(config, key, text, origin, NX_CONFIG_RANK_OPTION, err);
+}
+
+nx_config_secrecy nx_config_secrecy_of(nx_config_key key)
+{
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+        if (secrets[i].key == key) {
+            return secrets[i].secrecy;
+        }
+    }
+    return NX_CONFIG_PUBLIC;
+}
+
+const char *nx_config_shown(const nx_config *config, nx_config_key key, char *space, size_t size)
+{
+    const char *text = config->values[key].text;
+    switch (nx_config_secrecy_of(key)) {
+    case NX_CONFIG_PUBLIC:
+        return text;
+    case NX_CONFIG_SECRET:
+        return text[0] != '\0' ? "***" : text;
+    case NX_CONFIG_SECRET_URL:
+        break;
+    }
+    nx_url_shown(text, space, size);
+    return space;
+}
+
+void nx_config_warn(nx_config *config, const char *format, ...)
+{
+    va_list args;
+    if (config->warning_count < MOST_WARNINGS) {
+        va_start(args, format);
+        if (vasprintf(&config->warnings[config->warning_count], format, args) >= 0) {
+            config->warning_count++;
+        }
+        va_end(args);
+    }
+}
+
+void nx_config_free(nx_config *config)
+{
+    if (config == NULL) {
+        return;
+    }
     for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
-        names[i] = keys[i].name;
+        free(config->values[i].text);
+        free(config->values[i].origin);
+        free(config->values[i].file);
     }
-    const char *near = nx_suggest(name, names, NX_CONFIG_COUNT);
-    return nx_error_set(err, NX_ERR_INVALID, "%s:%zu: there is no setting '%.60s'%s%s%s", file,
-                        line, name, near != NULL ? "; did you mean '" : "; see nexus check",
-                        near != NULL ? near : "", near != NULL ? "'?" : "");
+    for (size_t i = 0; i < config->warning_count; i++) {
+        free(config->warnings[i]);
+    }
+    free(config);
 }
 
-static nx_status apply_pair(nx_config *config, const char *name, const char *text, const char *file,
-                            size_t line, nx_error *err)
-{
-    char origin[256];
-    for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
-        if (strcmp(name, keys[i].name) == 0) {
-            /* a very long path loses its end, never the line */
-            snprintf(origin, sizeof origin, "%.230s:%zu", file, line);
-            return nx_config_set(config, (nx_config_key)i, text, origin, err);
-        }
-    }
-    return unknown_key(name, file, line, err);
-}
-
-/* An empty file, or one of "---" alone. */
-static bool is_empty(const yaml_node_t *root)
-{
-    return root == NULL || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0);
-}
-
-/* Walks the mapping at the root of the document: scalar keys, scalar values, no key twice. */
-static nx_status apply_document(nx_config *config, yaml_document_t *document, const char *file,
-                                nx_error *err)
-{
-    yaml_node_t *root = yaml_document_get_root_node(document);
-    if (is_empty(root)) {
-        return NX_OK;
-    }
-    if (root->type != YAML_MAPPING_NODE) {
-        return nx_error_set(err, NX_ERR_INVALID, "%s: expected lines of the form 'setting: value'",
-                            file);
-    }
-    bool seen[NX_CONFIG_COUNT] = {false};
-    for (yaml_node_pair_t *pair = root->data.mapping.pairs.start;
-         pair < root->data.mapping.pairs.top; pair++) {
-        yaml_node_t *name = yaml_document_get_node(document, pair->key);
-        yaml_node_t *text = yaml_document_get_node(document, pair->value);
-        size_t line = name->start_mark.line + 1;
-        if (name->type != YAML_SCALAR_NODE || text->type != YAML_SCALAR_NODE) {
-            return nx_error_set(err, NX_ERR_INVALID,
-                                "%s:%zu: a setting has one plain value, not a list or a map", file,
-                                line);
-        }
-        const char *key = (const char *)name->data.scalar.value;
-        const char *setting = (const char *)text->data.scalar.value;
-        if (strlen(key) != name->data.scalar.length ||
-            strlen(setting) != text->data.scalar.length) {
-            return nx_error_set(err, NX_ERR_INVALID, "%s:%zu: a NUL byte (\\0) in a setting", file,
-                                line);
-        }
-        nx_status status = apply_pair(config, key, setting, file, line, err);
-        if (status != NX_OK) {
-            return status;
-        }
-        for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
-            if (strcmp(key, keys[i].name) == 0) {
-                if (seen[i]) {
-                    return nx_error_set(err, NX_ERR_INVALID, "%s:%zu: '%s' is set twice", file,
-                                        line, key);
-                }
-                seen[i] = true;
-            }
-        }
-    }
-    return NX_OK;
-}
-
-/* Where libyaml stopped. Of bytes that are not text it gives the offset alone. */
-static size_t problem_line(const yaml_parser_t *parser, const char *text, size_t size)
-{
-    if (parser->error != YAML_READER_ERROR) {
-        return parser->problem_mark.line + 1;
-    }
-    size_t line = 1;
-    for (size_t i = 0; i < size && i < parser->problem_offset; i++) {
-        line += text[i] == '\n';
-    }
-    return line;
-}
-
-static nx_status bad_yaml(const yaml_parser_t *parser, const char *text, size_t size,
-                          const char *file, nx_error *err)
-{
-    return nx_error_set(err, NX_ERR_INVALID, "%s:%zu: not valid YAML: %s", file,
-                        problem_line(parser, text, size),
-                        parser->problem != NULL ? parser->problem : "it could not be understood");
-}
-
-/* A second document ("---") would be read by nobody: better refused than ignored. */
-static nx_status expect_end(yaml_parser_t *parser, const char *text, size_t size, const char *file,
-                            nx_error *err)
-{
-    yaml_document_t document;
-    if (!yaml_parser_load(parser, &document)) {
-        return bad_yaml(parser, text, size, file, err);
-    }
-    yaml_node_t *root = yaml_document_get_root_node(&document);
-    nx_status status = is_empty(root)
-                           ? NX_OK
-                           : nx_error_set(err, NX_ERR_INVALID,
-                                          "%s:%zu: a second document; all settings belong into one",
-                                          file, root->start_mark.line + 1);
-    yaml_document_delete(&document);
-    return status;
-}
-
-static nx_status apply_yaml(nx_config *config, const char *text, size_t size, const char *file,
-                            nx_error *err)
-{
-    yaml_parser_t parser;
-    yaml_document_t document;
-    if (!yaml_parser_initialize(&parser)) {
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory to read %s", file);
-    }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
-    nx_status status = NX_OK;
-    if (!yaml_parser_load(&parser, &document)) {
-        status = bad_yaml(&parser, text, size, file, err);
-    } else {
-        status = apply_document(config, &document, file, err);
-        yaml_document_delete(&document);
-        if (status == NX_OK) {
-            status = expect_end(&parser, text, size, file, err);
-        }
-    }
-    yaml_parser_delete(&parser);
-    return status;
-}
-
-static nx_status apply_environment(nx_config *config, nx_config_env env, void *user, nx_error *err)
-{
-    for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
-        const char *text = env(keys[i].env, user);
-        if (text != NULL && text[0] != '\0') {
-            char origin[128];
-            snprintf(origin, sizeof origin, "environment %s", keys[i].env);
-            nx_status status = nx_config_set(config, (nx_config_key)i, text, origin, err);
-            if (status != NX_OK) {
-                return status;
-            }
-        }
-    }
-    return NX_OK;
-}
+/* --- layers -------------------------------------------------------------------------------------
+ */
 
 nx_status nx_config_load_text(const char *text, size_t size, const char *file_name,
                               nx_config_env env, void *user, nx_config **out, nx_error *err)
@@ -478,13 +407,14 @@ nx_status nx_config_load_text(const char *text, size_t size, const char *file_na
     }
     nx_status status = NX_OK;
     for (size_t i = 0; i < NX_CONFIG_COUNT && status == NX_OK; i++) {
-        status = nx_config_set(config, (nx_config_key)i, keys[i].fallback, "default", err);
+        status = nx_config_put(config, (nx_config_key)i, nx_config_keys[i].fallback, "default",
+                               NX_CONFIG_RANK_DEFAULT, err);
     }
     if (status == NX_OK && text != NULL) {
-        status = apply_yaml(config, text, size, file_name, err);
+        status = nx_config_apply_yaml(config, text, size, file_name, err);
     }
     if (status == NX_OK) {
-        status = apply_environment(config, env, user, err);
+        status = nx_config_apply_environment(config, env, user, err);
     }
     if (status != NX_OK) {
         nx_config_free(config);
@@ -509,20 +439,18 @@ nx_status nx_config_load(const char *file, nx_config_env env, void *user, nx_con
     nx_status status = nx_config_load_text(file != NULL ? nx_buffer_cstr(&text) : NULL, text.size,
                                            file != NULL ? file : "", env, user, out, err);
     nx_buffer_free(&text);
+    if (status == NX_OK) {
+        status = nx_config_read_secrets(*out, err);
+        if (status != NX_OK) {
+            nx_config_free(*out);
+            *out = NULL;
+        }
+    }
     return status;
 }
 
-void nx_config_free(nx_config *config)
-{
-    if (config == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < NX_CONFIG_COUNT; i++) {
-        free(config->values[i].text);
-        free(config->values[i].origin);
-    }
-    free(config);
-}
+/* --- reading ------------------------------------------------------------------------------------
+ */
 
 int64_t nx_config_int(const nx_config *config, nx_config_key key)
 {
@@ -552,17 +480,17 @@ bool nx_config_bool(const nx_config *config, nx_config_key key)
 
 const char *nx_config_name(nx_config_key key)
 {
-    return keys[key].name;
+    return nx_config_keys[key].name;
 }
 
 const char *nx_config_env_name(nx_config_key key)
 {
-    return keys[key].env;
+    return nx_config_keys[key].env;
 }
 
 const char *nx_config_help(nx_config_key key)
 {
-    return keys[key].help;
+    return nx_config_keys[key].help;
 }
 
 const char *nx_config_origin(const nx_config *config, nx_config_key key)
@@ -573,4 +501,40 @@ const char *nx_config_origin(const nx_config *config, nx_config_key key)
 const char *nx_config_text(const nx_config *config, nx_config_key key)
 {
     return config->values[key].text;
+}
+
+size_t nx_config_warning_count(const nx_config *config)
+{
+    return config->warning_count;
+}
+
+const char *nx_config_warning(const nx_config *config, size_t index)
+{
+    return config->warnings[index];
+}
+
+void nx_config_allowed(nx_config_key key, char *out, size_t size)
+{
+    const key_info *info = &nx_config_keys[key];
+    const char *units = info->type == TYPE_BYTES ? " (k, m, g may follow)" : "";
+    switch (info->type) {
+    case TYPE_STRING:
+    case TYPE_ADDRESSES:
+        snprintf(out, size, "%s", "");
+        break;
+    case TYPE_CHOICE:
+        snprintf(out, size, "%s",
+                 strcmp(info->choices, BOOLEAN) == 0 ? "true|false" : info->choices);
+        break;
+    case TYPE_INT:
+    case TYPE_BYTES:
+    case TYPE_NUMBER:
+        snprintf(out, size, "%.15g to %.15g%s", info->low, info->high, units);
+        break;
+    }
+}
+
+const char *nx_config_default(nx_config_key key)
+{
+    return nx_config_keys[key].fallback;
 }

@@ -1,7 +1,11 @@
 /*
  * Settings, from a table of keys with types, ranges and defaults. Origins, strongest first: command
- * line, environment, YAML file, default. Unknown keys and values out of range are errors that say
- * what to write instead. Not thread-safe while it is being filled; read-only afterwards.
+ * line, environment, YAML file, profile, default. Unknown keys and values out of range are errors
+ * that say what to write instead. Not thread-safe while it is being filled; read-only afterwards.
+ *
+ * A profile ("cpu", "gpu", "small", "large"; one, under NX_CONFIG_PROFILE) is a set of values for a
+ * kind of machine or load. A secret may stand in a file instead: NAME_FILE in the environment,
+ * name_file in YAML.
  */
 #ifndef NX_BASE_CONFIG_H
 #define NX_BASE_CONFIG_H
@@ -14,6 +18,7 @@
 
 /* In the order in which `nexus check` prints them. */
 typedef enum nx_config_key {
+    NX_CONFIG_PROFILE,
     NX_CONFIG_HOST,
     NX_CONFIG_PORT,
     NX_CONFIG_MODEL,
@@ -86,20 +91,56 @@ typedef struct nx_config nx_config;
 typedef const char *(*nx_config_env)(const char *name, void *user);
 
 /*
- * Defaults, then the YAML file (file may be NULL for none), then the environment.
+ * Defaults, the profile's values, then the YAML file (file may be NULL for none), then the
+ * environment; then the files of secrets are read (regular ones of at most 64 KiB, one newline at
+ * the end dropped). nx_config_check is to follow when the command line has had its say.
  * Errors: NX_ERR_INVALID with file, line, key, what is allowed and a suggestion; NX_ERR_NOT_FOUND.
  */
 nx_status nx_config_load(const char *file, nx_config_env env, void *user, nx_config **out,
                          nx_error *err);
 
-/* As nx_config_load from YAML text in memory, for tests and fuzzing; file_name is for messages. */
+/* As nx_config_load from YAML text in memory, for tests and fuzzing; file_name is for messages.
+ * No file is read: secrets that stand in one are empty. */
 nx_status nx_config_load_text(const char *text, size_t size, const char *file_name,
                               nx_config_env env, void *user, nx_config **out, nx_error *err);
 void nx_config_free(nx_config *config);
 
-/* Overrides one value; origin ("--port") is kept by copy. Errors: NX_ERR_INVALID. */
+/* Overrides one value; origin ("--port") is kept by copy. A profile's values go under whatever was
+ * set by other means, before or after. Errors: NX_ERR_INVALID. */
 nx_status nx_config_set(nx_config *config, nx_config_key key, const char *text, const char *origin,
                         nx_error *err);
+
+/* Looks for names in the environment ("NAME=value", as environ) that were meant as settings. One
+ * with our prefix that does not exist is an error; one that is nearly a setting is a warning. */
+nx_status nx_config_check_names(nx_config *config, char *const *environment, nx_error *err);
+
+/* Looks at values that concern each other. Errors: NX_ERR_INVALID where they contradict each
+ * other; what is only odd becomes a warning. */
+nx_status nx_config_check(nx_config *config, nx_error *err);
+
+/* What is odd, as sentences; of the files of secrets, too. */
+size_t nx_config_warning_count(const nx_config *config);
+const char *nx_config_warning(const nx_config *config, size_t index);
+
+/* Can a running process take a new value of it? */
+bool nx_config_can_reload(nx_config_key key);
+
+/* A setting that is another now. The texts are as they may be shown, and live while the call
+ * lasts. */
+typedef struct nx_config_change {
+    nx_config_key key;
+    bool taken; /* false: it needs a restart, and the old value stays */
+    const char *from, *to, *origin;
+} nx_config_change;
+
+/*
+ * Makes next, loaded anew, what a process may go on with that runs with running: what can't be
+ * reloaded keeps its value and origin of running. each (may be NULL) is called for every
+ * difference. Errors: NX_ERR_NO_MEMORY, after which next is to be freed unused.
+ */
+nx_status nx_config_settle(const nx_config *running, nx_config *next,
+                           void (*each)(const nx_config_change *change, void *user), void *user,
+                           nx_error *err);
 
 /* Typed reads. A key is read with the type that its table entry has. */
 int64_t nx_config_int(const nx_config *config, nx_config_key key);
@@ -112,7 +153,21 @@ const char *nx_config_name(nx_config_key key); /* YAML key, "inference_workers" 
 const char *nx_config_env_name(nx_config_key key);
 const char *nx_config_help(nx_config_key key);
 const char *nx_config_origin(const nx_config *config, nx_config_key key);
-/* The value as text, as it would be written in the file. */
+const char *nx_config_default(nx_config_key key);
+/* What is allowed: "0 to 65535", "cpu|cuda|auto", "" for any text. */
+void nx_config_allowed(nx_config_key key, char *out, size_t size);
+/* The value as text, as it would be written in the file. Of a secret, the secret. */
 const char *nx_config_text(const nx_config *config, nx_config_key key);
+
+typedef enum nx_config_secrecy {
+    NX_CONFIG_PUBLIC,
+    NX_CONFIG_SECRET,     /* never shown */
+    NX_CONFIG_SECRET_URL, /* shown without its password */
+} nx_config_secrecy;
+nx_config_secrecy nx_config_secrecy_of(nx_config_key key);
+
+/* The value as it may be shown to anybody; space is used for what has to be cut. */
+#define NX_CONFIG_SHOWN_SIZE 512
+const char *nx_config_shown(const nx_config *config, nx_config_key key, char *space, size_t size);
 
 #endif

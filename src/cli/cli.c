@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define MAX_OPTIONS  64
 #define MAX_COMMANDS 32
@@ -27,6 +28,8 @@ const nx_cli_option nx_cli_common_options[] = {
     {"config", 'c', "FILE", "YAML file with settings (also NEXUS_CONFIG)", NX_CLI_NO_KEY, NULL},
     {"model", 'm', "NAME|FILE", "model name in the data folder, or an .onnx file", NX_CONFIG_MODEL,
      NULL},
+    {"profile", 0, "NAME", "values for a machine or a load: cpu, gpu, small or large",
+     NX_CONFIG_PROFILE, "none|cpu|gpu|small|large"},
     {"data-dir", 0, "DIR", "folder with lib/ and models/", NX_CONFIG_DATA_DIR, NULL},
     {"workers", 'w', "N", "parallel model runs (INFERENCE_WORKERS; default: the cores)",
      NX_CONFIG_INFERENCE_WORKERS, NULL},
@@ -252,7 +255,18 @@ static nx_status load_config(const option_set *set, nx_config **out, nx_error *e
                 nx_config_set(*out, (nx_config_key)set->all[i]->key, set->values[i], origin, err);
         }
     }
-    return status;
+    if (status == NX_OK) {
+        status = nx_config_check_names(*out, environ, err);
+    }
+    return status == NX_OK ? nx_config_check(*out, err) : status;
+}
+
+/* 'nexus check' shows them among the rest. */
+static void log_warnings(const nx_cli_command *command, const nx_config *config)
+{
+    for (size_t i = 0; i < nx_config_warning_count(config) && command != &nx_cmd_check; i++) {
+        nx_log_warn("cli", "%s", nx_config_warning(config, i));
+    }
 }
 
 static void configure_log(const nx_config *config)
@@ -297,6 +311,7 @@ static int run_parsed(const nx_cli_command *command, option_set *set, int argc, 
             return nx_cli_fail(&args, NX_EXIT_USAGE, &err);
         }
         configure_log(args.config);
+        log_warnings(command, args.config);
     }
     code = command->run(&args);
     nx_config_free(args.config);

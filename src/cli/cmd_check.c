@@ -19,8 +19,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define MAX_FINDINGS 16
-#define SHOWN_SIZE   512
+#define MAX_FINDINGS 32
 /* Less free space than this in the data folder is worth a warning. */
 #define LOW_SPACE_MB 500
 
@@ -242,8 +241,21 @@ static void check_limits(const nx_config *config, report *out)
          enough ? "" : "; too low for MAX_CONNECTIONS, raise it with ulimit -Hn");
 }
 
+static void check_configuration(const nx_config *config, report *out)
+{
+    size_t count = nx_config_warning_count(config);
+    for (size_t i = 0; i < count; i++) {
+        note(out, "configuration", VERDICT_WARNING, "%s", nx_config_warning(config, i));
+    }
+    if (count == 0) {
+        note(out, "configuration", VERDICT_OK, "profile %s",
+             nx_config_string(config, NX_CONFIG_PROFILE));
+    }
+}
+
 static void check_all(const nx_config *config, report *out)
 {
+    check_configuration(config, out);
     check_data_dir(config, out);
     check_runtime(config, out);
     check_database(config, out);
@@ -273,28 +285,13 @@ static void append_cell(nx_buffer *out, const char *text, size_t width)
     nx_buffer_append_char(out, ' ');
 }
 
-/* The value of a setting as it may be shown: without passwords. */
-static const char *shown_value(const nx_config *config, nx_config_key key, char *space, size_t size)
-{
-    const char *text = nx_config_text(config, key);
-    bool secret = key == NX_CONFIG_S3_SECRET_KEY || key == NX_CONFIG_WEBHOOK_SECRET;
-    if (secret && text[0] != '\0') {
-        return "***";
-    }
-    if (key != NX_CONFIG_DATABASE_URL) {
-        return text;
-    }
-    nx_store_url_shown(text, space, size);
-    return space;
-}
-
 static void append_text(const nx_config *config, const report *r, nx_buffer *out)
 {
     nx_buffer_printf(out, "Configuration\n  %-29s%-30s%-14s%s\n", "setting", "environment", "value",
                      "from");
     for (int key = 0; key < NX_CONFIG_COUNT; key++) {
-        char space[SHOWN_SIZE];
-        const char *text = shown_value(config, (nx_config_key)key, space, sizeof space);
+        char space[NX_CONFIG_SHOWN_SIZE];
+        const char *text = nx_config_shown(config, (nx_config_key)key, space, sizeof space);
         nx_buffer_append_str(out, "  ");
         append_cell(out, nx_config_name((nx_config_key)key), 28);
         append_cell(out, nx_config_env_name((nx_config_key)key), 29);
@@ -314,12 +311,13 @@ static void append_text(const nx_config *config, const report *r, nx_buffer *out
 
 static void json_setting(const nx_config *config, nx_config_key key, nx_json *json)
 {
-    char space[SHOWN_SIZE];
+    char space[NX_CONFIG_SHOWN_SIZE];
     nx_json_object_begin(json);
     nx_json_key_string(json, "name", nx_config_name(key));
     nx_json_key_string(json, "environment", nx_config_env_name(key));
-    nx_json_key_string(json, "value", shown_value(config, key, space, sizeof space));
+    nx_json_key_string(json, "value", nx_config_shown(config, key, space, sizeof space));
     nx_json_key_string(json, "origin", nx_config_origin(config, key));
+    nx_json_key_bool(json, "reloadable", nx_config_can_reload(key));
     nx_json_object_end(json);
 }
 
@@ -373,8 +371,9 @@ const nx_cli_command nx_cmd_check = {
     .operands = "",
     .summary = "show the configuration with its origins, and what is missing",
     .description =
-        "Prints each setting with its value and where that came from (default, file and line,\n"
-        "environment, command line), then tries everything that Nexus depends on. The exit code\n"
+        "Prints each setting with its value and where that came from (default, profile, file\n"
+        "and line, environment, command line), then tries everything that Nexus depends on. The "
+        "exit code\n"
         "is 3 when something that is needed has failed.\n",
     .examples = "  nexus check\n  NEXUS_MODEL=yolov8s nexus check --config nexus.yaml\n",
     .options = options,

@@ -3,6 +3,7 @@
 #include "store/migrations.h"
 
 #include "base/file.h"
+#include "base/url.h"
 
 #include <limits.h>
 #include <stdatomic.h>
@@ -44,7 +45,7 @@ static nx_status read_url(const nx_store_options *options, url_kind *kind, char 
         length = snprintf(path, PATH_MAX, "%s", name);
     } else {
         char shown[200];
-        nx_store_url_shown(url, shown, sizeof shown);
+        nx_url_shown(url, shown, sizeof shown);
         return nx_error_set(err, NX_ERR_INVALID,
                             "DATABASE_URL is '%s'; use sqlite:PATH, "
                             "postgres://USER:PASSWORD@HOST:PORT/NAME, or leave it empty for SQLite "
@@ -191,26 +192,4 @@ nx_status nx_store_check(const nx_store_options *options, nx_store_report *out, 
     out->kind = kind == URL_POSTGRES ? "PostgreSQL" : "SQLite";
     return kind == URL_POSTGRES ? nx_postgres_check(options, out, err)
                                 : nx_sqlite_check(path, out, err);
-}
-
-void nx_store_url_shown(const char *url, char *out, size_t size)
-{
-    const char *start = strstr(url, "://");
-    const char *end = start != NULL ? start + 3 + strcspn(start + 3, "/?") : NULL;
-    const char *at = NULL;
-    for (const char *c = start; c != NULL && c < end; c++) {
-        at = *c == '@' ? c : at; /* the last one: a password may hold one that is not escaped */
-    }
-    const char *colon = at != NULL ? memchr(start + 3, ':', (size_t)(at - start - 3)) : NULL;
-    if (colon != NULL) {
-        snprintf(out, size, "%.*s:***%s", (int)(colon - url), url, at);
-    } else {
-        snprintf(out, size, "%s", url);
-    }
-    /* libpq takes ?password= too */
-    char *given = strstr(out, "password=");
-    if (given != NULL) {
-        size_t left = size - (size_t)(given - out);
-        snprintf(given, left, "password=***");
-    }
 }

@@ -85,7 +85,4 @@ typedef struct nx_store_report {
 /* Looks without changing or making anything. out tells what was found until then when it fails. */
 nx_status nx_store_check(const nx_store_options *options, nx_store_report *out, nx_error *err);
 
-/* The URL with its password replaced, for logs and `nexus check`. Cuts what does not fit. */
-void nx_store_url_shown(const char *url, char *out, size_t size);
-
 #endif

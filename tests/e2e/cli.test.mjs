@@ -52,7 +52,7 @@ const COMMANDS = {
   help: ['man'],
   completion: [],
 };
-const COMMON = ['config', 'model', 'data-dir', 'workers', 'log-level'];
+const COMMON = ['config', 'model', 'profile', 'data-dir', 'workers', 'log-level'];
 const WITHOUT_CONFIG = ['help', 'completion'];
 const TOP = [...new Set(Object.keys(COMMANDS).map((command) => command.split(' ')[0]))];
 
@@ -280,6 +280,43 @@ describe('check and the configuration', () => {
     assert.deepEqual(shown.max_detections, ['300', 'default']);
     const named = await settings([], { NEXUS_CONFIG: path });
     assert.deepEqual(named.port, ['9001', `${path}:1`]);
+  });
+
+  it('puts a profile under all of them', async (t) => {
+    const path = file(t, 'profile: large\ndb_pool_size: 90\n');
+    const large = await settings(['--config', path], {});
+    assert.deepEqual(large.profile, ['large', `${path}:1`]);
+    assert.deepEqual(large.db_pool_size, ['90', `${path}:2`]);
+    assert.deepEqual(large.db_max_overflow, ['50', 'profile large']);
+    assert.deepEqual(large.port, ['8000', 'default']);
+    const small = await settings(['-c', path, '--profile', 'small'], { NEXUS_PROFILE: 'cpu' });
+    assert.deepEqual(small.db_max_overflow, ['10', 'profile small']);
+    assertRefused(await nexus(['check', '--profile', 'smal']), 2, /did you mean 'small'\?/);
+    const both = { INFERENCE_DEVICE: 'cpu' };
+    assertRefused(await nexus(['check', '--profile', 'gpu'], { env: both }), 2,
+      /use_tensorrt is for a GPU \(profile gpu\), and inference_device is cpu \(environment INF/);
+  });
+
+  it('warns of names that are nearly settings, and refuses those of ours that are none', async () => {
+    const env = { INFERENCE_WORKRES: '2' };
+    const { code, stdout } = await nexus(['check'], { env });
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /^ {2}warning +configuration +.*WORKRES is no setting; did you mean INFERENCE_WORKERS\?$/m);
+    const prot = { NEXUS_PROT: '1' };
+    assertRefused(await nexus(['check'], { env: prot }), 2, /did you mean NEXUS_PORT\?/);
+  });
+
+  it('takes secrets from files and shows none of them', async (t) => {
+    const path = join(scratch(t), 'secret');
+    writeFileSync(path, 'geheim\n', { mode: 0o644 });
+    const env = { WEBHOOK_SECRET_FILE: path };
+    const { stdout, stderr } = await nexus(['check'], { env });
+    assert.match(stdout, /^ {2}webhook_secret +WEBHOOK_SECRET +\*\*\* +environment WEBHOOK_SECRET_FILE$/m);
+    assert.match(stdout, /^ {2}warning +configuration +.*everybody on this machine can read/m);
+    assert.doesNotMatch(stdout + stderr, /geheim/);
+    const none = { DATABASE_URL_FILE: '/none' };
+    assertRefused(await nexus(['check'], { env: none }), 2,
+      /environment DATABASE_URL_FILE: cannot open \/none; name a file that this user may read/);
   });
 
   it('does what it shows', { skip }, async (t) => {

@@ -128,6 +128,14 @@ static void unknown_keys_get_a_suggestion(void **state)
             "nexus.yaml:2: there is no setting 'prot'; did you mean 'port'?");
     refuses("zebra: 2\n", NULL, "nexus.yaml:1: there is no setting 'zebra'; see nexus check");
     refuses("Port: 2\n", NULL, "nexus.yaml:1: there is no setting 'Port'; did you mean 'port'?");
+    refuses("AWS_SECRET_ACCESS_KEY: geheim\n", NULL,
+            "nexus.yaml:1: there is no setting 'AWS_SECRET_ACCESS_KEY'; did you mean "
+            "'s3_secret_key'?");
+    refuses("worker_class: uvicorn.workers.UvicornWorker\n", NULL,
+            "nexus.yaml:1: 'worker_class' has no meaning here: it chooses a Python server's "
+            "workers; here there is one kind");
+    refuses("port_file: /etc/port\n", NULL,
+            "nexus.yaml:1: there is no setting 'port_file'; did you mean 'profile'?");
 }
 
 static void values_out_of_range_say_the_range(void **state)
@@ -148,6 +156,10 @@ static void values_out_of_range_say_the_range(void **state)
 static void numbers_must_be_numbers(void **state)
 {
     (void)state;
+    static const char *const link[] = {"NEXUS_PORT", "tcp://10.0.0.7:8000", NULL};
+    refuses(NULL, link,
+            "environment NEXUS_PORT: port is 'tcp://10.0.0.7:8000', which is not a whole number; "
+            "Kubernetes sets it for a Service of that name, unless enableServiceLinks is false");
     refuses("port: 80.5\n", NULL, "nexus.yaml:1: port is '80.5', which is not a whole number");
     refuses("port: 80k\n", NULL, "nexus.yaml:1: port is '80k', which is not a whole number");
     refuses("port:\n", NULL, "nexus.yaml:1: port is '', which is not a whole number");
@@ -166,9 +178,8 @@ static void bytes_take_a_unit(void **state)
         const char *text;
         int64_t value;
     } cases[] = {
-        {"max_body_bytes: 5000\n", 5000},
-        {"max_body_bytes: 2k\n", 2048},
-        {"max_body_bytes: 3M\n", INT64_C(3) << 20},
+        {"max_body_bytes: 5000\n", 5000},           {"max_body_bytes: 2k\n", 2048},
+        {"max_body_bytes: 3M\n", INT64_C(3) << 20}, {"max_body_bytes: 512mb\n", INT64_C(512) << 20},
         {"max_body_bytes: 4g\n", INT64_C(4) << 30},
     };
     for (size_t i = 0; i < NX_COUNT(cases); i++) {
@@ -177,8 +188,11 @@ static void bytes_take_a_unit(void **state)
         nx_config_free(config);
     }
     refuses(
-        "max_body_bytes: 2kb\n", NULL,
-        "nexus.yaml:1: max_body_bytes is '2kb', which is not a whole number (k, m, g may follow)");
+        "max_body_bytes: 2b\n", NULL,
+        "nexus.yaml:1: max_body_bytes is '2b', which is not a whole number (k, m, g may follow)");
+    refuses("max_body_bytes: 2kbb\n", NULL,
+            "nexus.yaml:1: max_body_bytes is '2kbb', which is not a whole number (k, m, g may "
+            "follow)");
     refuses(
         "max_body_bytes: 2t\n", NULL,
         "nexus.yaml:1: max_body_bytes is '2t', which is not a whole number (k, m, g may follow)");
@@ -204,7 +218,7 @@ static void choices_are_listed(void **state)
     refuses("log_format: auto|text\n", NULL,
             "nexus.yaml:1: log_format is 'auto|text'; use one of auto|text|json");
     refuses("log_format: aut\n", NULL,
-            "nexus.yaml:1: log_format is 'aut'; use one of auto|text|json");
+            "nexus.yaml:1: log_format is 'aut'; use one of auto|text|json; did you mean 'auto'?");
 }
 
 static void a_key_is_set_once(void **state)
@@ -272,6 +286,170 @@ static void bad_yaml_shows_its_line(void **state)
     }
 }
 
+/* Aliases are not copied ("billion laughs"), and nothing grows with the depth of what is refused.
+ */
+static void what_swells_is_refused(void **state)
+{
+    (void)state;
+    char text[2000];
+    size_t used = (size_t)snprintf(text, sizeof text, "a0: &a0 [x, x]\n");
+    for (int i = 1; i < 40; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "a%d: &a%d [*a%d, *a%d, *a%d]\n",
+                                 i, i, i - 1, i - 1, i - 1);
+    }
+    refuses(text, NULL, "nexus.yaml:1: a setting has one plain value, not a list or a map");
+    memset(text, '[', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    nx_config *config = NULL;
+    nx_error err = {0};
+    assert_int_equal(load(text, NULL, &config, &err), NX_ERR_INVALID);
+    assert_null(config);
+    nx_assert_contains(err.message, "nexus.yaml:");
+}
+
+static void a_file_over_a_mebibyte_is_none(void **state)
+{
+    size_t size = ((size_t)1 << 20) + 1;
+    char *text = malloc(size);
+    assert_non_null(text);
+    memset(text, '#', size);
+    nx_config *config = NULL;
+    nx_error err = {0};
+    const char *path = scratch_write(state, "large.yaml", text, size);
+    assert_int_equal(nx_config_load(path, lookup, NULL, &config, &err), NX_ERR_TOO_LARGE);
+    assert_null(config);
+    free(text);
+}
+
+static nx_status check_environment(const char *entry, nx_config **out, nx_error *err)
+{
+    char *environment[] = {(char *)"PATH=/bin", (char *)entry, NULL};
+    *out = loaded(NULL, NULL);
+    *err = (nx_error){0};
+    return nx_config_check_names(*out, environment, err);
+}
+
+static void names_with_our_prefix_must_exist(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"NEXUS_PROT=1", "environment: there is no setting NEXUS_PROT; did you mean NEXUS_PORT?"},
+        {"NEXUS_LOG_LEVEL=info",
+         "environment: there is no setting NEXUS_LOG_LEVEL; did you mean LOG_LEVEL?"},
+        {"NEXUS_ZEBRA=1",
+         "environment: there is no setting NEXUS_ZEBRA; see nexus check, or unset it"},
+    };
+    for (size_t i = 0; i < NX_COUNT(cases); i++) {
+        nx_config *config = NULL;
+        nx_error err = {0};
+        assert_int_equal(check_environment(cases[i][0], &config, &err), NX_ERR_INVALID);
+        assert_string_equal(err.message, cases[i][1]);
+        nx_config_free(config);
+    }
+    static const char *const fine[] = {
+        "NEXUS_PORT=1",
+        "NEXUS_CONFIG=x",
+        "NEXUS_SERVICE_HOST=10.0.0.1",
+        "NEXUS_TEST_SEED=1",
+        "NEXUS_PORT_80_TCP=x",
+        "NEXUS_REDIS_PORT=tcp://10.0.0.1:1",
+        "NEXUS_ZEBRA=",
+        "WEBHOOK_SECRET_FILE=/x",
+        "WEBHOOK_SECRET=geheim",
+        "INFERENCE_WORKERS=2",
+        "DB_NAME=x",
+        "DB_HOST=x",
+        "DB_PASSWORD=x",
+        "LOG_FILE=/x",
+        "HTTP_PROXY=x",
+        "AWS_SESSION_TOKEN=x",
+        "MODEL=x",
+        "HOME=/",
+    };
+    for (size_t i = 0; i < NX_COUNT(fine); i++) {
+        nx_config *config = NULL;
+        nx_error err = {0};
+        nx_assert_ok(check_environment(fine[i], &config, &err), err);
+        if (nx_config_warning_count(config) != 0) {
+            fail_msg("%s: %s", fine[i], nx_config_warning(config, 0));
+        }
+        nx_config_free(config);
+    }
+}
+
+static void near_misses_are_warned_of(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"INFERENCE_WORKRES=4",
+         "environment INFERENCE_WORKRES is no setting; did you mean INFERENCE_WORKERS?"},
+        {"DATABASE_URI=x", "environment DATABASE_URI is no setting; did you mean DATABASE_URL?"},
+        {"KEEP_ALIVE=75", "environment KEEP_ALIVE is no setting; did you mean KEEPALIVE?"},
+        {"DB_POOLSIZE=5", "environment DB_POOLSIZE is no setting; did you mean DB_POOL_SIZE?"},
+        {"AWS_ACCESS_KEY=x",
+         "environment AWS_ACCESS_KEY is no setting; did you mean AWS_ACCESS_KEY_ID?"},
+        {"WORKER_CLASS=UvicornWorker",
+         "environment WORKER_CLASS has no meaning here: it chooses a Python server's workers; "
+         "here there is one kind"},
+    };
+    for (size_t i = 0; i < NX_COUNT(cases); i++) {
+        nx_config *config = NULL;
+        nx_error err = {0};
+        nx_assert_ok(check_environment(cases[i][0], &config, &err), err);
+        if (nx_config_warning_count(config) != 1) {
+            fail_msg("%s is not warned of", cases[i][0]);
+        }
+        assert_string_equal(nx_config_warning(config, 0), cases[i][1]);
+        nx_config_free(config);
+    }
+}
+
+static void settings_that_contradict_each_other(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *message;
+    } wrong[] = {
+        {"inference_device: cpu\nuse_tensorrt: true\n",
+         "use_tensorrt is for a GPU (nexus.yaml:2), and inference_device is cpu (nexus.yaml:1)"},
+        {"inference_device: cpu\nuse_fp16: yes\n", "use_fp16 is for a GPU (nexus.yaml:2)"},
+        {"profile: gpu\ninference_device: cpu\n",
+         "use_tensorrt is for a GPU (profile gpu), and inference_device is cpu (nexus.yaml:2)"},
+        {"use_onnx: false\n", "nothing is left that runs a model"},
+    };
+    for (size_t i = 0; i < NX_COUNT(wrong); i++) {
+        nx_config *config = loaded(wrong[i].text, NULL);
+        nx_error err = {0};
+        assert_int_equal(nx_config_check(config, &err), NX_ERR_INVALID);
+        nx_assert_contains(err.message, wrong[i].message);
+        nx_config_free(config);
+    }
+    static const struct {
+        const char *text;
+        const char *message;
+    } odd[] = {
+        {"use_fp16: true\n", "use_fp16 (nexus.yaml:1) does nothing without USE_TENSORRT=true"},
+        {"database_url: postgres://h/d\ndb_pool_size: 180\n", "allow 205 connections"},
+        {"max_inflight_body_bytes: 100m\n", "max_batch_body_bytes is 256m (default), more than "
+                                            "max_inflight_body_bytes allows: 100m (nexus.yaml:1)"},
+        {"s3_endpoint: http://h\n", "s3_endpoint (nexus.yaml:1) does nothing without objects_url"},
+    };
+    for (size_t i = 0; i < NX_COUNT(odd); i++) {
+        nx_config *config = loaded(odd[i].text, NULL);
+        nx_error err = {0};
+        nx_assert_ok(nx_config_check(config, &err), err);
+        assert_int_equal(nx_config_warning_count(config), 1);
+        nx_assert_contains(nx_config_warning(config, 0), odd[i].message);
+        nx_config_free(config);
+    }
+    nx_config *config = loaded(NULL, NULL);
+    nx_error err = {0};
+    nx_assert_ok(nx_config_check(config, &err), err);
+    assert_int_equal(nx_config_warning_count(config), 0);
+    nx_config_free(config);
+}
+
 static void files_are_read(void **state)
 {
     nx_config *config = NULL;
@@ -324,6 +502,11 @@ int main(void)
         cmocka_unit_test(only_plain_values_in_one_map),
         cmocka_unit_test(yaml_of_the_usual_forms),
         cmocka_unit_test(bad_yaml_shows_its_line),
+        cmocka_unit_test(what_swells_is_refused),
+        cmocka_unit_test(a_file_over_a_mebibyte_is_none),
+        cmocka_unit_test(names_with_our_prefix_must_exist),
+        cmocka_unit_test(near_misses_are_warned_of),
+        cmocka_unit_test(settings_that_contradict_each_other),
         cmocka_unit_test(files_are_read),
         cmocka_unit_test(a_long_path_keeps_its_line),
     };

@@ -330,24 +330,6 @@ static void refuses_urls_that_name_no_database(void **state)
                "cannot reach PostgreSQL at me@127.0.0.1:1/db");
 }
 
-static void hides_passwords(void **state)
-{
-    (void)state;
-    static const char *const pairs[][2] = {
-        {"postgres://me:geheim@h:5/db", "postgres://me:***@h:5/db"},
-        {"postgres://me:ge@heim@h/db", "postgres://me:***@h/db"},
-        {"postgres://me@h/db?password=geheim", "postgres://me@h/db?password=***"},
-        {"postgres://h/db", "postgres://h/db"},
-        {"sqlite:/a/b:c@d", "sqlite:/a/b:c@d"},
-        {"", ""},
-    };
-    for (size_t i = 0; i < NX_COUNT(pairs); i++) {
-        char shown[100];
-        nx_store_url_shown(pairs[i][0], shown, sizeof shown);
-        assert_string_equal(shown, pairs[i][1]);
-    }
-}
-
 static void refuses_files_that_are_none(void **state)
 {
     char url[PATH_MAX + 10];
@@ -491,7 +473,6 @@ int main(void)
     };
     const struct CMUnitTest alone[] = {
         cmocka_unit_test(refuses_urls_that_name_no_database),
-        cmocka_unit_test(hides_passwords),
         cmocka_unit_test(refuses_files_that_are_none),
         cmocka_unit_test(the_default_is_in_the_data_folder),
         cmocka_unit_test(a_full_disk_loses_nothing),
