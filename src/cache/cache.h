@@ -1,6 +1,7 @@
 /*
  * What was worked out before and may be asked again: predictions, metadata of videos, sessions,
- * answers of the API. In this process's memory, bounded, the least recently used given up first.
+ * answers of the API. In this process's memory, bounded, the least recently used given up first; or
+ * in a Redis that several processes share, on as many hosts.
  *
  * A cache forgets. It is never the only place where something is, and nothing that goes wrong in it
  * is an error of whoever asks: that is a miss.
@@ -16,6 +17,16 @@
  * Old values. Between a miss and its put what the value was made of may change. So a get that
  * misses stamps its key with the state of the key's group, a removal changes that state, and what
  * was put with an old stamp is never found. No removal is lost to a put that comes late.
+ *
+ * Where. With Redis, predictions are in both: what a key of theirs stands for never changes, so
+ * that a copy in memory can't be wrong. What was put here stays for its lifetime, what came from
+ * Redis for a minute at most. All else can change, and a removal on one host does not reach the
+ * memory of another: so it is in Redis alone, and without Redis nowhere. Values of more than 1 MiB
+ * do not go there.
+ *
+ * Redis that fails. Looks miss and are counted as errors; removals are remembered by this process,
+ * which believes nothing that Redis has of the kind until it could tell it to forget the whole
+ * kind. Other processes may find what was to be removed until its lifetime ends.
  *
  * Threads. Every function may be called from any thread. A key struct belongs to one caller at a
  * time. Locks (one for each of 16 shards) are held for a few pointers' work, never while bytes are
@@ -36,6 +47,7 @@
 #include <stdint.h>
 
 typedef struct nx_cache nx_cache;
+struct nx_redis;
 
 /* What is kept. Each kind has its own lifetime and its own counters. */
 typedef enum nx_cache_kind {
@@ -67,11 +79,12 @@ typedef struct nx_cache_key {
     const void *bytes; /* borrowed, as is group */
     size_t size;       /* 1 to NX_CACHE_MAX_KEY */
     /* the cache's own: when a get missed */
-    uint64_t stamp[2];
+    uint64_t stamp[4];
     bool stamped;
 } nx_cache_key;
 
 typedef struct nx_cache_options {
+    struct nx_redis *redis; /* borrowed, and used by others, too; NULL: memory alone */
     /* Of this process's memory: keys, values and what keeping them costs. At least
      * NX_CACHE_MIN_BYTES. */
     size_t max_bytes;
@@ -81,7 +94,7 @@ typedef struct nx_cache_options {
     void *user;
 } nx_cache_options;
 
-/* What the configuration says; strings are borrowed from it. */
+/* What the configuration says, without redis. */
 nx_cache_options nx_cache_options_of(const nx_config *config);
 
 #define NX_CACHE_MIN_BYTES ((size_t)64 << 10)
@@ -91,10 +104,10 @@ nx_cache_options nx_cache_options_of(const nx_config *config);
 
 /* Errors: NX_ERR_INVALID (max_bytes), NX_ERR_NO_MEMORY. */
 nx_status nx_cache_new(const nx_cache_options *options, nx_cache **out, nx_error *err);
-/* Nobody may use it any more. NULL is fine. */
+/* Nobody may use it any more. What still waits to be sent to Redis is not. NULL is fine. */
 void nx_cache_free(nx_cache *cache);
 
-/* "memory". */
+/* "memory" or "redis". */
 const char *nx_cache_place(const nx_cache *cache);
 
 /* Whether nx_cache_get and the removals may wait for a network. */
@@ -107,7 +120,8 @@ bool nx_cache_waits(const nx_cache *cache);
 nx_cache_answer nx_cache_get(nx_cache *cache, nx_cache_key *key, nx_buffer *out);
 
 /* As nx_cache_get, of what is in this process's memory. ASK is not counted: the nx_cache_get that
- * follows is. A miss is one, and is not to be asked again. */
+ * follows is. A miss is one, and is not to be asked again; so it is while Redis is known to be
+ * gone. */
 nx_cache_answer nx_cache_peek(nx_cache *cache, nx_cache_key *key, nx_buffer *out);
 
 /*
@@ -118,6 +132,10 @@ nx_cache_answer nx_cache_peek(nx_cache *cache, nx_cache_key *key, nx_buffer *out
  */
 void nx_cache_put(nx_cache *cache, const nx_cache_key *key, const void *bytes, size_t size,
                   uint32_t ttl_ms);
+
+/* Waits until what was put is in Redis, or given up; does nothing without Redis. For tests: a put
+ * is not found before it was sent. */
+void nx_cache_settle(nx_cache *cache);
 
 /*
  * Forget an entry; all of a group; all of a kind. May forget others of the same kind besides. When

@@ -1,16 +1,26 @@
 /* What every cache does, wherever it keeps its entries. */
-#include "testing.h"
+#include "redis_fixture.h"
 
 #include "cache/cache.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
+static bool on_redis; /* which the tests run on */
+static redis_fixture *server;
+static nx_redis *redis;
+
 static int make(void **state)
 {
     nx_error err = {0};
     nx_cache *cache = NULL;
+    if (on_redis && server->server > 0) {
+        const nx_redis_options client = redis_patient(server);
+        REDIS_TELL(server, "FLUSHALL");
+        redis = redis_open(&client);
+    }
     const nx_cache_options options = {
+        .redis = redis,
         .max_bytes = (size_t)4 << 20,
         .ttl_ms = {600000, 600000, 600000, 0},
     };
@@ -22,8 +32,34 @@ static int make(void **state)
 static int end(void **state)
 {
     nx_cache_free(*state);
+    nx_redis_free(redis);
+    redis = NULL;
     return 0;
 }
+
+static int begin_redis(void **state)
+{
+    void *fixture = NULL;
+    (void)state;
+    on_redis = true;
+    int failure = redis_begin(&fixture);
+    server = fixture;
+    return failure;
+}
+
+static int end_redis(void **state)
+{
+    void *fixture = server;
+    (void)state;
+    return redis_end(&fixture);
+}
+
+#define NEED_BACKEND()                                                                             \
+    do {                                                                                           \
+        if (on_redis) {                                                                            \
+            REDIS_NEED_SERVER();                                                                   \
+        }                                                                                          \
+    } while (0)
 
 static nx_cache_key key_of(nx_cache_kind kind, const char *group, const char *name)
 {
@@ -35,6 +71,7 @@ static void put(nx_cache *cache, nx_cache_kind kind, const char *group, const ch
 {
     const nx_cache_key key = key_of(kind, group, name);
     nx_cache_put(cache, &key, value, strlen(value), 0);
+    nx_cache_settle(cache);
 }
 
 /* Whether the value is found; "" stands for a miss. */
@@ -51,6 +88,7 @@ static void expect(nx_cache *cache, nx_cache_kind kind, const char *group, const
 
 static void a_value_comes_back(void **state)
 {
+    NEED_BACKEND();
     nx_cache *cache = *state;
     expect(cache, NX_CACHE_VIDEOS, NULL, "a", "");
     put(cache, NX_CACHE_VIDEOS, NULL, "a", "one");
@@ -73,11 +111,13 @@ static void bytes_are_bytes(void **state)
 {
     static const unsigned char name[] = {0, '\r', '\n', 255, 0, '*', ' '};
     static const unsigned char value[] = {0, 1, '\n', '\r', 0, 200};
+    NEED_BACKEND();
     nx_cache *cache = *state;
     nx_cache_key key = {.kind = NX_CACHE_PREDICTIONS, .bytes = name, .size = sizeof name};
     nx_cache_key shorter = {.kind = NX_CACHE_PREDICTIONS, .bytes = name, .size = sizeof name - 1};
     nx_buffer out = NX_BUFFER_INIT;
     nx_cache_put(cache, &key, value, sizeof value, 0);
+    nx_cache_settle(cache);
     nx_buffer_append_str(&out, ">");
     assert_int_equal(nx_cache_get(cache, &shorter, &out), NX_CACHE_MISS);
     assert_int_equal(out.size, 1);
@@ -87,6 +127,7 @@ static void bytes_are_bytes(void **state)
 
     nx_buffer_clear(&out);
     nx_cache_put(cache, &key, NULL, 0, 0); /* nothing is a value as well */
+    nx_cache_settle(cache);
     assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_HIT);
     assert_int_equal(out.size, 0);
     nx_buffer_free(&out);
@@ -94,6 +135,7 @@ static void bytes_are_bytes(void **state)
 
 static void kinds_are_apart(void **state)
 {
+    NEED_BACKEND();
     nx_cache *cache = *state;
     put(cache, NX_CACHE_VIDEOS, NULL, "a", "video");
     expect(cache, NX_CACHE_SESSIONS, NULL, "a", "");
@@ -109,6 +151,7 @@ static void kinds_are_apart(void **state)
 
 static void what_is_removed_is_gone(void **state)
 {
+    NEED_BACKEND();
     nx_cache *cache = *state;
     put(cache, NX_CACHE_VIDEOS, NULL, "a", "one");
     put(cache, NX_CACHE_VIDEOS, "list", "page 1", "first");
@@ -127,6 +170,7 @@ static void what_is_removed_is_gone(void **state)
 /* Who missed, and was overtaken by a removal, brings an old value. */
 static void a_late_put_is_not_found(void **state)
 {
+    NEED_BACKEND();
     nx_cache *cache = *state;
     nx_buffer out = NX_BUFFER_INIT;
     nx_cache_key key = key_of(NX_CACHE_SESSIONS, NULL, "token");
@@ -142,8 +186,10 @@ static void a_late_put_is_not_found(void **state)
             nx_cache_remove_kind(cache, NX_CACHE_SESSIONS);
         }
         nx_cache_put(cache, &key, "old", 3, 0);
+        nx_cache_settle(cache);
         assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_MISS);
         nx_cache_put(cache, &key, "new", 3, 0); /* stamped anew by the miss */
+        nx_cache_settle(cache);
         assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_HIT);
         assert_string_equal(nx_buffer_cstr(&out), "new");
         nx_buffer_clear(&out);
@@ -154,6 +200,7 @@ static void a_late_put_is_not_found(void **state)
 
 static void a_kind_is_switched_off(void **state)
 {
+    NEED_BACKEND();
     nx_cache *cache = *state;
     nx_cache_key key = key_of(NX_CACHE_RESPONSES, NULL, "a");
     nx_buffer out = NX_BUFFER_INIT;
@@ -175,6 +222,7 @@ static void a_kind_is_switched_off(void **state)
 
 static void keys_have_a_largest_size(void **state)
 {
+    NEED_BACKEND();
     nx_cache *cache = *state;
     char name[NX_CACHE_MAX_KEY + 2];
     memset(name, 'k', sizeof name);
@@ -233,6 +281,7 @@ static void *use(void *user)
 
 static void threads_share_it(void **state)
 {
+    NEED_BACKEND();
     crowd crowds[4] = {0};
     pthread_t threads[NX_COUNT(crowds)];
     for (size_t i = 0; i < NX_COUNT(crowds); i++) {
@@ -288,5 +337,6 @@ int main(void)
         cache_test(threads_share_it),
         cmocka_unit_test(settings_become_options),
     };
-    return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("memory", tests, NULL, NULL) +
+           cmocka_run_group_tests_name("redis", tests, begin_redis, end_redis);
 }
