@@ -7,7 +7,7 @@
  *     ... wait for SIGINT or SIGTERM ...
  *     nx_api_stop(api, deadline)              answers what is in flight, frees api
  *     nx_engine_free, nx_registry_free, nx_runtime_free, nx_service_metrics_free, nx_cache_free,
- *     nx_objects_close, nx_store_close
+ *     nx_redis_free, nx_objects_close, nx_store_close
  */
 #ifndef NX_API_API_H
 #define NX_API_API_H
@@ -15,6 +15,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "cache/cache.h"
+#include "cache/redis_client.h"
 #include "engine/engine.h"
 #include "engine/registry.h"
 #include "ops/service_metrics.h"
@@ -34,6 +35,7 @@ typedef struct nx_api_deps {
     nx_engine *engine;
     nx_service_metrics *metrics;
     nx_cache *cache; /* NULL: nothing is kept */
+    nx_redis *redis; /* NULL: none is configured */
     /* All three or none: without them there are no videos and no jobs, and their routes are 503. */
     nx_store *database;
     nx_objects *objects;

@@ -35,6 +35,10 @@ struct nx_api {
     nx_metric *request_duration;
     nx_metric *cache_requests;
     nx_metric *cache_evictions;
+    nx_metric *redis_state;
+    nx_metric *redis_openings;
+    nx_metric *redis_calls;
+    nx_metric *redis_connections;
     nx_metric *db_connections;
     nx_metric *jobs;
     nx_metric *audit_rows;

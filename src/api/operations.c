@@ -79,12 +79,20 @@ static void write_database(nx_api *api, const char *broken, nx_json *json)
     }
 }
 
+/* One that does not answer is told of, and makes nothing unready: requests go on without it. */
 static void write_cache(nx_api *api, nx_json *json)
 {
     if (api->deps.cache != NULL) {
         nx_json_key(json, "cache");
         nx_json_object_begin(json);
+        nx_redis_stats stats = {.state = NX_REDIS_CLOSED};
+        if (api->deps.redis != NULL) {
+            stats = nx_redis_get_stats(api->deps.redis);
+        }
+        bool ready = stats.state == NX_REDIS_CLOSED;
         nx_json_key_string(json, "kind", nx_cache_place(api->deps.cache));
+        nx_json_key_bool(json, "ready", ready);
+        nx_json_key_string(json, "reason", ready ? NULL : stats.reason);
         nx_json_object_end(json);
     }
 }
@@ -124,9 +132,21 @@ static void reply_ready(nx_api *api, nx_http_request *request, const char *broke
     nx_http_reply(request, ready ? 200 : 503, "application/json", &out);
 }
 
+/* Asks Redis for a sign of life, so that its breaker knows although nothing else asks. */
+static void ping_redis(nx_api *api)
+{
+    static const nx_redis_arg ping[] = {NX_REDIS_WORD("PING")};
+    if (api->deps.redis != NULL) {
+        nx_redis_reply reply;
+        (void)nx_redis_run(api->deps.redis, ping, 1, &reply, NULL);
+        nx_redis_reply_free(&reply);
+    }
+}
+
 static void answer_ready(nx_api *api, nx_http_request *request)
 {
     nx_error err = {0};
+    ping_redis(api);
     nx_status status = nx_store_ping(api->deps.database, &err);
     reply_ready(api, request, status == NX_OK ? NULL : err.message);
 }

@@ -133,6 +133,12 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
                                     "ask a connection that was idle whether it still works"},
     [NX_CONFIG_DB_ECHO] = {"db_echo", "DB_ECHO", TYPE_CHOICE, "false", 0, 0, BOOLEAN,
                            "log SQL statements, without the values in them"},
+    [NX_CONFIG_REDIS_URL] = {"redis_url", "REDIS_URL", TYPE_STRING, "", 0, 0, NULL,
+                             "redis://USER:PASSWORD@HOST:PORT/DATABASE or unix:///SOCKET, a cache "
+                             "for several processes; empty: each has its own"},
+    [NX_CONFIG_REDIS_MAXMEMORY] = {"redis_maxmemory", "REDIS_MAXMEMORY", TYPE_BYTES, "2g", 1048576,
+                                   1099511627776.0, NULL,
+                                   "what Redis should be bound to; 'nexus check' compares"},
     [NX_CONFIG_CACHE_BYTES] = {"cache_bytes", "CACHE_BYTES", TYPE_BYTES, "256m", 1048576,
                                1099511627776.0, NULL,
                                "memory for what may be asked again, in each process"},
@@ -191,6 +197,7 @@ static const struct {
     nx_config_secrecy secrecy;
 } secrets[] = {
     {NX_CONFIG_DATABASE_URL, NX_CONFIG_SECRET_URL},
+    {NX_CONFIG_REDIS_URL, NX_CONFIG_SECRET_URL},
     {NX_CONFIG_S3_SECRET_KEY, NX_CONFIG_SECRET},
     {NX_CONFIG_WEBHOOK_SECRET, NX_CONFIG_SECRET},
 };

@@ -1,5 +1,6 @@
 /* nexus check: the configuration with its origins, and the state of everything Nexus depends on. */
 #include "base/json_writer.h"
+#include "cache/redis_client.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/setup.h"
@@ -228,6 +229,41 @@ static void check_objects(const nx_config *config, report *out)
     free(data_dir);
 }
 
+static void check_redis(const nx_config *config, report *out)
+{
+    const nx_redis_options options = {.url = nx_config_string(config, NX_CONFIG_REDIS_URL),
+                                      .connect_ms = 3000};
+    double bound = nx_config_number(config, NX_CONFIG_REDIS_MAXMEMORY);
+    nx_redis_report found;
+    nx_error err = {0};
+    if (options.url[0] == '\0') {
+        note(out, "cache", VERDICT_OK, "%s of memory in each process",
+             nx_config_text(config, NX_CONFIG_CACHE_BYTES));
+        return;
+    }
+    nx_status status = nx_redis_check(&options, &found, &err);
+    const char *policy = found.policy[0] != '\0' ? found.policy : "not told";
+    double megabytes = (double)found.maxmemory / (1024 * 1024);
+    if (status == NX_ERR_INVALID || status == NX_ERR_UNSUPPORTED) {
+        note(out, "cache", VERDICT_FAILED, "%s", err.message);
+    } else if (status != NX_OK) { /* what is served is served without it */
+        note(out, "cache", VERDICT_WARNING, "%s", err.message);
+    } else if (strcmp(policy, "allkeys-lru") != 0) {
+        note(out, "cache", VERDICT_WARNING,
+             "Redis %s, policy %s: a full one should give up what was used longest ago; set "
+             "maxmemory-policy allkeys-lru",
+             found.version, policy);
+    } else if (found.maxmemory == 0 || (double)found.maxmemory > bound) {
+        note(out, "cache", VERDICT_WARNING,
+             "Redis %s, maxmemory %.0f MB%s; REDIS_MAXMEMORY says %s: set maxmemory", found.version,
+             megabytes, found.maxmemory == 0 ? " (without a bound)" : "",
+             nx_config_text(config, NX_CONFIG_REDIS_MAXMEMORY));
+    } else {
+        note(out, "cache", VERDICT_OK, "Redis %s, maxmemory %.0f MB, %s, %.1f MB used",
+             found.version, megabytes, policy, (double)found.used / (1024 * 1024));
+    }
+}
+
 static void check_limits(const nx_config *config, report *out)
 {
     struct rlimit files;
@@ -260,6 +296,7 @@ static void check_all(const nx_config *config, report *out)
     check_runtime(config, out);
     check_database(config, out);
     check_objects(config, out);
+    check_redis(config, out);
     check_address(config, out);
     check_limits(config, out);
     note(out, "processor", VERDICT_OK, "%ld cores, %s", sysconf(_SC_NPROCESSORS_ONLN),

@@ -80,6 +80,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .engine = setup->engine,
         .metrics = metrics,
         .cache = setup->cache,
+        .redis = setup->redis,
         .database = setup->database,
         .objects = setup->objects,
         .data_dir = setup->data_dir,

@@ -261,7 +261,20 @@ nx_status nx_setup_open_storage(const nx_config *config, nx_setup *setup, nx_err
 
 nx_status nx_setup_open_cache(const nx_config *config, nx_setup *setup, nx_error *err)
 {
-    const nx_cache_options options = nx_cache_options_of(config);
+    static const nx_redis_arg ping[] = {NX_REDIS_WORD("PING")};
+    nx_cache_options options = nx_cache_options_of(config);
+    const nx_redis_options redis = {.url = nx_config_string(config, NX_CONFIG_REDIS_URL)};
+    if (redis.url[0] != '\0') {
+        nx_redis_reply reply;
+        nx_status status = nx_redis_new(&redis, &setup->redis, err);
+        if (status != NX_OK) {
+            return status;
+        }
+        /* so that it is known from the start whether it answers; the breaker remembers */
+        (void)nx_redis_run(setup->redis, ping, 1, &reply, NULL);
+        nx_redis_reply_free(&reply);
+    }
+    options.redis = setup->redis;
     return nx_cache_new(&options, &setup->cache, err);
 }
 
@@ -316,6 +329,7 @@ void nx_setup_close(nx_setup *setup)
     nx_runtime_free(setup->runtime);
     free(setup->cache_dir);
     nx_cache_free(setup->cache);
+    nx_redis_free(setup->redis);
     nx_objects_close(setup->objects);
     nx_store_close(setup->database);
     free(setup->data_dir);

@@ -4,6 +4,7 @@
 
 #include "base/config.h"
 #include "cache/cache.h"
+#include "cache/redis_client.h"
 #include "engine/engine.h"
 #include "engine/model.h"
 #include "engine/registry.h"
@@ -21,7 +22,9 @@ typedef struct nx_setup {
     nx_model_store *store;
     nx_registry *registry;
     char *cache_dir; /* where devices keep what they built */
-    nx_cache *cache; /* by nx_setup_open_cache */
+    /* by nx_setup_open_cache */
+    nx_redis *redis; /* NULL without REDIS_URL */
+    nx_cache *cache;
     /* these by nx_setup_open_storage */
     nx_store *database;
     nx_objects *objects;
@@ -66,8 +69,9 @@ nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_erro
  * to be closed all the same. Errors: those of nx_store_open and nx_objects_open. */
 nx_status nx_setup_open_storage(const nx_config *config, nx_setup *setup, nx_error *err);
 
-/* The cache by the configuration, added to a setup. On failure the setup is to be closed all the
- * same. Errors: those of nx_cache_new. */
+/* The client of Redis, where there is one, and the cache by the configuration, added to a setup. A
+ * Redis that does not answer is no failure. On failure the setup is to be closed all the same.
+ * Errors: those of nx_redis_new and nx_cache_new. */
 nx_status nx_setup_open_cache(const nx_config *config, nx_setup *setup, nx_error *err);
 
 /* What the configuration says about the engine; device: what runs the models, "cpu" or a GPU's
