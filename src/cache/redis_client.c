@@ -245,6 +245,7 @@ typedef struct script_call {
     nx_redis_script *script;
     nx_redis_arg args[NX_REDIS_MAX_ARGS]; /* the second is the hash, or the text */
     size_t count;
+    char sha1[41];
 } script_call;
 
 /* What the server calls the script; it knows it then. */
@@ -270,7 +271,6 @@ static nx_status learn_hash(nx_redis *redis, nx_redis_connection *connection,
 static nx_status run_script(nx_redis *redis, nx_redis_connection *connection, script_call *call,
                             int64_t deadline_ns, nx_redis_reply *out, bool *usable, nx_error *err)
 {
-    char sha1[41];
     pthread_mutex_lock(&redis->lock);
     bool known = call->script->sha1[0] != '\0';
     pthread_mutex_unlock(&redis->lock);
@@ -280,10 +280,10 @@ static nx_status run_script(nx_redis *redis, nx_redis_connection *connection, sc
         return status;
     }
     pthread_mutex_lock(&redis->lock);
-    memcpy(sha1, call->script->sha1, sizeof sha1);
+    memcpy(call->sha1, call->script->sha1, sizeof call->sha1);
     pthread_mutex_unlock(&redis->lock);
     call->args[0] = (nx_redis_arg)NX_REDIS_WORD("EVALSHA");
-    call->args[1] = (nx_redis_arg){sha1, strlen(sha1)};
+    call->args[1] = (nx_redis_arg){call->sha1, strlen(call->sha1)};
     status = nx_redis_call(connection, call->args, call->count, deadline_ns, out, usable, err);
     if (status == NX_ERR_NOT_FOUND) { /* the server was restarted, or its scripts were flushed */
         call->args[0] = (nx_redis_arg)NX_REDIS_WORD("EVAL");

@@ -149,17 +149,16 @@ nx_shared_answer nx_shared_get(nx_redis *redis, const nx_cache_key *key, uint64_
                                nx_buffer *out)
 {
     nx_redis_reply entry = {.type = NX_REDIS_NIL};
-    nx_shared_answer answer = NX_SHARED_MISS;
-    if (!ask(redis, key, stamp, &entry)) {
-        answer = NX_SHARED_FAILED;
-    } else if (is_valid(&entry, stamp)) {
+    nx_shared_answer answer = NX_SHARED_FAILED;
+    bool answered = ask(redis, key, stamp, &entry);
+    if (answered && is_valid(&entry, stamp)) {
         size_t size = entry.size - STAMP_SIZE;
-        answer = nx_buffer_reserve(out, size) ? NX_SHARED_HIT : NX_SHARED_FAILED;
-        if (answer == NX_SHARED_HIT) {
+        if (nx_buffer_reserve(out, size)) {
             nx_buffer_append(out, entry.bytes + STAMP_SIZE, size);
+            answer = NX_SHARED_HIT;
         }
-    } else if ((stamp[0] == 0 || stamp[1] == 0) && !make_states(redis, key, stamp)) {
-        answer = NX_SHARED_FAILED;
+    } else if (answered && ((stamp[0] != 0 && stamp[1] != 0) || make_states(redis, key, stamp))) {
+        answer = NX_SHARED_MISS;
     }
     if (answer != NX_SHARED_MISS) {
         stamp[0] = stamp[1] = 0;
