@@ -18,6 +18,7 @@
 #include "cache/redis_client.h"
 #include "engine/engine.h"
 #include "engine/registry.h"
+#include "jobs/shared_models.h"
 #include "ops/service_metrics.h"
 #include "store/objects.h"
 #include "store/store.h"
@@ -40,6 +41,8 @@ typedef struct nx_api_deps {
     nx_store *database;
     nx_objects *objects;
     const char *data_dir; /* that of objects */
+    /* NULL: nobody shares the models with this server */
+    nx_shared_models *shared;
 } nx_api_deps;
 
 /* Listens on NX_CONFIG_HOST and NX_CONFIG_PORT and serves on its own threads.

@@ -43,6 +43,8 @@ struct nx_api {
     nx_metric *jobs;
     nx_metric *audit_rows;
     nx_audit *audit; /* NULL without a database */
+    nx_metric *shared_failures;
+    _Atomic uint64_t shared_failures_told;
     char url[300];
     _Atomic nx_api_state state;
 

@@ -2,6 +2,7 @@
 #include "api/audit.h"
 #include "api/inference.h"
 #include "api/kserve.h"
+#include "api/models.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,11 +82,7 @@ void nx_kserve_index(nx_http_request *request, void *user)
 /* --- loading and unloading ----------------------------------------------------------------------
  */
 
-typedef struct change {
-    nx_registry_task task; /* first */
-    nx_api *api;
-    nx_http_request *request;
-} change;
+typedef nx_model_change change;
 
 /* On the registry's thread, or on the one that cancels. */
 static void changed(nx_registry_task *task, nx_status status, const nx_error *err)
@@ -131,6 +128,7 @@ static void start(nx_http_request *request, nx_api *api, nx_registry_op op)
         self->task.op = op;
         self->task.done = changed;
         memcpy(self->task.name, base, sizeof base);
+        nx_api_models_share(self);
         nx_http_set_context(request, self, free);
         nx_http_on_gone(request, cancel, self);
         status = nx_registry_submit(api->deps.registry, &self->task, &err);

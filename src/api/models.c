@@ -73,6 +73,7 @@ static void write_version(const nx_registry_entry *entry, nx_json *json)
     nx_json_key_string(json, "reason", entry->reason[0] != '\0' ? entry->reason : NULL);
     nx_json_key_bool(json, "serving", entry->serves);
     nx_json_key_bool(json, "default", entry->is_default);
+    nx_json_key_bool(json, "shared", entry->shared);
     nx_json_key_int(json, "size_bytes", (int64_t)entry->file_bytes);
     nx_json_key(json, "memory_bytes");
     if (ready) {
@@ -150,7 +151,7 @@ void nx_api_reply_model(nx_api *api, nx_http_request *request, int status, const
     nx_error err = {0};
     nx_registry_entry *entries = NULL;
     size_t count = 0;
-    nx_status listed = nx_registry_list(api->deps.registry, &entries, &count, &err);
+    nx_status listed = nx_api_models_entries(api, &entries, &count, &err);
     size_t at = 0;
     while (at < count && strcmp(entries[at].name, name) != 0) {
         at++;
@@ -248,7 +249,7 @@ void nx_api_models_list(nx_http_request *request, void *user)
         nx_http_reply_problem(request, &problem);
         return;
     }
-    nx_status status = nx_registry_list(api->deps.registry, &entries, &count, &err);
+    nx_status status = nx_api_models_entries(api, &entries, &count, &err);
     if (status != NX_OK) {
         refuse(api, request, status, &err);
         return;

@@ -1,9 +1,11 @@
 /*
  * POST /api/v1/models (an upload), POST .../{name}/load, unload and rollback, DELETE .../{name}.
  * Each waits, asleep, for the registry's thread to have done it, and is answered with the outcome.
+ * Where several servers share their models, the database is told before the change is made.
  */
 #include "api/audit.h"
 #include "api/models.h"
+#include "api/work.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,15 +13,16 @@
 #include <string.h>
 
 typedef struct change {
-    nx_registry_task task; /* first */
-    nx_api *api;
-    nx_http_request *request;
-    char *folder; /* of an upload; NULL once it is installed */
+    nx_model_change to; /* first */
+    char *folder;       /* of an upload; NULL: none */
 } change;
 
 static void free_change(void *context)
 {
     change *self = context;
+    if (self->to.api->deps.shared != NULL) {
+        nx_shared_upload_end(self->to.api->deps.shared, &self->to.upload);
+    }
     nx_model_store_discard(self->folder); /* not there any more after success */
     free(self->folder);
     free(self);
@@ -27,8 +30,8 @@ static void free_change(void *context)
 
 static void refuse(change *self, nx_status status, const nx_error *err)
 {
-    nx_problem problem = nx_api_models_problem(self->api, self->request, status, err);
-    nx_http_reply_problem(self->request, &problem);
+    nx_problem problem = nx_api_models_problem(self->to.api, self->to.request, status, err);
+    nx_http_reply_problem(self->to.request, &problem);
 }
 
 static void note(const change *self, nx_status status)
@@ -38,14 +41,15 @@ static void note(const change *self, nx_status status)
         [NX_REGISTRY_UNLOAD] = "model.unload",     [NX_REGISTRY_REMOVE] = "model.remove",
         [NX_REGISTRY_ROLLBACK] = "model.rollback",
     };
-    const nx_api_event event = {.action = actions[self->task.op],
+    const nx_api_event event = {.action = actions[self->to.task.op],
                                 .kind = "model",
-                                .name = self->task.name,
+                                .name = self->to.task.name,
                                 .outcome = status};
     if (status == NX_OK) {
-        nx_api_audit(self->api, self->request, &event);
+        nx_api_audit(self->to.api, self->to.request, &event);
     } else {
-        nx_api_audit_soon(self->api, self->request, &event); /* whoever cancels must not wait */
+        nx_api_audit_soon(self->to.api, self->to.request,
+                          &event); /* whoever cancels must not wait */
     }
 }
 
@@ -53,18 +57,22 @@ static void note(const change *self, nx_status status)
 static void changed(nx_registry_task *task, nx_status status, const nx_error *err)
 {
     change *self = (change *)task;
+    nx_error why = *err;
+    if (task->op == NX_REGISTRY_REMOVE && status == NX_ERR_NOT_FOUND) {
+        status = nx_api_models_remove_elsewhere(&self->to, status, &why);
+    }
     note(self, status);
     if (status != NX_OK) {
-        refuse(self, status, err);
+        refuse(self, status, &why);
     } else if (task->op == NX_REGISTRY_REMOVE) {
-        nx_http_reply_static(self->request, 204, NULL, NULL, 0);
+        nx_http_reply_static(self->to.request, 204, NULL, NULL, 0);
     } else if (task->op == NX_REGISTRY_ADD) {
         char location[NX_MODEL_NAME_MAX + 20];
         snprintf(location, sizeof location, "/api/v1/models/%s", task->name);
-        nx_http_add_header(self->request, "Location", location);
-        nx_api_reply_model(self->api, self->request, 201, task->name);
+        nx_http_add_header(self->to.request, "Location", location);
+        nx_api_reply_model(self->to.api, self->to.request, 201, task->name);
     } else {
-        nx_api_reply_model(self->api, self->request, 200, task->name);
+        nx_api_reply_model(self->to.api, self->to.request, 200, task->name);
     }
 }
 
@@ -72,7 +80,7 @@ static void cancel(nx_http_request *request, void *user)
 {
     (void)request;
     change *self = user;
-    (void)nx_registry_cancel(self->api->deps.registry, &self->task);
+    (void)nx_registry_cancel(self->to.api->deps.registry, &self->to.task);
 }
 
 /* NULL: the request is answered. */
@@ -84,10 +92,10 @@ static change *new_change(nx_http_request *request, nx_api *api, nx_registry_op 
         nx_http_reply_problem(request, &problem);
         return NULL;
     }
-    self->task.op = op;
-    self->task.done = changed;
-    self->api = api;
-    self->request = request;
+    self->to.task.op = op;
+    self->to.task.done = changed;
+    self->to.api = api;
+    self->to.request = request;
     nx_http_set_context(request, self, free_change);
     return self;
 }
@@ -95,8 +103,10 @@ static change *new_change(nx_http_request *request, nx_api *api, nx_registry_op 
 static void submit(change *self)
 {
     nx_error err = {0};
-    nx_http_on_gone(self->request, cancel, self);
-    nx_status status = nx_registry_submit(self->api->deps.registry, &self->task, &err);
+    self->to.wanted = self->to.task.op == NX_REGISTRY_ROLLBACK || self->to.task.version != 0;
+    nx_api_models_share(&self->to);
+    nx_http_on_gone(self->to.request, cancel, self);
+    nx_status status = nx_registry_submit(self->to.api->deps.registry, &self->to.task, &err);
     if (status != NX_OK) {
         refuse(self, status, &err);
     }
@@ -128,18 +138,18 @@ static bool read_target(change *self)
     option version = {.name = "version"};
     nx_error err = {0};
     char reference[NX_MODEL_NAME_MAX + 32];
-    const char *name = nx_http_path_param(self->request, "name");
-    nx_http_each_query(self->request, take_option, &version);
+    const char *name = nx_http_path_param(self->to.request, "name");
+    nx_http_each_query(self->to.request, take_option, &version);
     if (version.wrong != NULL) {
         nx_problem problem = nx_problem_make(422, "The one option is version, as in ?version=2.",
                                              "the option '%.60s' is not understood", version.wrong);
-        nx_http_reply_problem(self->request, &problem);
+        nx_http_reply_problem(self->to.request, &problem);
         return false;
     }
     snprintf(reference, sizeof reference, "%.*s%s%.20s", NX_MODEL_NAME_MAX + 1, name,
              version.value != NULL ? ":" : "", version.value != NULL ? version.value : "");
     nx_status status =
-        nx_model_reference_parse(reference, self->task.name, &self->task.version, &err);
+        nx_model_reference_parse(reference, self->to.task.name, &self->to.task.version, &err);
     if (status != NX_OK) {
         refuse(self, status, &err);
     }
@@ -199,8 +209,8 @@ static bool read_name(change *self, nx_problem *problem)
     nx_error err = {0};
     size_t count = 0;
     const char *file = NULL;
-    const nx_http_part *parts = nx_http_parts(self->request, &count);
-    nx_http_each_query(self->request, take_option, &name);
+    const nx_http_part *parts = nx_http_parts(self->to.request, &count);
+    nx_http_each_query(self->to.request, take_option, &name);
     for (size_t i = 0; i < count && name.wrong == NULL; i++) {
         if (parts[i].filename != NULL) {
             file = parts[i].filename;
@@ -230,7 +240,7 @@ static bool read_name(change *self, nx_problem *problem)
             nx_problem_make(422, "Choose another name, as in ?name=doors.", "%s", err.message);
         return false;
     }
-    memcpy(self->task.name, text, strlen(text) + 1);
+    memcpy(self->to.task.name, text, strlen(text) + 1);
     return true;
 }
 
@@ -255,7 +265,7 @@ static nx_status take_form(change *self, nx_error *err)
 {
     size_t count = 0;
     size_t files = 0;
-    const nx_http_part *parts = nx_http_parts(self->request, &count);
+    const nx_http_part *parts = nx_http_parts(self->to.request, &count);
     for (size_t i = 0; i < count; i++) {
         files += parts[i].filename != NULL;
     }
@@ -283,13 +293,27 @@ static nx_status take_form(change *self, nx_error *err)
 static nx_status take_upload(change *self, nx_error *err)
 {
     uint64_t size = 0;
-    const char *path = nx_http_body_file(self->request, &size);
-    nx_status status = nx_model_store_begin(self->api->deps.store, &self->folder, err);
+    const char *path = nx_http_body_file(self->to.request, &size);
+    nx_status status = nx_model_store_begin(self->to.api->deps.store, &self->folder, err);
     if (status != NX_OK) {
         return status;
     }
-    self->task.folder = self->folder;
+    self->to.task.folder = self->folder;
     return path != NULL ? take_file(self, path, "model.onnx", err) : take_form(self, err);
+}
+
+/* On a thread that may wait: reads the files, and stores them for other hosts. */
+static void prepare(nx_api *api, nx_http_request *request)
+{
+    change *self = nx_http_context(request);
+    nx_error err = {0};
+    nx_status status =
+        nx_shared_upload_prepare(api->deps.shared, self->folder, &self->to.upload, &err);
+    if (status == NX_OK) {
+        submit(self);
+    } else {
+        refuse(self, status, &err);
+    }
 }
 
 void nx_api_models_add(nx_http_request *request, void *user)
@@ -307,7 +331,9 @@ void nx_api_models_add(nx_http_request *request, void *user)
     nx_status status = take_upload(self, &err);
     if (status != NX_OK) {
         refuse(self, status, &err);
-        return;
+    } else if (self->to.api->deps.shared != NULL) {
+        nx_api_answer_slowly(self->to.api, request, prepare);
+    } else {
+        submit(self);
     }
-    submit(self);
 }

@@ -4,6 +4,24 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+static double read_behind(void *user)
+{
+    const nx_api *api = user;
+    return nx_shared_models_get_stats(api->deps.shared).behind;
+}
+
+static void register_shared(nx_api *api, nx_metrics *registry)
+{
+    if (api->deps.shared != NULL) {
+        nx_metrics_gauge_read(registry, "shared_models_behind",
+                              "Models whose last change by any server could not be followed here.",
+                              read_behind, api);
+        api->shared_failures = nx_metrics_counter(
+            registry, "shared_models_failures_total",
+            "Tries to follow changes of models that failed, and looks for them in vain.", NULL, 0);
+    }
+}
+
 void nx_api_storage_metrics_register(nx_api *api)
 {
     static const char *const connections[] = {"in_use", "idle", "overflow"};
@@ -23,11 +41,21 @@ void nx_api_storage_metrics_register(nx_api *api)
                                            &connection, 1);
     api->jobs =
         nx_metrics_gauge(registry, "jobs", "Jobs in the database, by their state.", &state, 1);
+    register_shared(api, registry);
 }
 
 static void set(nx_metric *metric, size_t index, int64_t value)
 {
     nx_metric_set(metric, nx_metric_series(metric, index, 0, 0), (double)value);
+}
+
+static void count_failures(nx_api *api)
+{
+    if (api->deps.shared != NULL) {
+        uint64_t now = nx_shared_models_get_stats(api->deps.shared).failures;
+        uint64_t told = atomic_exchange(&api->shared_failures_told, now);
+        nx_metric_add(api->shared_failures, 0, now > told ? now - told : 0);
+    }
 }
 
 void nx_api_storage_metrics_read(nx_api *api)
@@ -38,6 +66,7 @@ void nx_api_storage_metrics_read(nx_api *api)
     set(api->db_connections, 0, stats.in_use);
     set(api->db_connections, 1, stats.idle);
     set(api->db_connections, 2, stats.overflow);
+    count_failures(api);
     if (nx_store_jobs_count(api->deps.database, counts, &err) == NX_OK) {
         for (size_t i = 0; i < NX_JOB_STATE_COUNT; i++) {
             set(api->jobs, i, counts[i]);

@@ -44,17 +44,18 @@ static void format_time(int64_t seconds, char text[static 32])
 
 static void list_text(const nx_stored_model *models, size_t count, nx_buffer *out)
 {
-    nx_buffer_printf(out, "%-24s %7s  %-6s  %-8s  %9s  %s\n", "NAME", "VERSION", "ACTIVE", "KIND",
-                     "SIZE", "ADDED");
+    nx_buffer_printf(out, "%-24s %7s  %-6s  %-6s  %-8s  %9s  %s\n", "NAME", "VERSION", "ACTIVE",
+                     "SHARED", "KIND", "SIZE", "ADDED");
     for (size_t i = 0; i < count; i++) {
         for (size_t v = 0; v < models[i].count; v++) {
             const nx_stored_version *version = &models[i].versions[v];
             char size[32];
             char added[32];
             format_time(version->added_s, added);
-            nx_buffer_printf(out, "%-24s %7u  %-6s  %-8s  %9s  %s\n", models[i].name,
+            nx_buffer_printf(out, "%-24s %7u  %-6s  %-6s  %-8s  %9s  %s\n", models[i].name,
                              version->version, version->version == models[i].active ? "yes" : "",
-                             kinds[version->kind], nx_cmd_models_size(version->bytes, size), added);
+                             version->shared ? "yes" : "", kinds[version->kind],
+                             nx_cmd_models_size(version->bytes, size), added);
         }
     }
 }
@@ -72,6 +73,7 @@ static void list_json(const nx_stored_model *models, size_t count, nx_buffer *ou
             nx_json_key_string(&json, "name", models[i].name);
             nx_json_key_int(&json, "version", version->version);
             nx_json_key_bool(&json, "active", version->version == models[i].active);
+            nx_json_key_bool(&json, "shared", version->shared);
             nx_json_key_string(&json, "kind", kinds[version->kind]);
             nx_json_key_int(&json, "size_bytes", (int64_t)version->bytes);
             nx_json_key_string(&json, "added", added);
@@ -120,7 +122,8 @@ const nx_cli_command nx_cmd_models_list = {
     .operands = "",
     .summary = "list the installed models and their versions",
     .description = "The active version is the one that is used when a name is given without a\n"
-                   "version: the highest, or the one that it was rolled back to.\n",
+                   "version: the highest, or the one that it was rolled back to. Shared are those\n"
+                   "that were added through a server: all servers of the database have them.\n",
     .examples = "  nexus models list\n  nexus models list --format json\n",
     .options = list_options,
     .option_count = sizeof list_options / sizeof list_options[0],
@@ -285,6 +288,40 @@ const nx_cli_command nx_cmd_models_add = {
 /* --- remove -------------------------------------------------------------------------------------
  */
 
+/* Which version is active when `version` (0: all) goes; 0: none. */
+static uint32_t active_after(const nx_stored_model *model, uint32_t version)
+{
+    uint32_t after = 0;
+    for (size_t i = 0; i < model->count && version != 0; i++) {
+        after = model->versions[i].version != version ? model->versions[i].version : after;
+    }
+    return version != 0 && model->active != version ? model->active : after;
+}
+
+/* Takes a version that other servers have out of the database, so that they follow. */
+static nx_status remove_shared(const nx_cli_args *args, const nx_model_store *store,
+                               const char *name, uint32_t version, nx_error *err)
+{
+    nx_stored_model model = {0};
+    nx_setup setup = {0};
+    bool shared = false;
+    nx_status status = nx_model_store_find(store, name, &model, err);
+    for (size_t i = 0; i < model.count; i++) {
+        shared |=
+            model.versions[i].shared && (version == 0 || model.versions[i].version == version);
+    }
+    if (status == NX_OK && shared) {
+        status = nx_setup_open_storage(args->config, &setup, err);
+    }
+    if (status == NX_OK && shared) {
+        status = nx_store_model_remove(setup.database, name, version, active_after(&model, version),
+                                       err);
+    }
+    nx_setup_close(&setup);
+    nx_stored_model_free(&model);
+    return status;
+}
+
 static int run_remove(const nx_cli_args *args)
 {
     nx_error err = {0};
@@ -298,6 +335,9 @@ static int run_remove(const nx_cli_args *args)
         char name[NX_MODEL_NAME_MAX + 1];
         uint32_t version = 0;
         nx_status status = nx_model_reference_parse(args->operands[i], name, &version, &err);
+        if (status == NX_OK) {
+            status = remove_shared(args, store, name, version, &err);
+        }
         if (status == NX_OK) {
             status = nx_model_store_remove(store, name, version, &err);
         }
@@ -320,7 +360,10 @@ const nx_cli_command nx_cmd_models_remove = {
     .min_operands = 1,
     .max_operands = -1,
     .summary = "remove a model, or one version of it",
-    .description = "A server that has it in memory goes on with it until it unloads it or ends.\n",
+    .description =
+        "A server that has it in memory goes on with it until it unloads it or ends. What was\n"
+        "added through a server is shared: it is removed from the database as well, and from all\n"
+        "servers of it within a second.\n",
     .examples = "  nexus models remove doors:1\n  nexus models remove doors\n",
     .uses_config = true,
     .run = run_remove,

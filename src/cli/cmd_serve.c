@@ -84,6 +84,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .database = setup->database,
         .objects = setup->objects,
         .data_dir = setup->data_dir,
+        .shared = setup->shared,
     };
     const nx_worker_options jobs = nx_background_worker_options(args->config, setup);
     bool run_jobs = nx_config_bool(args->config, NX_CONFIG_RUN_JOBS);
@@ -141,10 +142,7 @@ static int run(const nx_cli_args *args)
     /* blocked before any thread starts, so that only sigwait above takes them */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_file_limit();
-    nx_status status = nx_setup_open_registry(args->config, &setup, &err);
-    if (status == NX_OK) {
-        status = nx_setup_open_storage(args->config, &setup, &err);
-    }
+    nx_status status = nx_setup_open_serving(args->config, &setup, &err);
     if (status == NX_OK) {
         status = nx_setup_open_cache(args->config, &setup, &err);
     }

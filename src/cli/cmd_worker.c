@@ -80,10 +80,7 @@ static int run(const nx_cli_args *args)
     /* blocked before any thread starts, so that only sigwait above takes them; and still when the
      * process begins anew, so that one which comes meanwhile is not lost */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    nx_status status = nx_setup_open_registry(args->config, &setup, &err);
-    if (status == NX_OK) {
-        status = nx_setup_open_storage(args->config, &setup, &err);
-    }
+    nx_status status = nx_setup_open_serving(args->config, &setup, &err);
     if (status == NX_OK) {
         status = nx_setup_start_engine(args->config, NULL, &setup, &err);
     }

@@ -222,14 +222,32 @@ static nx_status load_default(const nx_config *config, nx_setup *setup, nx_error
     return status;
 }
 
-nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_error *err)
+/* What other servers have changed while this one was away is done before a model is loaded. */
+static nx_status open_shared(nx_setup *setup, nx_error *err)
+{
+    const nx_shared_models_options options = {
+        .database = setup->database,
+        .objects = setup->objects,
+        .store = setup->store,
+        .data_dir = setup->data_dir,
+    };
+    return nx_shared_models_open(&options, &setup->shared, err);
+}
+
+nx_status nx_setup_open_serving(const nx_config *config, nx_setup *out, nx_error *err)
 {
     *out = (nx_setup){0};
-    char *path = NULL; /* looked up first, for the better message */
-    nx_status status = nx_setup_model_path(config, &path, err);
-    free(path);
+    char *path = NULL; /* looked up before it is opened, for the better message */
+    nx_status status = open_store(config, &out->store, err);
     if (status == NX_OK) {
-        status = open_store(config, &out->store, err);
+        status = nx_setup_open_storage(config, out, err);
+    }
+    if (status == NX_OK) {
+        status = open_shared(out, err);
+    }
+    if (status == NX_OK) {
+        status = nx_setup_model_path(config, &path, err);
+        free(path);
     }
     if (status == NX_OK) {
         status = nx_setup_runtime(config, &out->runtime, err);
@@ -237,6 +255,9 @@ nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_erro
     out->cache_dir = nx_setup_cache_dir(config);
     if (status == NX_OK) {
         status = load_default(config, out, err);
+    }
+    if (status == NX_OK) {
+        status = nx_shared_models_follow(out->shared, out->registry, err);
     }
     if (status != NX_OK) {
         nx_setup_close(out);
@@ -323,6 +344,7 @@ nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options
 void nx_setup_close(nx_setup *setup)
 {
     nx_engine_free(setup->engine);
+    nx_shared_models_close(setup->shared);
     nx_registry_free(setup->registry);
     nx_model_store_free(setup->store);
     nx_model_free(setup->model);

@@ -9,6 +9,7 @@
 #include "engine/model.h"
 #include "engine/registry.h"
 #include "engine/sam.h"
+#include "jobs/shared_models.h"
 #include "store/objects.h"
 #include "store/store.h"
 #include "vision/postprocess.h"
@@ -29,6 +30,7 @@ typedef struct nx_setup {
     nx_store *database;
     nx_objects *objects;
     char *data_dir;
+    nx_shared_models *shared; /* by nx_setup_open_serving */
 } nx_setup;
 
 /* The data folder by the configuration, XDG_DATA_HOME or HOME; the caller frees it. */
@@ -61,9 +63,10 @@ nx_status nx_setup_open_model(nx_runtime *runtime, const char *path,
 /* Runtime and model. On failure everything is closed again. */
 nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out, nx_error *err);
 
-/* Runtime and registry, with the configured model in memory. On failure everything is closed again.
+/* All that serving needs before the engine: the storage, the models that other servers have, then
+ * runtime and registry, with the configured model in memory. On failure everything is closed again.
  */
-nx_status nx_setup_open_registry(const nx_config *config, nx_setup *out, nx_error *err);
+nx_status nx_setup_open_serving(const nx_config *config, nx_setup *out, nx_error *err);
 
 /* The database and the object store by the configuration, added to a setup. On failure the setup is
  * to be closed all the same. Errors: those of nx_store_open and nx_objects_open. */

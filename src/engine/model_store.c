@@ -156,9 +156,18 @@ static bool add_file(const char *folder, const char *file, nx_stored_version *ou
     return there;
 }
 
+static bool has_mark(const char *folder)
+{
+    char *path = nx_model_store_join("%s/" NX_MODEL_STORE_SHARED, folder);
+    bool there = path != NULL && access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
 /* Tells by its files what a version's folder holds. */
 bool nx_model_store_recognise(const char *folder, nx_stored_version *out)
 {
+    out->shared = has_mark(folder);
     if (add_file(folder, NX_MODEL_STORE_MODEL, out)) {
         out->kind = NX_STORED_DETECTOR;
         return true;

@@ -5,6 +5,7 @@
  *     DATA_DIR/models/NAME/VERSION/model.onnx   a detector
  *     DATA_DIR/models/NAME/VERSION/encoder.onnx and decoder.onnx, of a model that segments (SAM)
  *     DATA_DIR/models/NAME/active               the version that is used, when not the highest
+ *     DATA_DIR/models/NAME/VERSION/shared       what several servers share (jobs/shared_models.h)
  *
  * What is added is written into a folder beside the others, synced and renamed, so that a crash or
  * a full disk leaves nothing half. A store has no state but its folder: any number of threads and
@@ -35,6 +36,7 @@ typedef struct nx_stored_version {
     uint32_t version;
     nx_stored_kind kind;
     bool flat;       /* NAME.onnx */
+    bool shared;     /* there is a file `shared` beside it */
     uint64_t bytes;  /* of its files */
     int64_t added_s; /* seconds since 1970 */
     uint64_t mark;   /* another one when its files are others, whatever their size and second */
@@ -106,7 +108,8 @@ nx_status nx_model_store_copy(const char *folder, const char *file, const char *
 nx_status nx_model_store_commit(const nx_model_store *store, const char *folder, const char *name,
                                 uint32_t *version, nx_error *err);
 
-/* The same, but what is pinned stays active. */
+/* The same, but the version that was active stays so: it is pinned. *version says which it is to
+ * become, or 0 for the next; NX_ERR_CONFLICT when there is one of that number. */
 nx_status nx_model_store_install(const nx_model_store *store, const char *folder, const char *name,
                                  uint32_t *version, nx_error *err);
 

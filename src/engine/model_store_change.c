@@ -313,9 +313,41 @@ static nx_status look_before(const nx_model_store *store, const char *folder, co
     return status;
 }
 
-/* keep_pin: else the pin is taken away. */
+/* Renames the folder to this version and to no other. */
+static nx_status take_exactly(const char *folder, const char *model_folder, uint32_t version,
+                              char **target, nx_error *err)
+{
+    uint32_t taken = version;
+    nx_stored_version there = {0};
+    char *path = nx_model_store_join("%s/%u", model_folder, version);
+    if (path == NULL) {
+        return nx_model_store_no_memory(err);
+    }
+    bool is_there = nx_model_store_recognise(path, &there);
+    free(path);
+    nx_status status = is_there ? NX_OK : take_version(folder, model_folder, &taken, target, err);
+    if (status == NX_OK && taken != version) {
+        (void)rename(*target, folder);
+        free(*target);
+        *target = NULL;
+    }
+    return status != NX_OK || (!is_there && taken == version)
+               ? status
+               : nx_error_set(err, NX_ERR_CONFLICT, "%s has a version %u already", model_folder,
+                              version);
+}
+
+/* Which version is active before the new one comes. */
+static nx_status pin(const char *model_folder, const nx_stored_model *model, nx_error *err)
+{
+    char line[16];
+    snprintf(line, sizeof line, "%u\n", model->active);
+    return model->count > 0 && !model->pinned ? write_active(model_folder, line, err) : NX_OK;
+}
+
+/* stays: what was active is active afterwards; else the new one is. *version 0: the next. */
 static nx_status install(const nx_model_store *store, const char *folder, const char *name,
-                         bool keep_pin, uint32_t *version, nx_error *err)
+                         bool stays, uint32_t *version, nx_error *err)
 {
     nx_stored_model model = {0};
     char *target = NULL;
@@ -323,10 +355,18 @@ static nx_status install(const nx_model_store *store, const char *folder, const 
     nx_status status = model_folder != NULL ? look_before(store, folder, name, &model, err)
                                             : nx_model_store_no_memory(err);
     bool made = status == NX_OK && model.count == 0;
+    bool pins = stays && status == NX_OK && made == false && !model.pinned;
+    bool flat = *version == 1 && nx_stored_model_version(&model, 1) != NULL;
     if (status == NX_OK) {
         status = nx_file_make_dirs(model_folder, err);
     }
-    if (status == NX_OK) {
+    if (status == NX_OK && stays) {
+        status = pin(model_folder, &model, err);
+    }
+    if (status == NX_OK && *version != 0) {
+        status = flat ? nx_error_set(err, NX_ERR_CONFLICT, "%s has a version 1 already", name)
+                      : take_exactly(folder, model_folder, *version, &target, err);
+    } else if (status == NX_OK) {
         *version = model.count > 0 ? model.versions[model.count - 1].version + 1 : 1;
         status = take_version(folder, model_folder, version, &target, err);
     }
@@ -336,11 +376,14 @@ static nx_status install(const nx_model_store *store, const char *folder, const 
     if (status == NX_OK) {
         status = sync_path(store->folder, err);
     }
-    if (status == NX_OK && !keep_pin) {
+    if (status == NX_OK && !stays) {
         status = write_active(model_folder, NULL, err);
     }
     if (status != NX_OK && target != NULL) {
         (void)rename(target, folder); /* nobody is to find what may not last */
+    }
+    if (status != NX_OK && pins) {
+        (void)write_active(model_folder, NULL, NULL);
     }
     if (status != NX_OK && made) {
         (void)rmdir(model_folder); /* made in vain */
@@ -360,6 +403,7 @@ nx_status nx_model_store_install(const nx_model_store *store, const char *folder
 nx_status nx_model_store_commit(const nx_model_store *store, const char *folder, const char *name,
                                 uint32_t *version, nx_error *err)
 {
+    *version = 0;
     return install(store, folder, name, false, version, err);
 }
 

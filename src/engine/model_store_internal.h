@@ -8,6 +8,7 @@
 #define NX_MODEL_STORE_ENCODER "encoder.onnx"
 #define NX_MODEL_STORE_DECODER "decoder.onnx"
 #define NX_MODEL_STORE_ACTIVE  "active"
+#define NX_MODEL_STORE_SHARED  "shared"
 #define NX_MODEL_STORE_ENDING  ".onnx"
 
 #define NX_MODEL_STORE_MAX_LISTED       20 /* in messages */

@@ -130,6 +130,15 @@ nx_registry_handle *nx_registry_take(nx_registry *registry, const char *name, ui
     return slot->handle;
 }
 
+uint32_t nx_registry_serving(nx_registry *registry, const char *name)
+{
+    pthread_mutex_lock(&registry->lock);
+    const nx_family *family = nx_family_find(registry, name);
+    uint32_t version = family != NULL ? family->serving : 0;
+    pthread_mutex_unlock(&registry->lock);
+    return version;
+}
+
 /* --- handles ------------------------------------------------------------------------------------
  */
 
@@ -261,6 +270,7 @@ static bool add_stored(nx_registry *registry, const nx_stored_model *model, list
         entry->kind = version->kind;
         entry->file_bytes = version->bytes;
         entry->added_s = version->added_s;
+        entry->shared = version->shared;
         entry->serves = version->version == model->active;
     }
     return true;

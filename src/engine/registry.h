@@ -51,6 +51,12 @@ nx_status nx_registry_new(const nx_registry_options *options, nx_registry **out,
  * have been released. NULL is fine. */
 void nx_registry_free(nx_registry *registry);
 
+/* Is this the default model, given as a path? Then it can't be changed. */
+bool nx_registry_is_fixed(const nx_registry *registry, const char *name);
+
+/* Which version of a name serves, of those in memory; 0: none is. Thread-safe. */
+uint32_t nx_registry_serving(nx_registry *registry, const char *name);
+
 /* The default model's name, without its version. */
 const char *nx_registry_default(const nx_registry *registry);
 
@@ -133,6 +139,14 @@ struct nx_registry_task {
     uint32_t version;                 /* in: which; out: which it was */
     nx_stored_kind kind;              /* ACQUIRE: which it must be; else NX_ERR_UNSUPPORTED */
     const char *folder;               /* ADD: borrowed; after success it is there no more */
+    /* Both may be NULL; on the loader thread. What they refuse does not happen.
+     * number: of what is to be added, when its files have turned out to work; version is the number
+     * that would be the next here, and is left or raised. Asked again when it has been taken. */
+    nx_status (*number)(nx_registry_task *task, nx_error *err);
+    /* confirm: of LOAD, ROLLBACK, UNLOAD, ADD and REMOVE, when nothing else can refuse and before
+     * anything serves or goes; version (0: all) and, of REMOVE, successor are known by now. */
+    nx_status (*confirm)(nx_registry_task *task, nx_error *err);
+    uint32_t successor; /* out, of REMOVE: the version that is active afterwards; 0: none is left */
     /* nx_clock_now_ns() scale; 0 for none. When it still waits then, it ends at once with
      * NX_ERR_TIMEOUT; what has begun goes on. */
     int64_t deadline_ns;
@@ -175,6 +189,7 @@ typedef struct nx_registry_entry {
     nx_registry_state state;
     bool serves;           /* requests that name no version get this one; not loaded: would get */
     bool is_default;       /* requests that name no model get this one */
+    bool shared;           /* other servers have it as well (jobs/shared_models.h) */
     char reason[256];      /* of NX_MODEL_FAILED; else "" */
     uint64_t file_bytes;   /* 0: it is no more on disk */
     uint64_t memory_bytes; /* by how much the process grew while it was loaded: an estimate */

@@ -119,9 +119,6 @@ void *nx_registry_clock_loop(void *user);
 
 void *nx_registry_load_loop(void *user);
 
-/* Is this the default model, given as a path? */
-bool nx_registry_is_fixed(const nx_registry *registry, const char *name);
-
 /* Why a model of this kind is not what was asked for. label: NAME or NAME:VERSION.
  * NX_ERR_UNSUPPORTED. */
 nx_status nx_registry_wrong_kind(const char *label, nx_stored_kind kind, nx_error *err);

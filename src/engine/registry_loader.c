@@ -173,15 +173,6 @@ static void abandon(nx_registry *registry, nx_registry_handle *handle)
 /* --- serving ------------------------------------------------------------------------------------
  */
 
-static uint32_t serving(nx_registry *registry, const char *name)
-{
-    pthread_mutex_lock(&registry->lock);
-    const nx_family *family = nx_family_find(registry, name);
-    uint32_t version = family != NULL ? family->serving : 0;
-    pthread_mutex_unlock(&registry->lock);
-    return version;
-}
-
 /* Prepares a version that is to serve. */
 static nx_status prepare_to_serve(nx_registry *registry, nx_registry_source *from,
                                   nx_registry_handle **out, nx_error *err)
@@ -190,21 +181,31 @@ static nx_status prepare_to_serve(nx_registry *registry, nx_registry_source *fro
     if (from->kind == NX_STORED_SAM && strcmp(from->name, registry->default_name) == 0) {
         return nx_registry_wrong_kind(from->label, from->kind, err);
     }
-    return prepare(registry, from, true, serving(registry, from->name) != 0, out, err);
+    return prepare(registry, from, true, nx_registry_serving(registry, from->name) != 0, out, err);
 }
 
 static void settle_to_serve(nx_registry *registry, const nx_registry_source *from,
                             nx_registry_handle *handle)
 {
-    settle(registry, from, handle, serving(registry, from->name) != 0, true);
+    settle(registry, from, handle, nx_registry_serving(registry, from->name) != 0, true);
     nx_registry_release(handle);
 }
 
+static nx_status confirm(nx_registry_task *task, nx_error *err)
+{
+    return task->confirm != NULL ? task->confirm(task, err) : NX_OK;
+}
+
 /* Loads a version and lets it serve. keep: after a restart too. */
-static nx_status serve(nx_registry *registry, nx_registry_source *from, bool keep, nx_error *err)
+static nx_status serve(nx_registry *registry, nx_registry_task *task, nx_registry_source *from,
+                       bool keep, nx_error *err)
 {
     nx_registry_handle *handle = NULL;
     nx_status status = prepare_to_serve(registry, from, &handle, err);
+    task->version = from->version;
+    if (status == NX_OK) {
+        status = confirm(task, err);
+    }
     if (status == NX_OK && keep && !from->active) {
         status = nx_model_store_activate(registry->store, from->name, from->version, err);
     }
@@ -239,7 +240,7 @@ static nx_status run_acquire(nx_registry *registry, nx_registry_task *task, nx_e
 {
     nx_registry_source from;
     bool swaps = false;
-    uint32_t now = serving(registry, task->name);
+    uint32_t now = nx_registry_serving(registry, task->name);
     nx_status status = nx_registry_find(registry, task->name, task->version, &from, err);
     if (status == NX_OK && from.kind != task->kind) {
         status = nx_registry_wrong_kind(from.label, from.kind, err);
@@ -261,8 +262,7 @@ static nx_status run_load(nx_registry *registry, nx_registry_task *task, nx_erro
     nx_registry_source from;
     nx_status status = nx_registry_find(registry, task->name, task->version, &from, err);
     if (status == NX_OK) {
-        status = serve(registry, &from, task->version != 0, err);
-        task->version = from.version;
+        status = serve(registry, task, &from, task->version != 0, err);
     }
     nx_registry_source_end(&from);
     return status;
@@ -279,7 +279,7 @@ static nx_status run_rollback(nx_registry *registry, nx_registry_task *task, nx_
         if (status != NX_OK) {
             return status;
         }
-        uint32_t now = serving(registry, task->name);
+        uint32_t now = nx_registry_serving(registry, task->name);
         bool follows = nx_stored_model_version(&model, 0)->kind == NX_STORED_SAM;
         now = now != 0 && !follows ? now : model.active;
         for (size_t i = 0; i < model.count && model.versions[i].version < now; i++) {
@@ -342,11 +342,73 @@ static nx_status run_unload(nx_registry *registry, nx_registry_task *task, nx_er
         status = nx_error_set(err, NX_ERR_CONFLICT,
                               "%s is the default model, which stays in memory", task->name);
     }
-    if (status == NX_OK) {
-        drop_slots(registry, task, false);
-    }
     pthread_mutex_unlock(&registry->lock);
+    if (status == NX_OK) {
+        status = confirm(task, err);
+    }
+    if (status == NX_OK) {
+        pthread_mutex_lock(&registry->lock);
+        drop_slots(registry, task, false);
+        pthread_mutex_unlock(&registry->lock);
+    }
     return status;
+}
+
+#define NUMBER_TRIES 20
+
+/* The number that a folder would have as the next version. */
+static nx_status next_version(const nx_registry *registry, const char *name, uint32_t *out,
+                              uint32_t *active, nx_error *err)
+{
+    nx_stored_model model = {0};
+    nx_error none = {0};
+    nx_status status = nx_model_store_find(registry->store, name, &model, &none);
+    if (status != NX_OK && status != NX_ERR_NOT_FOUND) {
+        *err = none;
+        return status;
+    }
+    *out = model.count > 0 ? model.versions[model.count - 1].version + 1 : 1;
+    *active = model.active;
+    nx_stored_model_free(&model);
+    return NX_OK;
+}
+
+/* Puts the folder where it belongs; what was active stays so. */
+static nx_status install(nx_registry *registry, nx_registry_task *task, uint32_t *before,
+                         nx_error *err)
+{
+    nx_status status = NX_ERR_CONFLICT;
+    for (int i = 0; i < NUMBER_TRIES && status == NX_ERR_CONFLICT; i++) {
+        uint32_t version = 0;
+        status = next_version(registry, task->name, &task->version, before, err);
+        if (status == NX_OK && task->number != NULL) {
+            status = task->number(task, err);
+            version = task->version;
+            if (status != NX_OK) {
+                return status;
+            }
+        }
+        if (status == NX_OK) {
+            status =
+                nx_model_store_install(registry->store, task->folder, task->name, &version, err);
+            task->version = version;
+        }
+    }
+    return status;
+}
+
+/* What was installed is not to serve after all. */
+static void withdraw(nx_registry *registry, const char *name, uint32_t version, uint32_t before)
+{
+    nx_error err = {0};
+    nx_status status = nx_model_store_remove(registry->store, name, version, &err);
+    if (status == NX_OK && before != 0) {
+        /* of the highest there is no pin, as there was none */
+        status = nx_model_store_activate(registry->store, name, before, &err);
+    }
+    if (status != NX_OK) {
+        nx_log_warn("engine", "%s", err.message);
+    }
 }
 
 static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error *err)
@@ -359,33 +421,30 @@ static nx_status run_add(nx_registry *registry, nx_registry_task *task, nx_error
     if (status == NX_OK) {
         status = nx_registry_try(registry, task->name, task->folder, &tried, err);
     }
-    uint32_t version = 0;
+    uint32_t before = 0;
     if (status == NX_OK) {
-        status = nx_model_store_install(registry->store, task->folder, task->name, &version, err);
+        status = install(registry, task, &before, err);
     }
     if (status != NX_OK) {
         nx_handle_free(tried);
         return status;
     }
+    const uint32_t version = task->version;
     nx_registry_source from;
     status = nx_registry_find(registry, task->name, version, &from, err);
     from.tried = tried;
     if (status == NX_OK) {
-        status = serve(registry, &from, true, err); /* only now a pin goes */
+        status = serve(registry, task, &from, true, err); /* only now a pin goes */
     }
     nx_handle_free(from.tried); /* unless it serves */
     if (status != NX_OK) {
-        nx_error ignored;
-        if (nx_model_store_remove(registry->store, task->name, version, &ignored) != NX_OK) {
-            nx_log_warn("engine", "%s", ignored.message);
-        }
+        withdraw(registry, task->name, version, before);
     }
-    task->version = version;
     nx_registry_source_end(&from);
     return status;
 }
 
-/* Which version takes over when `version` of the default model goes; 0: none. */
+/* Which version is active when `version` goes; 0: none. */
 static uint32_t find_successor(const nx_stored_model *model, uint32_t version)
 {
     if (model->active != version) {
@@ -412,7 +471,7 @@ static nx_status prepare_heir(nx_registry *registry, const nx_registry_task *tas
                             task->name,
                             task->version != 0 ? ", and no other version of it can take over" : "");
     }
-    if (serving(registry, task->name) != task->version) {
+    if (nx_registry_serving(registry, task->name) != task->version) {
         return NX_OK;
     }
     nx_status status = nx_registry_find(registry, task->name, successor, from, err);
@@ -434,10 +493,16 @@ static nx_status run_remove(nx_registry *registry, nx_registry_task *task, nx_er
         status = nx_error_set(err, NX_ERR_NOT_FOUND, "model %s has no version %u", task->name,
                               task->version);
     }
+    if (status == NX_OK) {
+        task->successor = task->version != 0 ? find_successor(&model, task->version) : 0;
+    }
     if (status == NX_OK && strcmp(task->name, registry->default_name) == 0) {
         status = prepare_heir(registry, task, &model, &heir, &handle, err);
     }
     nx_stored_model_free(&model);
+    if (status == NX_OK) {
+        status = confirm(task, err);
+    }
     if (status == NX_OK) {
         status = nx_model_store_remove(registry->store, task->name, task->version, err);
     }

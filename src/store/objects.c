@@ -80,6 +80,11 @@ const char *nx_objects_place(const nx_objects *objects)
     return objects->place;
 }
 
+bool nx_objects_are_shared(const nx_objects *objects)
+{
+    return strncmp(objects->place, "s3://", 5) == 0;
+}
+
 nx_status nx_objects_check(nx_objects *objects, nx_error *err)
 {
     return objects->backend->ops->check(objects->backend, err);

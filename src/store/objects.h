@@ -20,6 +20,7 @@
 #include "base/config.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +48,10 @@ void nx_objects_close(nx_objects *objects);
 
 /* "the disk at PATH" or "s3://BUCKET/PREFIX at ENDPOINT". */
 const char *nx_objects_place(const nx_objects *objects);
+
+/* Whether other hosts reach the same objects; on the disk only processes with this data folder do.
+ */
+bool nx_objects_are_shared(const nx_objects *objects);
 
 /* For `nexus check`: whether the disk, or the bucket, is there and lets us in. */
 nx_status nx_objects_check(nx_objects *objects, nx_error *err);

@@ -440,6 +440,14 @@ static void an_old_schema_is_brought_up_to_date(void **state)
     (void)STORE_NUMBER(store, "DROP TABLE object_holds");
     (void)STORE_NUMBER(store, "DROP TABLE job_objects");
     (void)STORE_NUMBER(store, "DROP TABLE objects");
+    (void)STORE_NUMBER(store, "DROP TABLE job_subjects");
+    (void)STORE_NUMBER(store, "DROP TABLE model_files");
+    (void)STORE_NUMBER(store, "DROP TABLE model_versions");
+    (void)STORE_NUMBER(store, "DROP TABLE models");
+    (void)STORE_NUMBER(store, "DROP TABLE model_unloads");
+    (void)STORE_NUMBER(store, "DROP TABLE model_access");
+    (void)STORE_NUMBER(store, "DROP TABLE model_grants");
+    (void)STORE_NUMBER(store, "DROP TABLE model_state");
     (void)STORE_NUMBER(store, "DROP TABLE audit_log");
     (void)STORE_NUMBER(store, "DROP TABLE audit_head");
     (void)STORE_NUMBER(store, "DELETE FROM nx_migrations WHERE number >= 4");

@@ -59,8 +59,8 @@ function boxes(sizes) {
   return floats('boxes', [1, 4, rows[0].length], rows.flat());
 }
 
-/** A YOLOv8 of the classes red and blue on 64x64 pixels. */
-export function writeTinyModel(path) {
+/** A YOLOv8 of two classes, what is red and what is blue, on 64x64 pixels. */
+export function tinyModel(names = ['red', 'blue']) {
   const sizes = [8, 16, 32];
   const graph = message(7,
     ...sizes.flatMap(colours),
@@ -70,6 +70,11 @@ export function writeTinyModel(path) {
     bytes(2, 'tiny'),
     valueInfo(11, 'images', [1, 3, 64, 64]),
     valueInfo(12, 'output'));
-  const names = message(14, bytes(1, 'names'), bytes(2, "{0: 'red', 1: 'blue'}"));
-  writeFileSync(path, Buffer.concat([int(1, 8), graph, message(8, int(2, 17)), names]));
+  const listed = `{0: '${names[0]}', 1: '${names[1]}'}`;
+  const metadata = message(14, bytes(1, 'names'), bytes(2, listed));
+  return Buffer.concat([int(1, 8), graph, message(8, int(2, 17)), metadata]);
+}
+
+export function writeTinyModel(path) {
+  writeFileSync(path, tinyModel());
 }

@@ -1,0 +1,10 @@
+/* Inside src/store: what the files about models share. */
+#ifndef NX_STORE_MODELS_ROWS_H
+#define NX_STORE_MODELS_ROWS_H
+
+#include "store/db.h"
+
+/* Takes the next generation, which nobody else takes before this transaction ends. */
+nx_status nx_models_next_generation(nx_db *db, int64_t *generation, nx_error *err);
+
+#endif
