@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const picture_types[] = {
     "multipart/form-data", "application/json", "application/octet-stream", "image/", NULL,
@@ -248,6 +249,16 @@ static nx_status start_storage(nx_api *api, nx_error *err)
     return status;
 }
 
+/* 0: the server's own choice. */
+static uint32_t http_threads(const nx_api *api)
+{
+    int64_t set = nx_config_int(api->deps.config, NX_CONFIG_HTTP_THREADS);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return set > 0 || api->deps.share.count <= 1
+               ? (uint32_t)set
+               : nx_share_some(api->deps.share, cores > 0 ? (uint32_t)cores : 1);
+}
+
 static nx_status start_server(nx_api *api, nx_error *err)
 {
     const nx_config *config = api->deps.config;
@@ -260,7 +271,8 @@ static nx_status start_server(nx_api *api, nx_error *err)
     const nx_http_server_options options = {
         .host = nx_config_string(config, NX_CONFIG_HOST),
         .port = (uint16_t)nx_config_int(config, NX_CONFIG_PORT),
-        .threads = (uint32_t)nx_config_int(config, NX_CONFIG_HTTP_THREADS),
+        .shared_socket = api->deps.shared_socket,
+        .threads = http_threads(api),
         .backlog = (uint32_t)nx_config_int(config, NX_CONFIG_BACKLOG),
         .max_connections = (uint32_t)nx_config_int(config, NX_CONFIG_MAX_CONNECTIONS),
         .keepalive_s = (uint32_t)nx_config_int(config, NX_CONFIG_KEEPALIVE),
@@ -278,16 +290,13 @@ static nx_status start_server(nx_api *api, nx_error *err)
     return nx_http_server_start(&options, &api->server, err);
 }
 
-/* A URL that a person on this machine can open. */
-static void set_url(nx_api *api)
+void nx_api_format_url(const char *host, uint16_t port, char *out, size_t size)
 {
-    const char *host = nx_config_string(api->deps.config, NX_CONFIG_HOST);
     if (host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0) {
         host = "127.0.0.1";
     }
     bool ipv6 = strchr(host, ':') != NULL;
-    snprintf(api->url, sizeof api->url, "http://%s%.253s%s:%u", ipv6 ? "[" : "", host,
-             ipv6 ? "]" : "", nx_http_server_port(api->server));
+    snprintf(out, size, "http://%s%.253s%s:%u", ipv6 ? "[" : "", host, ipv6 ? "]" : "", port);
 }
 
 static void free_api(nx_api *api)
@@ -330,15 +339,26 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     nx_api_audit_metrics_register(api);
     nx_api_cache_metrics_register(api);
     nx_service_metrics_queue_depth(deps->metrics, read_queue_depth, api);
-    status = start_server(api, err);
+    if (deps->fleet != NULL) {
+        status = nx_fleet_join(deps->fleet, deps->share.index,
+                               nx_service_metrics_registry(deps->metrics), nx_api_metrics_render,
+                               api, &api->member, err);
+    }
+    if (status == NX_OK) {
+        status = start_server(api, err);
+    }
     if (status != NX_OK) {
+        nx_fleet_leave(api->member);
         free_api(api);
         return status;
     }
-    set_url(api);
+    nx_api_format_url(nx_config_string(deps->config, NX_CONFIG_HOST),
+                      nx_http_server_port(api->server), api->url, sizeof api->url);
     atomic_store(&api->state, NX_API_READY);
     nx_api_audit_server(api, "server.start", "{\"version\":\"" NX_VERSION "\"}");
-    nx_log_info("api", "listening on %s", api->url);
+    if (deps->share.count <= 1) { /* else whoever watches over all says so when all do */
+        nx_log_info("api", "listening on %s", api->url);
+    }
     *out = api;
     return NX_OK;
 }
@@ -376,5 +396,6 @@ void nx_api_stop(nx_api *api, int64_t deadline_ns)
     wait_for_inferences(api, deadline_ns); /* meanwhile others still see that it drains */
     nx_http_server_stop(api->server, deadline_ns);
     nx_api_audit_server(api, "server.stop", NULL);
+    nx_fleet_leave(api->member);
     free_api(api);
 }

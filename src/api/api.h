@@ -14,11 +14,13 @@
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/share.h"
 #include "cache/cache.h"
 #include "cache/redis_client.h"
 #include "engine/engine.h"
 #include "engine/registry.h"
 #include "jobs/shared_models.h"
+#include "ops/fleet.h"
 #include "ops/service_metrics.h"
 #include "store/objects.h"
 #include "store/store.h"
@@ -43,6 +45,10 @@ typedef struct nx_api_deps {
     const char *data_dir; /* that of objects */
     /* NULL: nobody shares the models with this server */
     nx_shared_models *shared;
+    /* For one of several processes that serve the same port; all zero: it is alone. */
+    nx_share share;
+    int shared_socket; /* see nx_http_server_options; the API's from here on */
+    nx_fleet *fleet;
 } nx_api_deps;
 
 /* Listens on NX_CONFIG_HOST and NX_CONFIG_PORT and serves on its own threads.
@@ -51,6 +57,9 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err);
 
 uint16_t nx_api_port(const nx_api *api);   /* the real one, also when port 0 was asked for */
 const char *nx_api_url(const nx_api *api); /* "http://127.0.0.1:8000" */
+
+/* "http://127.0.0.1:8000": a URL that a person on this machine can open. */
+void nx_api_format_url(const char *host, uint16_t port, char *out, size_t size);
 
 /*
  * Readiness turns 503 and new inference is refused; requests in flight are answered until

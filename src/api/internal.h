@@ -46,6 +46,7 @@ struct nx_api {
     nx_metric *shared_failures;
     _Atomic uint64_t shared_failures_told;
     char url[300];
+    nx_fleet_member *member; /* of deps.fleet */
     _Atomic nx_api_state state;
 
     /* of videos and jobs; NULL without a database */
@@ -65,6 +66,8 @@ struct nx_api {
 /* handlers; user is the nx_api */
 void nx_api_health(nx_http_request *request, void *user);
 void nx_api_ready(nx_http_request *request, void *user);
+/* This process's metrics, as far as they are known without waiting; user is the nx_api. */
+void nx_api_metrics_render(nx_buffer *out, void *user);
 void nx_api_metrics(nx_http_request *request, void *user);
 void nx_api_asset(nx_http_request *request, void *user);
 void nx_api_infer_image(nx_http_request *request, void *user);
@@ -77,6 +80,8 @@ void nx_api_admit_inference(nx_http_request *request, void *user);
 /* storage_metrics.c: what the database says of itself and of the jobs; read before rendering. */
 void nx_api_storage_metrics_register(nx_api *api);
 void nx_api_storage_metrics_read(nx_api *api);
+/* The part that asks nobody. */
+void nx_api_pool_metrics_read(nx_api *api);
 
 /* http_metrics.c */
 void nx_api_http_metrics_register(nx_api *api);

@@ -15,6 +15,9 @@ void nx_api_health(nx_http_request *request, void *user)
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "status", "ok");
     nx_json_key_string(&json, "version", NX_VERSION);
+    if (api->deps.share.count > 1) {
+        nx_json_key_int(&json, "worker", api->deps.share.index + 1);
+    }
     nx_json_key_number(&json, "uptime_s",
                        (double)(nx_clock_now_ns() - api->started_ns) / (double)NX_NS_PER_SEC, 3);
     nx_json_object_end(&json);
@@ -161,11 +164,26 @@ void nx_api_ready(nx_http_request *request, void *user)
     }
 }
 
-static void reply_metrics(nx_api *api, nx_http_request *request)
+/* For the other processes to publish; one that does not in time counts as it did last. */
+#define OTHERS_MS 250
+
+void nx_api_metrics_render(nx_buffer *out, void *user)
+{
+    nx_api *api = user;
+    nx_api_pool_metrics_read(api);
+    nx_api_cache_metrics_read(api);
+    nx_api_audit_metrics_read(api);
+    nx_metrics_render(nx_service_metrics_registry(api->deps.metrics), out);
+}
+
+static void reply_metrics(nx_api *api, nx_http_request *request, uint32_t wait_ms)
 {
     nx_buffer out = NX_BUFFER_INIT;
-    nx_api_cache_metrics_read(api);
-    nx_metrics_render(nx_service_metrics_registry(api->deps.metrics), &out);
+    if (api->member != NULL) {
+        nx_fleet_render(api->member, wait_ms, &out);
+    } else {
+        nx_api_metrics_render(&out, api);
+    }
     nx_http_add_header(request, "Cache-Control", "no-store");
     nx_http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
 }
@@ -173,14 +191,13 @@ static void reply_metrics(nx_api *api, nx_http_request *request)
 static void answer_metrics(nx_api *api, nx_http_request *request)
 {
     nx_api_storage_metrics_read(api);
-    nx_api_audit_metrics_read(api);
-    reply_metrics(api, request);
+    reply_metrics(api, request, OTHERS_MS);
 }
 
 void nx_api_metrics(nx_http_request *request, void *user)
 {
     nx_api *api = user;
     if (api->quick == NULL || !nx_api_try_quickly(api, request, answer_metrics)) {
-        reply_metrics(api, request); /* what the database said last */
+        reply_metrics(api, request, 0); /* what the database said last */
     }
 }

@@ -42,6 +42,7 @@ void nx_api_storage_metrics_register(nx_api *api)
     api->jobs =
         nx_metrics_gauge(registry, "jobs", "Jobs in the database, by their state.", &state, 1);
     register_shared(api, registry);
+    nx_metric_share(api->jobs);
 }
 
 static void set(nx_metric *metric, size_t index, int64_t value)
@@ -58,15 +59,23 @@ static void count_failures(nx_api *api)
     }
 }
 
-void nx_api_storage_metrics_read(nx_api *api)
+void nx_api_pool_metrics_read(nx_api *api)
 {
-    int64_t counts[NX_JOB_STATE_COUNT];
-    nx_error err = {0};
+    if (api->deps.database == NULL) {
+        return;
+    }
     nx_store_stats stats = nx_store_get_stats(api->deps.database);
     set(api->db_connections, 0, stats.in_use);
     set(api->db_connections, 1, stats.idle);
     set(api->db_connections, 2, stats.overflow);
     count_failures(api);
+}
+
+void nx_api_storage_metrics_read(nx_api *api)
+{
+    int64_t counts[NX_JOB_STATE_COUNT];
+    nx_error err = {0};
+    nx_api_pool_metrics_read(api);
     if (nx_store_jobs_count(api->deps.database, counts, &err) == NX_OK) {
         for (size_t i = 0; i < NX_JOB_STATE_COUNT; i++) {
             set(api->jobs, i, counts[i]);

@@ -71,6 +71,8 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_INFERENCE_QUEUE_SIZE] = {"inference_queue_size", "INFERENCE_QUEUE_SIZE", TYPE_INT,
                                         "256", 1, 65536, NULL,
                                         "waiting pictures; beyond it requests get 503"},
+    [NX_CONFIG_WORKERS] = {"workers", "WORKERS", TYPE_INT, "1", 1, 64, NULL,
+                           "processes of 'nexus serve'; each has its own copy of the models"},
     [NX_CONFIG_HTTP_THREADS] = {"http_threads", "HTTP_THREADS", TYPE_INT, "0", 0, 64, NULL,
                                 "connection threads; 0: one for each core, at most 4"},
     [NX_CONFIG_LIMIT_CONCURRENCY] = {"limit_concurrency", "LIMIT_CONCURRENCY", TYPE_INT, "1000", 1,

@@ -16,6 +16,7 @@ static const char *const level_names[] = {"debug", "info", "warning", "error"};
 /* Process-wide by design (see log.h). -1: not configured yet, ask whether stderr is a terminal. */
 static atomic_int log_level = NX_LOG_INFO;
 static atomic_int log_json = -1;
+static atomic_uint log_worker = 0;
 
 void nx_log_configure(nx_log_level level, bool json)
 {
@@ -26,6 +27,11 @@ void nx_log_configure(nx_log_level level, bool json)
 void nx_log_configure_level(nx_log_level level)
 {
     atomic_store(&log_level, (int)level);
+}
+
+void nx_log_configure_worker(unsigned number)
+{
+    atomic_store(&log_worker, number);
 }
 
 nx_status nx_log_level_parse(const char *text, nx_log_level *out, nx_error *err)
@@ -80,6 +86,7 @@ void nx_log(nx_log_level level, const char *module, const char *format, ...)
     snprintf(stamp + used, sizeof stamp - used, ".%03ldZ", now.tv_nsec / 1000000);
 
     nx_buffer line = NX_BUFFER_INIT;
+    unsigned worker = atomic_load_explicit(&log_worker, memory_order_relaxed);
     int json_mode = atomic_load_explicit(&log_json, memory_order_relaxed);
     if (json_mode < 0) {
         json_mode = !isatty(STDERR_FILENO);
@@ -90,10 +97,16 @@ void nx_log(nx_log_level level, const char *module, const char *format, ...)
         nx_json_key_string(&json, "time", stamp);
         nx_json_key_string(&json, "level", level_names[level]);
         nx_json_key_string(&json, "module", module);
+        if (worker > 0) {
+            nx_json_key_int(&json, "worker", worker);
+        }
         nx_json_key_string(&json, "message", message);
         nx_json_object_end(&json);
     } else {
         nx_buffer_printf(&line, "%s %-7s %-6s ", stamp, level_names[level], module);
+        if (worker > 0) {
+            nx_buffer_printf(&line, "[%u] ", worker);
+        }
         nx_buffer_append_printable(&line, message);
     }
     write_line(&line);

@@ -23,6 +23,9 @@ void nx_log_configure(nx_log_level level, bool json);
 /* Sets the level alone and leaves the form to what standard error is. */
 void nx_log_configure_level(nx_log_level level);
 
+/* In one of several processes: its number, from 1, is in every line. 0: it is alone. */
+void nx_log_configure_worker(unsigned number);
+
 /* "debug", "info", "warning" (or "warn"), "error", in any case. */
 nx_status nx_log_level_parse(const char *text, nx_log_level *out, nx_error *err);
 

@@ -13,7 +13,8 @@ nx_worker_options nx_background_worker_options(const nx_config *config, const nx
         .data_dir = setup->data_dir,
         .postprocess = nx_setup_postprocess(config),
         .max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS),
-        .concurrency = (uint32_t)nx_config_int(config, NX_CONFIG_CONCURRENCY),
+        .concurrency =
+            nx_share_of(setup->share, (uint32_t)nx_config_int(config, NX_CONFIG_CONCURRENCY)),
         .prefetch = (uint32_t)nx_config_int(config, NX_CONFIG_PREFETCH_MULTIPLIER),
         .lease_ms = 1000 * nx_config_int(config, NX_CONFIG_JOB_LEASE),
     };

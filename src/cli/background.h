@@ -15,7 +15,8 @@ typedef struct nx_background {
     nx_sweeper *sweeper;
 } nx_background;
 
-/* What the configuration says of a worker; all of it is borrowed from the two. */
+/* What the configuration says of a worker; all of it is borrowed from the two. Its concurrency is
+ * this process's part, which may be 0. */
 nx_worker_options nx_background_worker_options(const nx_config *config, const nx_setup *setup);
 
 /* Starts the sender and the sweeper, and the worker unless worker is NULL. setup has its storage

@@ -5,15 +5,29 @@
 #include "cli/background.h"
 #include "cli/cli.h"
 #include "cli/setup.h"
+#include "cli/supervisor.h"
+#include "http/listen.h"
+#include "ops/fleet.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* Requests in flight get this long to end after SIGTERM. */
 #define DRAIN_NS (30 * NX_NS_PER_SEC)
+/* And a process that is one of several so much more, for jobs and the rest. */
+#define SPARE_NS (15 * NX_NS_PER_SEC)
+
+/* What one of several processes is; all zero: it is alone. */
+typedef struct place {
+    nx_share share;
+    int socket;
+    int ready_fd;
+    nx_fleet *fleet;
+} place;
 
 static const nx_cli_option options[] = {
     {"host", 'H', "ADDRESS", "address to listen on (default 127.0.0.1)", NX_CONFIG_HOST, NULL},
@@ -22,6 +36,8 @@ static const nx_cli_option options[] = {
     {"run-jobs", 0, "BOOL", "analyse videos of the queue here, too (default true)",
      NX_CONFIG_RUN_JOBS, "true|false"},
     {"concurrency", 0, "N", "videos at once (default 4)", NX_CONFIG_CONCURRENCY, NULL},
+    {"processes", 0, "N", "processes that share the port (WORKERS; default 1)", NX_CONFIG_WORKERS,
+     NULL},
 };
 
 /* Sockets are the one thing a server runs out of first: take what the system allows. */
@@ -42,20 +58,23 @@ static bool is_loopback(const char *host)
            strcmp(host, "localhost") == 0;
 }
 
-static void announce(const nx_cli_args *args, const nx_setup *setup, const nx_api *api)
+/* concurrency: of jobs in this process; 0: it does none. */
+static void describe(const nx_setup *setup, uint32_t concurrency)
 {
-    const char *url = nx_api_url(api);
     nx_engine_stats stats = nx_engine_get_stats(setup->engine);
     nx_log_info("cli", "model %s, %u workers, queue of %u, ONNX Runtime %s",
                 nx_registry_default(setup->registry), stats.workers, stats.queue_size,
                 nx_runtime_version(setup->runtime));
-    if (nx_config_bool(args->config, NX_CONFIG_RUN_JOBS)) {
-        nx_log_info("cli", "jobs: %lld videos at once, database %s, objects in %s",
-                    (long long)nx_config_int(args->config, NX_CONFIG_CONCURRENCY),
+    if (concurrency > 0) {
+        nx_log_info("cli", "jobs: %u videos at once, database %s, objects in %s", concurrency,
                     nx_store_kind(setup->database), nx_objects_place(setup->objects));
     } else {
-        nx_log_info("cli", "jobs wait for a 'nexus worker': RUN_JOBS is false");
+        nx_log_info("cli", "no jobs here: RUN_JOBS is false, or other processes do them");
     }
+}
+
+static void welcome(const nx_cli_args *args, const char *url)
+{
     printf("\n  Nexus " NX_VERSION " is ready.\n\n"
            "  Page       %s/\n  API docs   %s/docs\n  Metrics    %s/metrics\n\n"
            "  Ctrl+C stops it.\n\n",
@@ -70,7 +89,7 @@ static void announce(const nx_cli_args *args, const nx_setup *setup, const nx_ap
 }
 
 static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metrics *metrics,
-                       const sigset_t *signals, nx_error *err)
+                       const place *at, const sigset_t *signals, nx_error *err)
 {
     const nx_api_deps deps = {
         .config = args->config,
@@ -85,9 +104,12 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .objects = setup->objects,
         .data_dir = setup->data_dir,
         .shared = setup->shared,
+        .share = at->share,
+        .shared_socket = at->socket,
+        .fleet = at->fleet,
     };
     const nx_worker_options jobs = nx_background_worker_options(args->config, setup);
-    bool run_jobs = nx_config_bool(args->config, NX_CONFIG_RUN_JOBS);
+    bool run_jobs = nx_config_bool(args->config, NX_CONFIG_RUN_JOBS) && jobs.concurrency > 0;
     nx_background background = {.worker = NULL};
     nx_api *api = NULL;
     nx_status status = nx_api_start(&deps, &api, err);
@@ -99,7 +121,13 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         nx_api_stop(api, nx_clock_now_ns());
         return status;
     }
-    announce(args, setup, api);
+    describe(setup, run_jobs ? jobs.concurrency : 0);
+    if (at->share.count > 1) {
+        nx_log_info("cli", "worker %u of %u is ready", at->share.index + 1, at->share.count);
+        nx_supervisor_ready(at->ready_fd, at->share.index);
+    } else {
+        welcome(args, nx_api_url(api));
+    }
     int number = 0;
     (void)sigwait(signals, &number);
     nx_log_info("cli", "%s: finishing what is in flight; a second one ends at once",
@@ -130,18 +158,12 @@ static const char *provider_of(nx_registry *registry)
     return provider;
 }
 
-static int run(const nx_cli_args *args)
+/* This process serves; returns its exit code. */
+static int serve_here(const nx_cli_args *args, const place *at, const sigset_t *signals)
 {
     nx_error err = {0};
-    nx_setup setup = {0};
+    nx_setup setup = {.share = at->share};
     nx_service_metrics *metrics = NULL;
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    /* blocked before any thread starts, so that only sigwait above takes them */
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    raise_file_limit();
     nx_status status = nx_setup_open_serving(args->config, &setup, &err);
     if (status == NX_OK) {
         status = nx_setup_open_cache(args->config, &setup, &err);
@@ -155,11 +177,104 @@ static int run(const nx_cli_args *args)
         status = nx_setup_start_engine(args->config, &hooks, &setup, &err);
     }
     if (status == NX_OK) {
-        status = serve(args, &setup, metrics, &signals, &err);
+        status = serve(args, &setup, metrics, at, signals, &err);
     }
     nx_setup_close(&setup);
     nx_service_metrics_free(metrics);
     return status == NX_OK ? NX_EXIT_OK : nx_cli_fail(args, nx_cli_exit_code(status), &err);
+}
+
+/* --- several processes --------------------------------------------------------------------------
+ */
+
+typedef struct several {
+    const nx_cli_args *args;
+    const sigset_t *signals;
+    uint32_t count;
+    int socket;
+    nx_fleet *fleet;
+} several;
+
+static int serve_as_one(uint32_t index, int ready_fd, void *user)
+{
+    const several *all = user;
+    const place at = {
+        .share = {.index = index, .count = all->count},
+        .socket = all->socket,
+        .ready_fd = ready_fd,
+        .fleet = all->fleet,
+    };
+    return serve_here(all->args, &at, all->signals);
+}
+
+static void welcome_all(void *user)
+{
+    const several *all = user;
+    char url[300];
+    nx_api_format_url(nx_config_string(all->args->config, NX_CONFIG_HOST),
+                      nx_http_listening_port(all->socket), url, sizeof url);
+    nx_log_info("cli", "%u workers listening on %s", all->count, url);
+    welcome(all->args, url);
+}
+
+static void note_loss(uint32_t index, void *user)
+{
+    const several *all = user;
+    nx_fleet_lost(all->fleet, index);
+}
+
+/* Once the workers have closed theirs, too, nobody listens any more. */
+static void stop_listening(void *user)
+{
+    several *all = user;
+    close(all->socket);
+    all->socket = -1;
+}
+
+static int serve_in_several(const nx_cli_args *args, uint32_t count, const sigset_t *signals)
+{
+    const nx_config *config = args->config;
+    several all = {.args = args, .signals = signals, .count = count, .socket = -1};
+    const nx_supervisor_options watch = {
+        .count = count,
+        .drain_ns = DRAIN_NS + SPARE_NS,
+        .work = serve_as_one,
+        .ready = welcome_all,
+        .lost = note_loss,
+        .ending = stop_listening,
+        .user = &all,
+    };
+    nx_error err = {0};
+    uint16_t port = 0;
+    int code = NX_EXIT_OK;
+    nx_status status = nx_http_listen(
+        nx_config_string(config, NX_CONFIG_HOST), (uint16_t)nx_config_int(config, NX_CONFIG_PORT),
+        (int)nx_config_int(config, NX_CONFIG_BACKLOG), &all.socket, &port, &err);
+    if (status == NX_OK) {
+        status = nx_fleet_new(count, &all.fleet, &err);
+    }
+    if (status == NX_OK) {
+        status = nx_supervise(&watch, &code, &err);
+    }
+    if (all.socket >= 0) {
+        close(all.socket);
+    }
+    nx_fleet_free(all.fleet);
+    return status == NX_OK ? code : nx_cli_fail(args, nx_cli_exit_code(status), &err);
+}
+
+static int run(const nx_cli_args *args)
+{
+    const place alone = {.socket = 0};
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    /* blocked before any thread starts, so that only sigwait above takes them */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    raise_file_limit();
+    uint32_t count = (uint32_t)nx_config_int(args->config, NX_CONFIG_WORKERS);
+    return count > 1 ? serve_in_several(args, count, &signals) : serve_here(args, &alone, &signals);
 }
 
 const nx_cli_command nx_cmd_serve = {
@@ -171,7 +286,8 @@ const nx_cli_command nx_cmd_serve = {
         "SIGTERM, after\n"
         "which requests in flight are finished and jobs go back into the queue. It analyses\n"
         "the videos of the queue as well, unless RUN_JOBS is false: then 'nexus worker' has\n"
-        "to. 'nexus check' shows every setting.\n",
+        "to. With WORKERS above 1 it watches over so many processes, which share the port and\n"
+        "divide the cores. 'nexus check' shows every setting.\n",
     .examples = "  nexus serve\n"
                 "  nexus serve --port 9000 --model ./yolov8s.onnx\n"
                 "  curl --data-binary @street.jpg -H 'Content-Type: image/jpeg' \\\n"

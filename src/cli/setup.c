@@ -201,9 +201,16 @@ static nx_sam_options sam_options(const nx_config *config, const char *cache_dir
     };
 }
 
+/* What is left to the program is this process's part of the cores. */
+static uint32_t threads_alone(const nx_config *config, const nx_setup *setup, uint32_t all)
+{
+    bool is_set = nx_config_int(config, NX_CONFIG_INFERENCE_NUM_THREADS) > 0;
+    return is_set ? all : nx_share_some(setup->share, all);
+}
+
 static nx_status load_default(const nx_config *config, nx_setup *setup, nx_error *err)
 {
-    const nx_registry_options options = {
+    nx_registry_options options = {
         .runtime = setup->runtime,
         .store = setup->store,
         .default_model = nx_config_string(config, NX_CONFIG_MODEL),
@@ -212,6 +219,8 @@ static nx_status load_default(const nx_config *config, nx_setup *setup, nx_error
         .sam = sam_options(config, setup->cache_dir),
         .max_loaded = (uint32_t)nx_config_int(config, NX_CONFIG_MAX_LOADED_MODELS),
     };
+    options.model.alone_threads = threads_alone(config, setup, options.model.alone_threads);
+    options.sam.alone_threads = threads_alone(config, setup, options.sam.alone_threads);
     nx_status status = nx_registry_new(&options, &setup->registry, err);
     if (status == NX_OK) {
         nx_registry_task task = {.op = NX_REGISTRY_ACQUIRE};
@@ -236,7 +245,6 @@ static nx_status open_shared(nx_setup *setup, nx_error *err)
 
 nx_status nx_setup_open_serving(const nx_config *config, nx_setup *out, nx_error *err)
 {
-    *out = (nx_setup){0};
     char *path = NULL; /* looked up before it is opened, for the better message */
     nx_status status = open_store(config, &out->store, err);
     if (status == NX_OK) {
@@ -271,7 +279,9 @@ nx_status nx_setup_open_storage(const nx_config *config, nx_setup *setup, nx_err
     if (setup->data_dir == NULL) {
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the data folder's name");
     }
-    const nx_store_options database = nx_store_options_of(config, setup->data_dir);
+    nx_store_options database = nx_store_options_of(config, setup->data_dir);
+    database.pool_size = (int)nx_share_some(setup->share, (uint32_t)database.pool_size);
+    database.max_overflow = (int)nx_share_of(setup->share, (uint32_t)database.max_overflow);
     const nx_objects_options objects = nx_objects_options_of(config, setup->data_dir);
     nx_status status = nx_file_make_dirs(setup->data_dir, err);
     if (status == NX_OK) {
@@ -334,7 +344,11 @@ static const char *device_in_use(const nx_setup *setup)
 nx_status nx_setup_start_engine(const nx_config *config, const nx_engine_options *hooks,
                                 nx_setup *setup, nx_error *err)
 {
-    nx_engine_options options = nx_setup_engine_options(config, device_in_use(setup));
+    const char *device = device_in_use(setup);
+    nx_engine_options options = nx_setup_engine_options(config, device);
+    if (strcmp(device, "cpu") == 0 && nx_config_int(config, NX_CONFIG_INFERENCE_WORKERS) == 0) {
+        options.workers = nx_share_some(setup->share, options.workers);
+    }
     options.runtime = setup->runtime;
     options.on_run = hooks != NULL ? hooks->on_run : NULL;
     options.user = hooks != NULL ? hooks->user : NULL;
@@ -355,7 +369,7 @@ void nx_setup_close(nx_setup *setup)
     nx_objects_close(setup->objects);
     nx_store_close(setup->database);
     free(setup->data_dir);
-    *setup = (nx_setup){0};
+    *setup = (nx_setup){.share = setup->share};
 }
 
 static nx_status find_sam(const nx_config *config, const nx_model_store *store,

@@ -3,6 +3,7 @@
 #define NX_CLI_SETUP_H
 
 #include "base/config.h"
+#include "base/share.h"
 #include "cache/cache.h"
 #include "cache/redis_client.h"
 #include "engine/engine.h"
@@ -31,6 +32,7 @@ typedef struct nx_setup {
     nx_objects *objects;
     char *data_dir;
     nx_shared_models *shared; /* by nx_setup_open_serving */
+    nx_share share; /* of the machine: one of several processes; set before anything is opened */
 } nx_setup;
 
 /* The data folder by the configuration, XDG_DATA_HOME or HOME; the caller frees it. */
@@ -64,8 +66,8 @@ nx_status nx_setup_open_model(nx_runtime *runtime, const char *path,
 nx_status nx_setup_open(const nx_config *config, nx_setup_use use, nx_setup *out, nx_error *err);
 
 /* All that serving needs before the engine: the storage, the models that other servers have, then
- * runtime and registry, with the configured model in memory. On failure everything is closed again.
- */
+ * runtime and registry, with the configured model in memory. out is all zero but for its share. On
+ * failure everything is closed again. */
 nx_status nx_setup_open_serving(const nx_config *config, nx_setup *out, nx_error *err);
 
 /* The database and the object store by the configuration, added to a setup. On failure the setup is

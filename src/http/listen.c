@@ -82,7 +82,7 @@ static int bind_first(const struct addrinfo *list, bool any_address, int backlog
     return -1;
 }
 
-static uint16_t bound_port(int fd)
+uint16_t nx_http_listening_port(int fd)
 {
     union {
         struct sockaddr any;
@@ -120,6 +120,6 @@ nx_status nx_http_listen(const char *host, uint16_t port, int backlog, int *out_
         return explain(problem, host, port, err);
     }
     *out_fd = fd;
-    *out_port = bound_port(fd);
+    *out_port = nx_http_listening_port(fd);
     return NX_OK;
 }

@@ -14,4 +14,7 @@
 nx_status nx_http_listen(const char *host, uint16_t port, int backlog, int *out_fd,
                          uint16_t *out_port, nx_error *err);
 
+/* The port of a socket that listens; 0: it is none. */
+uint16_t nx_http_listening_port(int fd);
+
 #endif

@@ -212,9 +212,11 @@ nx_status nx_http_server_start(const nx_http_server_options *options, nx_http_se
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the HTTP server");
     }
     uint32_t connections = fit_connections(options->max_connections);
-    int fd = -1;
+    int fd = options->shared_socket > 0 ? options->shared_socket : -1;
     nx_status status = start_watch(server, connections, err);
-    if (status == NX_OK) {
+    if (status == NX_OK && fd >= 0) {
+        server->port = nx_http_listening_port(fd);
+    } else if (status == NX_OK) {
         status = nx_http_listen(options->host, options->port, (int)options->backlog, &fd,
                                 &server->port, err);
     }
@@ -223,7 +225,12 @@ nx_status nx_http_server_start(const nx_http_server_options *options, nx_http_se
     }
     if (status == NX_OK) {
         const nx_acceptor_options accept = {
-            .fd = fd, .most = connections, .take = hand_over, .user = server};
+            .fd = fd,
+            .shared = options->shared_socket > 0,
+            .most = connections,
+            .take = hand_over,
+            .user = server,
+        };
         fd = -1; /* the acceptor's, whatever comes */
         status = nx_acceptor_new(&accept, &server->acceptor, err);
     }

@@ -72,6 +72,9 @@ typedef struct nx_http_access {
 typedef struct nx_http_server_options {
     const char *host; /* a numeric address or a name; "" for every address */
     uint16_t port;    /* 0: a free one */
+    /* A socket that listens already, and that other processes accept from as well; the server
+     * closes its own descriptor of it. 0: none, host and port say where to listen. */
+    int shared_socket;
     uint32_t threads; /* 0: number of cores, at most 4 */
     uint32_t backlog;
     uint32_t max_connections;

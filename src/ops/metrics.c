@@ -24,6 +24,7 @@ struct nx_metric {
     metric_kind kind;
     char *name;
     char *help;
+    bool shared;
     label labels[NX_METRIC_MAX_LABELS];
     size_t label_count;
     size_t series_count;
@@ -195,6 +196,23 @@ void nx_metrics_gauge_read(nx_metrics *metrics, const char *name, const char *he
         metric->read = read;
         metric->user = user;
     }
+}
+
+void nx_metric_share(nx_metric *metric)
+{
+    if (metric != NULL) {
+        metric->shared = true;
+    }
+}
+
+bool nx_metric_is_shared(const nx_metrics *metrics, const char *name, size_t size)
+{
+    const nx_metric *metric = metrics->first;
+    while (metric != NULL &&
+           (strncmp(metric->name, name, size) != 0 || metric->name[size] != '\0')) {
+        metric = metric->next;
+    }
+    return metric != NULL && metric->shared;
 }
 
 /* --- recording ----------------------------------------------------------------------------------

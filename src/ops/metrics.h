@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,6 +50,12 @@ nx_metric *nx_metrics_histogram(nx_metrics *metrics, const char *name, const cha
 /* A gauge without labels that is read when it is rendered. */
 void nx_metrics_gauge_read(nx_metrics *metrics, const char *name, const char *help,
                            double (*read)(void *user), void *user);
+
+/* The gauge says the same in every process (how many jobs there are): of several processes' values
+ * one is shown, instead of their sum. */
+void nx_metric_share(nx_metric *metric);
+/* Whether the family of that name does. */
+bool nx_metric_is_shared(const nx_metrics *metrics, const char *name, size_t size);
 
 /* The series of these value indexes, one for each label in their order; unused ones are 0. Indexes
  * out of range take the last value, which by convention is "other". */

@@ -84,6 +84,7 @@ nx_status nx_service_metrics_new(const char *provider, const char *runtime_versi
     nx_metric *provider_info = nx_metrics_gauge(registry, "execution_provider_info",
                                                 "What runs the models; always 1.", info, 2);
     nx_metric_set(provider_info, 0, 1);
+    nx_metric_share(provider_info);
     nx_metrics_gauge_read(registry, "process_cpu_usage_percent",
                           "CPU time since the last look, in per cent of one core.", read_cpu,
                           metrics);

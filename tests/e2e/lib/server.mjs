@@ -44,7 +44,10 @@ export async function startServer({ args = [], env = {} } = {}) {
     child.once('exit', (code, signal) => resolve(code ?? signal));
   });
   const url = await new Promise((resolve, reject) => {
-    const fail = (why) => reject(new Error(`${why}\n${log}`));
+    const fail = (why) => {
+      clearTimeout(timer);
+      reject(new Error(`${why}\n${log}`));
+    };
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       fail(`no server within ${START_MS} ms`);
