@@ -186,4 +186,9 @@ void nx_http_completed(void *cls, struct MHD_Connection *connection, void **requ
 /* route.c: the route of the request's method and path; NULL fills problem (404 or 405). */
 const nx_http_route *nx_http_route_find(nx_http_request *request, nx_problem *problem);
 
+/* unescape.c: undoes percent escapes in place, in paths and in queries, and returns the new length
+ * (libmicrohttpd's callback). "%00" stays as it is, as does what is no escape: a NUL would end the
+ * text, and so make "/health%00x" another name of "/health". */
+size_t nx_http_unescape(void *user, struct MHD_Connection *connection, char *text);
+
 #endif

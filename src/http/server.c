@@ -195,7 +195,8 @@ static nx_status start_daemon(nx_http_server *server, uint32_t connections, nx_e
         MHD_OPTION_CONNECTION_LIMIT, room, MHD_OPTION_CONNECTION_TIMEOUT, backstop_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
         nx_http_completed, server, MHD_OPTION_NOTIFY_CONNECTION, note_connection, server,
-        MHD_OPTION_ARRAY, extra, MHD_OPTION_END);
+        MHD_OPTION_UNESCAPE_CALLBACK, nx_http_unescape, NULL, MHD_OPTION_ARRAY, extra,
+        MHD_OPTION_END);
     if (server->daemon == NULL) {
         return nx_error_set_errno(err, NX_ERR_UNAVAILABLE, errno,
                                   "cannot start %u connection threads", threads);
