@@ -5,6 +5,7 @@
 #include "api/job_events.h"
 #include "api/jobs.h"
 #include "api/kserve.h"
+#include "api/model_access.h"
 #include "api/models.h"
 #include "api/uploads.h"
 #include "api/videos.h"
@@ -42,6 +43,10 @@ static const char *const video_types[] = {
 static const char video_types_text[] =
     "Send a video as video/mp4 (or another video/...) or application/octet-stream, or as a file in "
     "multipart/form-data.";
+
+static const char *const access_types[] = {"application/json", NULL};
+static const char access_types_text[] = "Send application/json.";
+#define MAX_ACCESS_BODY 4096
 
 static const char *const upload_types[] = {"application/offset+octet-stream", NULL};
 static const char upload_types_text[] = "Send the bytes as application/offset+octet-stream.";
@@ -94,6 +99,23 @@ static const nx_http_route fixed_routes[] = {
     {.method = "POST",
      .pattern = "/api/v1/models/{name}/rollback",
      .handle = nx_api_models_rollback},
+    /* who may use a model is for admins to say, which is what a route without an access is for */
+    {.method = "GET", .pattern = "/api/v1/models/{name}/access", .handle = nx_api_model_access_get},
+    {.method = "PUT",
+     .pattern = "/api/v1/models/{name}/access",
+     .handle = nx_api_model_access_set,
+     .types = access_types,
+     .types_text = access_types_text,
+     .max_body = MAX_ACCESS_BODY},
+    {.method = "POST",
+     .pattern = "/api/v1/models/{name}/grants",
+     .handle = nx_api_model_grant_add,
+     .types = access_types,
+     .types_text = access_types_text,
+     .max_body = MAX_ACCESS_BODY},
+    {.method = "DELETE",
+     .pattern = "/api/v1/models/{name}/grants/{subject}",
+     .handle = nx_api_model_grant_remove},
     {.method = "GET", .pattern = "/api/v1/videos", .handle = nx_api_videos_list},
     {.method = "POST",
      .pattern = "/api/v1/videos",

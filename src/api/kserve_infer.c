@@ -1,8 +1,10 @@
 /* POST /v2/models/{name}/infer: reading the request, and writing the answer. */
 #include "api/inference.h"
 #include "api/kserve.h"
+#include "api/model_access.h"
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -276,8 +278,16 @@ void nx_kserve_infer(nx_http_request *request, void *user)
     call->api = api;
     call->request = request;
     nx_http_on_gone(request, cancel, call);
+    nx_problem problem;
+    char base[NX_MODEL_NAME_MAX + 1];
     nx_status found = nx_kserve_acquire_path(api, request, &call->model, &err);
     nx_status status = found;
+    snprintf(base, sizeof base, "%s", call->model.base);
+    if ((found == NX_OK || found == NX_ERR_UNAVAILABLE) &&
+        !nx_api_model_usable(api, request, base, &problem)) {
+        nx_http_reply_problem(request, &problem);
+        return;
+    }
     if (found == NX_OK || found == NX_ERR_UNAVAILABLE) {
         status = read_call(call, &err);
     }

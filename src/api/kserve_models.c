@@ -1,6 +1,7 @@
 /* What the protocol tells about the server and its models. */
 #include "api/inference.h"
 #include "api/kserve.h"
+#include "api/model_access.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,8 +80,16 @@ void nx_kserve_adopt(nx_kserve_model *model, nx_registry_handle *handle)
 nx_status nx_kserve_acquire_path(nx_api *api, const nx_http_request *request, nx_kserve_model *out,
                                  nx_error *err)
 {
-    return nx_kserve_acquire(api, nx_http_path_param(request, "name"),
-                             nx_http_path_param(request, "version"), out, err);
+    const char *name = nx_http_path_param(request, "name");
+    nx_status status =
+        nx_kserve_acquire(api, name, nx_http_path_param(request, "version"), out, err);
+    bool found = status == NX_OK || status == NX_ERR_UNAVAILABLE;
+    if (found && !nx_api_model_visible(api, request, out->base)) {
+        nx_kserve_release(out);
+        status = nx_error_set(err, NX_ERR_NOT_FOUND, "there is no model '%.100s'", name);
+    }
+    nx_api_model_hide(request, status, err);
+    return status;
 }
 
 void nx_kserve_release(nx_kserve_model *model)
@@ -393,7 +402,8 @@ void nx_kserve_all_stats(nx_http_request *request, void *user)
     for (size_t i = 0; i < count; i++) {
         char version[16];
         snprintf(version, sizeof version, "%u", entries[i].version);
-        if (entries[i].kind == NX_STORED_DETECTOR && entries[i].state == NX_MODEL_READY) {
+        if (entries[i].kind == NX_STORED_DETECTOR && entries[i].state == NX_MODEL_READY &&
+            nx_api_model_visible(api, request, entries[i].name)) {
             write_both_stats(api, entries[i].name, version, &json);
         }
     }

@@ -2,6 +2,7 @@
 #include "api/audit.h"
 #include "api/inference.h"
 #include "api/kserve.h"
+#include "api/model_access.h"
 #include "api/models.h"
 
 #include <stdlib.h>
@@ -66,7 +67,8 @@ void nx_kserve_index(nx_http_request *request, void *user)
     nx_json json = nx_json_begin(&out);
     nx_json_array_begin(&json);
     for (size_t i = 0; i < count; i++) {
-        if (ready && entries[i].state != NX_MODEL_READY) {
+        if ((ready && entries[i].state != NX_MODEL_READY) ||
+            !nx_api_model_visible(api, request, entries[i].name)) {
             continue;
         }
         write_entry(&entries[i], "", &json);
@@ -98,7 +100,9 @@ static void changed(nx_registry_task *task, nx_status status, const nx_error *er
         nx_http_reply_static(self->request, 200, NULL, NULL, 0);
     } else {
         nx_api_audit_soon(self->api, self->request, &event); /* whoever cancels must not wait */
-        nx_kserve_fail(self->api, self->request, status, err);
+        nx_error told = *err;
+        nx_api_model_hide(self->request, status, &told);
+        nx_kserve_fail(self->api, self->request, status, &told);
     }
 }
 
@@ -119,6 +123,9 @@ static void start(nx_http_request *request, nx_api *api, nx_registry_op op)
     nx_status status = strcmp(base, nx_registry_default(api->deps.registry)) == 0
                            ? NX_OK
                            : nx_model_name_check(base, &err);
+    if (status == NX_OK && !nx_api_model_visible(api, request, base)) {
+        status = nx_error_set(&err, NX_ERR_NOT_FOUND, "there is no model of that name");
+    }
     if (self == NULL) {
         status = nx_error_set(&err, NX_ERR_NO_MEMORY, "no memory for the request");
     }
@@ -139,6 +146,7 @@ static void start(nx_http_request *request, nx_api *api, nx_registry_op op)
         status = nx_error_set(&err, NX_ERR_NOT_FOUND, "there is no model of that name");
     }
     if (status != NX_OK) {
+        nx_api_model_hide(request, status, &err);
         nx_kserve_fail(api, request, status, &err);
     }
 }

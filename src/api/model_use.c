@@ -1,6 +1,7 @@
 #include "api/model_use.h"
 
 #include "api/inference.h"
+#include "api/model_access.h"
 #include "base/clock.h"
 
 #include <string.h>
@@ -55,7 +56,9 @@ static nx_problem explain(nx_model_use *use, nx_status status, const nx_error *e
 
 static void refuse(nx_model_use *use, nx_status status, const nx_error *err)
 {
-    nx_problem problem = explain(use, status, err);
+    nx_error told = *err;
+    nx_api_model_hide(use->request, status, &told);
+    nx_problem problem = explain(use, status, &told);
     use->ready(use, &problem);
 }
 
@@ -97,6 +100,14 @@ static nx_problem wrong_kind(const nx_model_use *use, const nx_error *err)
                            "model: %s", err->message);
 }
 
+/* The model that is wanted; NULL: the default one. */
+static const char *name_of(const nx_model_use *use)
+{
+    return use->task.name[0] != '\0'         ? use->task.name
+           : use->task.kind == NX_STORED_SAM ? nx_registry_default_sam(use->api->deps.registry)
+                                             : NULL;
+}
+
 static void begin(nx_model_use *use, nx_api *api, nx_http_request *request, nx_stored_kind kind,
                   const char *wanted, nx_model_use_ready ready)
 {
@@ -113,6 +124,11 @@ static void begin(nx_model_use *use, nx_api *api, nx_http_request *request, nx_s
     if (wanted != NULL) {
         status = nx_model_reference_parse(wanted, use->task.name, &use->task.version, &err);
     }
+    nx_problem problem;
+    if (status == NX_OK && !nx_api_model_usable(api, request, name_of(use), &problem)) {
+        use->ready(use, &problem);
+        return;
+    }
     if (status == NX_OK) {
         status = acquire(use, &err);
     }
@@ -125,7 +141,7 @@ static void begin(nx_model_use *use, nx_api *api, nx_http_request *request, nx_s
     if (status == NX_OK) {
         use->ready(use, NULL);
     } else if (status == NX_ERR_UNSUPPORTED && use->named) {
-        nx_problem problem = wrong_kind(use, &err);
+        problem = wrong_kind(use, &err);
         use->ready(use, &problem);
     } else {
         refuse(use, status, &err);

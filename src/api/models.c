@@ -2,6 +2,7 @@
 #include "api/models.h"
 
 #include "api/inference.h"
+#include "api/model_access.h"
 #include "base/json_writer.h"
 
 #include <errno.h>
@@ -16,6 +17,8 @@ nx_problem nx_api_models_problem(nx_api *api, const nx_http_request *request, nx
                                  const nx_error *err)
 {
     char full[128];
+    nx_error told = *err;
+    nx_api_model_hide(request, status, &told);
     switch (status) {
     case NX_ERR_CORRUPT:
         return nx_problem_make(422, "Send the whole ONNX file; check that it was not cut short.",
@@ -38,7 +41,7 @@ nx_problem nx_api_models_problem(nx_api *api, const nx_http_request *request, nx
         return nx_problem_make(409, "Load another version or another model first.", "%s",
                                err->message);
     case NX_ERR_NOT_FOUND:
-        return nx_problem_make(404, "GET /api/v1/models lists what there is.", "%s", err->message);
+        return nx_problem_make(404, "GET /api/v1/models lists what there is.", "%s", told.message);
     default:
         break;
     }
@@ -156,6 +159,7 @@ void nx_api_reply_model(nx_api *api, nx_http_request *request, int status, const
     while (at < count && strcmp(entries[at].name, name) != 0) {
         at++;
     }
+    at = at < count && !nx_api_model_visible(api, request, name) ? count : at;
     if (listed == NX_OK && at == count) {
         listed = nx_error_set(&err, NX_ERR_NOT_FOUND, "there is no model '%.64s'", name);
     }
@@ -210,8 +214,8 @@ static bool take_option(const char *name, const char *value, void *user)
     return self->wrong == NULL;
 }
 
-static void write_page(const page *wanted, const nx_registry_entry *entries, size_t count,
-                       nx_json *json)
+static void write_page(nx_api *api, const nx_http_request *request, const page *wanted,
+                       const nx_registry_entry *entries, size_t count, nx_json *json)
 {
     const char *last = NULL;
     long written = 0;
@@ -221,7 +225,8 @@ static void write_page(const page *wanted, const nx_registry_entry *entries, siz
     nx_json_array_begin(json);
     while (at < count && written < wanted->limit) {
         size_t versions = count_versions(&entries[at], count - at);
-        if (wanted->cursor == NULL || strcmp(entries[at].name, wanted->cursor) > 0) {
+        if ((wanted->cursor == NULL || strcmp(entries[at].name, wanted->cursor) > 0) &&
+            nx_api_model_visible(api, request, entries[at].name)) {
             nx_json_object_begin(json);
             write_members(&entries[at], versions, json);
             nx_json_object_end(json);
@@ -256,7 +261,7 @@ void nx_api_models_list(nx_http_request *request, void *user)
     }
     nx_buffer out = NX_BUFFER_INIT;
     nx_json json = nx_json_begin(&out);
-    write_page(&wanted, entries, count, &json);
+    write_page(api, request, &wanted, entries, count, &json);
     free(entries);
     nx_http_add_header(request, "Cache-Control", "no-store");
     nx_http_reply(request, 200, "application/json", &out);

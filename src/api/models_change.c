@@ -4,6 +4,7 @@
  * Where several servers share their models, the database is told before the change is made.
  */
 #include "api/audit.h"
+#include "api/model_access.h"
 #include "api/models.h"
 #include "api/work.h"
 
@@ -150,6 +151,11 @@ static bool read_target(change *self)
              version.value != NULL ? ":" : "", version.value != NULL ? version.value : "");
     nx_status status =
         nx_model_reference_parse(reference, self->to.task.name, &self->to.task.version, &err);
+    if (status == NX_OK &&
+        !nx_api_model_visible(self->to.api, self->to.request, self->to.task.name)) {
+        status =
+            nx_error_set(&err, NX_ERR_NOT_FOUND, "there is no model '%.64s'", self->to.task.name);
+    }
     if (status != NX_OK) {
         refuse(self, status, &err);
     }
@@ -238,6 +244,11 @@ static bool read_name(change *self, nx_problem *problem)
     if (nx_model_name_check(text, &err) != NX_OK) {
         *problem =
             nx_problem_make(422, "Choose another name, as in ?name=doors.", "%s", err.message);
+        return false;
+    }
+    if (!nx_api_model_visible(self->to.api, self->to.request, text)) {
+        *problem = nx_problem_make(409, "Choose another name, as in ?name=doors.",
+                                   "the name '%.64s' is taken", text);
         return false;
     }
     memcpy(self->to.task.name, text, strlen(text) + 1);

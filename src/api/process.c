@@ -6,6 +6,7 @@
 #include "analytics/zones_parse.h"
 #include "api/inference.h"
 #include "api/jobs.h"
+#include "api/model_access.h"
 #include "api/payload.h"
 #include "api/video_paths.h"
 #include "api/videos.h"
@@ -266,7 +267,8 @@ static nx_status check_names(const nx_video_spec *spec, nx_registry_handle *hand
 }
 
 /* False fills problem. */
-static bool check_model(nx_api *api, const nx_video_spec *spec, nx_problem *problem)
+static bool check_model(nx_api *api, const nx_http_request *request, const nx_video_spec *spec,
+                        nx_problem *problem)
 {
     char name[NX_MODEL_NAME_MAX + 1];
     uint32_t version = 0;
@@ -277,6 +279,9 @@ static bool check_model(nx_api *api, const nx_video_spec *spec, nx_problem *prob
     if (named) {
         status = nx_model_reference_parse(spec->model, name, &version, &err);
     }
+    if (status == NX_OK && !nx_api_model_usable(api, request, named ? name : NULL, problem)) {
+        return false;
+    }
     if (status == NX_OK) {
         status =
             nx_registry_acquire(api->deps.registry, named ? name : NULL, version, &handle, &err);
@@ -284,6 +289,7 @@ static bool check_model(nx_api *api, const nx_video_spec *spec, nx_problem *prob
     if (status == NX_ERR_UNAVAILABLE) {
         return true; /* installed: it is loaded when the job is run */
     }
+    nx_api_model_hide(request, status, &err);
     if (status == NX_ERR_NO_MEMORY) {
         *problem = nx_problem_make(503, "Try again later.", "%s", err.message);
     } else if (status != NX_OK) {
@@ -414,6 +420,7 @@ static void enqueue(nx_api *api, nx_http_request *request, const order *wanted,
     nx_job job;
     bool made = false;
     nx_buffer options = NX_BUFFER_INIT;
+    const nx_model_subject subject = nx_api_subject(request);
     write_options(&wanted->spec, &options);
     nx_job_request ask = {
         .owner = "",
@@ -424,6 +431,8 @@ static void enqueue(nx_api *api, nx_http_request *request, const order *wanted,
         .idempotency_key = nx_http_header(request, "Idempotency-Key"),
         .priority = wanted->priority,
         .max_attempts = MAX_ATTEMPTS,
+        .user = subject.all ? NULL : subject.user,
+        .key = subject.key,
     };
     hash_request(&ask, hash);
     ask.request_hash = ask.idempotency_key != NULL ? hash : NULL;
@@ -464,7 +473,7 @@ static void submit(nx_api *api, nx_http_request *request)
     } else if (wanted.path != NULL && !self->may_take_long) {
         later = true;
     } else {
-        good = check_model(api, &wanted.spec, &problem) &&
+        good = check_model(api, request, &wanted.spec, &problem) &&
                find_video(self, request, &wanted, &arena, &video, &problem);
     }
     if (later) {

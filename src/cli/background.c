@@ -9,6 +9,7 @@ nx_worker_options nx_background_worker_options(const nx_config *config, const nx
         .store = setup->database,
         .objects = setup->objects,
         .registry = setup->registry,
+        .shared = setup->shared,
         .engine = setup->engine,
         .data_dir = setup->data_dir,
         .postprocess = nx_setup_postprocess(config),

@@ -392,6 +392,11 @@ const char *nx_registry_default(const nx_registry *registry)
     return registry->default_name;
 }
 
+const char *nx_registry_default_sam(const nx_registry *registry)
+{
+    return registry->sam_name;
+}
+
 const char *nx_registry_device(const nx_registry *registry)
 {
     return atomic_load(&registry->device);

@@ -60,6 +60,9 @@ uint32_t nx_registry_serving(nx_registry *registry, const char *name);
 /* The default model's name, without its version. */
 const char *nx_registry_default(const nx_registry *registry);
 
+/* That of the model that segments when none is named; "": there is none. */
+const char *nx_registry_default_sam(const nx_registry *registry);
+
 /* What runs the models ("cpu", "cuda", "tensorrt"): the last that was loaded, and before the first
  * what will be tried first. Thread-safe. */
 const char *nx_registry_device(const nx_registry *registry);

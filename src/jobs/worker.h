@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "engine/registry.h"
+#include "jobs/shared_models.h"
 #include "store/jobs.h"
 #include "store/objects.h"
 #include "store/store.h"
@@ -35,6 +36,7 @@ typedef struct nx_worker_options {
     nx_store *store;
     nx_objects *objects;
     nx_registry *registry;
+    nx_shared_models *shared; /* says who may use which model; NULL: everybody may */
     nx_engine *engine;
     const char *data_dir;               /* jobs/ in it is for what is under way */
     nx_postprocess_options postprocess; /* thresholds where a job has none */

@@ -3,6 +3,7 @@
 
 #include "base/uuid.h"
 #include "store/job_rows.h"
+#include "store/models_rows.h"
 #include "store/object_rows.h"
 
 /*
@@ -79,6 +80,31 @@ static nx_status find_by_key(nx_store *store, const nx_job_request *request, nx_
     return status;
 }
 
+typedef struct entering {
+    const nx_job_request *request;
+    const char *id;
+    nx_rows rows;
+} entering;
+
+static nx_status enter(nx_db *db, void *user, nx_error *err)
+{
+    entering *what = user;
+    const nx_job_request *request = what->request;
+    nx_call call = NX_CALL(
+        &enqueue_job, nx_db_text(what->id), nx_db_text(request->owner), nx_db_text(request->kind),
+        nx_db_text(request->video_id), nx_db_int(request->priority), nx_db_text(request->options),
+        nx_db_text(request->webhook_url), nx_db_int(request->max_attempts),
+        nx_db_int(request->delay_ms), nx_db_text(request->idempotency_key),
+        nx_db_text(request->idempotency_key != NULL ? request->request_hash : NULL));
+    call.each = nx_rows_collect;
+    call.user = &what->rows;
+    what->rows.count = 0;
+    nx_status status = nx_db_run(db, &call, NULL, err);
+    return status == NX_OK && what->rows.count > 0 && request->user != NULL
+               ? nx_model_subject_enter(db, what->id, request->user, request->key, err)
+               : status;
+}
+
 nx_status nx_store_job_enqueue(nx_store *store, const nx_job_request *request, nx_arena *arena,
                                nx_job *out, bool *made, nx_error *err)
 {
@@ -92,16 +118,9 @@ nx_status nx_store_job_enqueue(nx_store *store, const nx_job_request *request, n
     nx_status status = nx_uuid_make(id, err);
     /* who had the key may be purged between a refused insertion and the look for it */
     for (int tries = 0; status == NX_OK && tries < 3; tries++) {
-        nx_rows rows = nx_job_rows(out, 1, arena);
-        const nx_call call =
-            NX_CALL(&enqueue_job, nx_db_text(id), nx_db_text(request->owner),
-                    nx_db_text(request->kind), nx_db_text(request->video_id),
-                    nx_db_int(request->priority), nx_db_text(request->options),
-                    nx_db_text(request->webhook_url), nx_db_int(request->max_attempts),
-                    nx_db_int(request->delay_ms), nx_db_text(request->idempotency_key),
-                    nx_db_text(request->idempotency_key != NULL ? request->request_hash : NULL));
-        status = nx_rows_fetch(store, NX_TX_WRITE, call, &rows, err);
-        *made = status == NX_OK && rows.count > 0;
+        entering what = {.request = request, .id = id, .rows = nx_job_rows(out, 1, arena)};
+        status = nx_store_transact(store, NX_TX_WRITE, enter, &what, err);
+        *made = status == NX_OK && what.rows.count > 0;
         if (status != NX_OK || *made) {
             return status;
         }

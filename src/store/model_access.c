@@ -308,11 +308,12 @@ static const nx_sql set_subject =
 static const nx_sql get_subject =
     NX_SQL("SELECT user_id, key_id FROM job_subjects WHERE job_id = $1");
 
-nx_status nx_store_job_subject_set(nx_store *store, const char *job, const char *user,
-                                   const char *key, nx_error *err)
+nx_status nx_model_subject_enter(nx_db *db, const char *job, const char *user, const char *key,
+                                 nx_error *err)
 {
-    const nx_call call = NX_CALL(&set_subject, nx_db_text(job), nx_db_text(user), nx_db_text(key));
-    return nx_store_run(store, NX_TX_WRITE, &call, NULL, err);
+    const nx_call call = NX_CALL(&set_subject, nx_db_text(job), nx_db_text(user),
+                                 nx_db_text(key != NULL ? key : ""));
+    return nx_db_run(db, &call, NULL, err);
 }
 
 typedef struct subject {

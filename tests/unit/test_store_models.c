@@ -240,6 +240,40 @@ static void quotes_are_nothing_special(void **state)
     assert_string_equal(known(fixture, 0).names[0].name, odd);
 }
 
+static void a_job_knows_for_whom_it_is(void **state)
+{
+    STORE_FIXTURE(state);
+    nx_job job;
+    bool made = false;
+    const char *user = "x";
+    const char *key = "x";
+    nx_job_request request = {.owner = "o",
+                              .kind = "test",
+                              .options = "{}",
+                              .max_attempts = 1,
+                              .user = "u1",
+                              .key = "k1"};
+    nx_assert_ok(nx_store_job_enqueue(fixture->store, &request, &fixture->arena, &job, &made, &err),
+                 err);
+    nx_assert_ok(nx_store_job_subject(fixture->store, job.id, &fixture->arena, &user, &key, &err),
+                 err);
+    assert_string_equal(user, "u1");
+    assert_string_equal(key, "k1");
+    request.key = NULL;
+    nx_assert_ok(nx_store_job_enqueue(fixture->store, &request, &fixture->arena, &job, &made, &err),
+                 err);
+    nx_assert_ok(nx_store_job_subject(fixture->store, job.id, &fixture->arena, &user, &key, &err),
+                 err);
+    assert_string_equal(key, "");
+    request.user = NULL;
+    nx_assert_ok(nx_store_job_enqueue(fixture->store, &request, &fixture->arena, &job, &made, &err),
+                 err);
+    nx_assert_ok(nx_store_job_subject(fixture->store, job.id, &fixture->arena, &user, &key, &err),
+                 err);
+    assert_null(user);
+    assert_null(key);
+}
+
 static void levels_have_names(void **state)
 {
     (void)state;
@@ -260,6 +294,7 @@ int main(void)
         store_test(objects_of_models_stay_until_the_model_goes),
         store_test(levels_and_grants_are_kept),
         store_test(quotes_are_nothing_special),
+        store_test(a_job_knows_for_whom_it_is),
         cmocka_unit_test(levels_have_names),
     };
     return store_run_on_both(tests);
