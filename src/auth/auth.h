@@ -150,7 +150,8 @@ nx_status nx_auth_user_add(nx_auth *auth, const char *name, const char *password
 /* Errors: NX_ERR_NOT_FOUND. */
 nx_status nx_auth_user_get(nx_auth *auth, const char *who, nx_arena *arena, nx_user *out,
                            nx_error *err);
-/* By name, from the one after `after` (NULL: the first) on; out has room for limit. */
+/* By name, from the one after `after` (NULL: the first) on; out has room for limit. Errors:
+ * NX_ERR_NOT_FOUND (no name could be like `after`). */
 nx_status nx_auth_users_list(nx_auth *auth, const char *after, size_t limit, nx_arena *arena,
                              nx_user *out, size_t *count, nx_error *err);
 /* Errors of these: NX_ERR_NOT_FOUND, NX_ERR_CONFLICT (there would be no active admin). */
@@ -176,7 +177,8 @@ nx_status nx_auth_set_password(nx_auth *auth, const char *who, const char *passw
 nx_status nx_auth_key_make(nx_auth *auth, const char *who, const char *name, uint32_t scopes,
                            int64_t lifetime_s, char token[NX_AUTH_TOKEN_SIZE], nx_arena *arena,
                            nx_api_key *out, nx_error *err);
-/* As nx_store_keys_list and nx_store_key_revoke (store/api_keys.h). */
+/* As nx_store_keys_list and nx_store_key_revoke (store/api_keys.h); before and id that are no id of
+ * a key are NX_ERR_NOT_FOUND. */
 nx_status nx_auth_keys_list(nx_auth *auth, const char *who, const char *before, size_t limit,
                             nx_arena *arena, nx_api_key *out, size_t *count, nx_error *err);
 nx_status nx_auth_key_revoke(nx_auth *auth, const char *id, const char *who, nx_error *err);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "store/users.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,9 +40,8 @@ enum {
 #define NX_SCOPES_ALL   UINT32_C(0x3f)
 #define NX_SCOPES_COUNT 6
 
-#define NX_USER_NAME_MAX 64 /* bytes */
-#define NX_KEY_ID_SIZE   11 /* ten letters and digits, and the NUL */
-#define NX_HASH_HEX      65 /* SHA-256 in hexadecimal digits, and the NUL */
+#define NX_KEY_ID_SIZE 11 /* ten letters and digits, and the NUL */
+#define NX_HASH_HEX    65 /* SHA-256 in hexadecimal digits, and the NUL */
 
 typedef struct nx_identity {
     nx_identity_kind kind;

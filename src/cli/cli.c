@@ -18,9 +18,9 @@
 #define LONG_BASE 256
 
 const nx_cli_command *const nx_cli_commands[] = {
-    &nx_cmd_detect, &nx_cmd_segment, &nx_cmd_track,      &nx_cmd_serve, &nx_cmd_worker,
-    &nx_cmd_models, &nx_cmd_eval,    &nx_cmd_bench,      &nx_cmd_check, &nx_cmd_sweep,
-    &nx_cmd_audit,  &nx_cmd_help,    &nx_cmd_completion,
+    &nx_cmd_detect, &nx_cmd_segment, &nx_cmd_track, &nx_cmd_serve, &nx_cmd_worker,
+    &nx_cmd_models, &nx_cmd_users,   &nx_cmd_keys,  &nx_cmd_eval,  &nx_cmd_bench,
+    &nx_cmd_check,  &nx_cmd_sweep,   &nx_cmd_audit, &nx_cmd_help,  &nx_cmd_completion,
 };
 const size_t nx_cli_command_count = sizeof nx_cli_commands / sizeof nx_cli_commands[0];
 

@@ -79,6 +79,8 @@ extern const nx_cli_command nx_cmd_bench;
 extern const nx_cli_command nx_cmd_check;
 extern const nx_cli_command nx_cmd_models;
 extern const nx_cli_command nx_cmd_audit;
+extern const nx_cli_command nx_cmd_users;
+extern const nx_cli_command nx_cmd_keys;
 extern const nx_cli_command nx_cmd_help;
 extern const nx_cli_command nx_cmd_completion;
 

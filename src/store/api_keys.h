@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "store/store.h"
+#include "store/users.h"
 
 #include <stddef.h>
 
@@ -44,8 +45,8 @@ nx_status nx_store_key_revoke(nx_store *store, const char *id, const char *who, 
 
 /* A key that is good now, with its owner, who is not disabled. */
 typedef struct nx_key_owner {
-    char user_id[37];
-    char name[65];
+    char user_id[NX_UUID_SIZE];
+    char name[NX_USER_NAME_MAX + 1];
     char hash[65]; /* of the whole key: to be compared */
     int64_t role;
     int64_t scopes;

@@ -11,12 +11,20 @@
 #define NX_STORE_USERS_H
 
 #include "base/arena.h"
+#include "base/uuid.h"
 #include "store/store.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#define NX_USER_ADMIN 3
+#define NX_USER_ADMIN    3
+#define NX_USER_NAME_MAX 64 /* bytes */
+
+/* Whether it could be a user's name: 1 to 64 letters, digits and . _ - @, and no UUID, so that no
+ * name is taken for an id. */
+bool nx_user_name_is(const char *name);
+/* In small letters: by which names are compared. Cuts what is no name anyway. */
+void nx_user_name_fold(const char *name, char out[NX_USER_NAME_MAX + 1]);
 
 typedef struct nx_user {
     const char *id; /* UUID */
@@ -28,8 +36,8 @@ typedef struct nx_user {
     int64_t login_at;    /* of the last one that went well; 0: none yet */
 } nx_user;
 
-/* Makes a user. Names are unique whatever the case of their letters. Errors: NX_ERR_CONFLICT (the
- * name is taken, or the first user is not to be an admin). */
+/* Makes a user. Names are unique whatever the case of their letters. Errors: NX_ERR_INVALID (no
+ * name), NX_ERR_CONFLICT (the name is taken, or the first user is not to be an admin). */
 nx_status nx_store_user_add(nx_store *store, const char *name, const char *password_hash,
                             int64_t role, nx_arena *arena, nx_user *out, nx_error *err);
 
@@ -56,9 +64,10 @@ nx_status nx_store_user_set_disabled(nx_store *store, const char *who, bool disa
 nx_status nx_store_user_remove(nx_store *store, const char *who, nx_error *err);
 
 /* Sets the password, ends the user's sessions but keep_session (its hash; NULL: none stays) and
- * forgets failed logins of that name. Errors: NX_ERR_NOT_FOUND. */
-nx_status nx_store_user_set_password(nx_store *store, const char *who, const char *password_hash,
-                                     const char *keep_session, nx_error *err);
+ * forgives failed logins of that name. old_hash (may be NULL) is what the password's hash must be
+ * until then. Errors: NX_ERR_NOT_FOUND, NX_ERR_CONFLICT (it was another one). */
+nx_status nx_store_user_set_password(nx_store *store, const char *who, const char *old_hash,
+                                     const char *new_hash, const char *keep_session, nx_error *err);
 
 /* Puts a new hash of the same password in place of the old one, unless that has changed. */
 nx_status nx_store_user_rehash(nx_store *store, const char *id, const char *old_hash,

@@ -450,6 +450,11 @@ static void an_old_schema_is_brought_up_to_date(void **state)
     (void)STORE_NUMBER(store, "DROP TABLE model_state");
     (void)STORE_NUMBER(store, "DROP TABLE audit_log");
     (void)STORE_NUMBER(store, "DROP TABLE audit_head");
+    (void)STORE_NUMBER(store, "DROP TABLE sessions");
+    (void)STORE_NUMBER(store, "DROP TABLE api_keys");
+    (void)STORE_NUMBER(store, "DROP TABLE users");
+    (void)STORE_NUMBER(store, "DROP TABLE setup_tokens");
+    (void)STORE_NUMBER(store, "DROP TABLE login_attempts");
     (void)STORE_NUMBER(store, "DELETE FROM nx_migrations WHERE number >= 4");
     nx_store_close(store);
     nx_assert_ok(nx_store_check(&options, &report, &err), err);

@@ -1,0 +1,42 @@
+/* What `nexus users` and `nexus keys` share: the accounts of the configured database, passwords
+ * from people and from scripts, times as text. */
+#ifndef NX_CLI_ACCOUNTS_H
+#define NX_CLI_ACCOUNTS_H
+
+#include "auth/auth.h"
+#include "cli/cli.h"
+
+/* Plain owner; all zero is none. */
+typedef struct nx_cli_accounts {
+    nx_store *store;
+    nx_auth *auth;
+    nx_arena arena; /* for what is read */
+} nx_cli_accounts;
+
+/* Errors: those of nx_store_open. On failure everything is closed again. */
+nx_status nx_cli_accounts_open(const nx_cli_args *args, nx_cli_accounts *out, nx_error *err);
+void nx_cli_accounts_close(nx_cli_accounts *accounts);
+
+/* A password and its NUL, and two bytes more, so that what is too long shows. */
+#define NX_CLI_PASSWORD_SIZE (NX_PASSWORD_MAX + 3)
+
+/*
+ * The first line of --password-file FILE ("-": of standard input), or of standard input when that
+ * is no terminal, or what somebody types twice, unseen. The caller wipes it (sodium_memzero).
+ * Errors: NX_ERR_INVALID (none, or not twice the same), NX_ERR_NOT_FOUND, NX_ERR_IO (the file),
+ * NX_ERR_CANCELLED (a signal came; it is raised again).
+ */
+nx_status nx_cli_password(const nx_cli_args *args, char out[NX_CLI_PASSWORD_SIZE], nx_error *err);
+
+/* Options of those who call nx_cli_password. */
+#define NX_CLI_PASSWORD_OPTION                                                                     \
+    {                                                                                              \
+        "password-file", 0, "FILE", "read the password from there; - is standard input",           \
+            NX_CLI_NO_KEY, NULL                                                                    \
+    }
+
+/* "2026-11-28T23:00:00Z" of milliseconds since 1970; "-" of 0. */
+#define NX_CLI_TIME_SIZE 32
+const char *nx_cli_time(int64_t ms, char out[NX_CLI_TIME_SIZE]);
+
+#endif
