@@ -33,6 +33,7 @@ nx_status nx_auth_new(const nx_auth_options *options, nx_auth **out, nx_error *e
             options->hash_bytes != 0 ? options->hash_bytes : crypto_pwhash_MEMLIMIT_INTERACTIVE,
     };
     auth->store = options->store;
+    auth->cache = nx_cache_waits(options->cache) ? options->cache : NULL;
     auth->life = (nx_session_life){
         .idle_ms = or_usual(options->session_idle_ms, 60 * MINUTE_MS),
         .max_ms = or_usual(options->session_max_ms, 30 * DAY_MS),
@@ -107,7 +108,11 @@ static void note_failure(nx_status status, const nx_error *err)
 static nx_status ask_session(nx_auth *auth, const shown *t, nx_identity *out, nx_error *err)
 {
     nx_session_owner owner;
+    nx_cache_key key = nx_auth_session_key(t->hash);
     int64_t every_ms = auth->life.idle_ms / 4 < MINUTE_MS ? auth->life.idle_ms / 4 : MINUTE_MS;
+    if (nx_auth_session_get(auth, &key, out)) {
+        return NX_OK;
+    }
     nx_status status = nx_store_session_check(auth->store, t->hex, &auth->life, &owner, err);
     if (status != NX_OK) {
         return status;
@@ -122,6 +127,8 @@ static nx_status ask_session(nx_auth *auth, const shown *t, nx_identity *out, nx
     memcpy(out->user_id, owner.user_id, sizeof out->user_id);
     memcpy(out->name, owner.name, sizeof out->name);
     memcpy(out->session, t->hex, sizeof out->session);
+    nx_auth_session_put(auth, &key, out,
+                        owner.unseen_ms < every_ms ? every_ms - owner.unseen_ms : every_ms);
     return NX_OK;
 }
 

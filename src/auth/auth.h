@@ -18,6 +18,7 @@
 
 #include "auth/identity.h"
 #include "base/arena.h"
+#include "cache/cache.h"
 #include "store/api_keys.h"
 #include "store/store.h"
 #include "store/users.h"
@@ -27,6 +28,7 @@ typedef struct nx_auth nx_auth;
 /* 0: the default. */
 typedef struct nx_auth_options {
     nx_store *store;         /* borrowed; outlives the handle */
+    nx_cache *cache;         /* so is this; NULL, or one that is not shared: the database alone */
     int64_t session_idle_ms; /* a session ends when it is not used for so long; 60 minutes */
     int64_t session_max_ms;  /* and in any case so long after its login; 30 days */
     int hash_slots;          /* passwords hashed at a time; 2 */

@@ -182,9 +182,13 @@ nx_status nx_auth_login(nx_auth *auth, const char *name, const char *password, c
 
 nx_status nx_auth_logout(nx_auth *auth, const nx_identity *identity, nx_error *err)
 {
-    return identity->kind == NX_IDENTITY_SESSION
-               ? nx_auth_changed(auth, nx_store_session_end(auth->store, identity->session, err))
-               : NX_OK;
+    if (identity->kind != NX_IDENTITY_SESSION) {
+        return NX_OK;
+    }
+    nx_status status = nx_store_session_end(auth->store, identity->session, err);
+    nx_auth_session_remove(auth, identity->session);
+    nx_auth_table_clear(auth->table);
+    return status;
 }
 
 /* --- the own password --- */

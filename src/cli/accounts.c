@@ -27,7 +27,14 @@ nx_status nx_cli_accounts_open(const nx_cli_args *args, nx_cli_accounts *out, nx
         status = nx_store_open(&options, &out->store, err);
     }
     if (status == NX_OK) {
-        status = nx_auth_new(&(nx_auth_options){.store = out->store}, &out->auth, err);
+        nx_setup setup = {0};
+        status = nx_setup_open_cache(args->config, &setup, err);
+        out->redis = setup.redis;
+        out->cache = setup.cache;
+    }
+    if (status == NX_OK) {
+        const nx_auth_options accounts = {.store = out->store, .cache = out->cache};
+        status = nx_auth_new(&accounts, &out->auth, err);
     }
     if (status != NX_OK) {
         nx_cli_accounts_close(out);
@@ -39,6 +46,8 @@ nx_status nx_cli_accounts_open(const nx_cli_args *args, nx_cli_accounts *out, nx
 void nx_cli_accounts_close(nx_cli_accounts *accounts)
 {
     nx_auth_free(accounts->auth);
+    nx_cache_free(accounts->cache);
+    nx_redis_free(accounts->redis);
     nx_store_close(accounts->store);
     nx_arena_free(&accounts->arena);
     *accounts = (nx_cli_accounts){0};

@@ -4,16 +4,20 @@
 #define NX_CLI_ACCOUNTS_H
 
 #include "auth/auth.h"
+#include "cache/cache.h"
+#include "cache/redis_client.h"
 #include "cli/cli.h"
 
 /* Plain owner; all zero is none. */
 typedef struct nx_cli_accounts {
     nx_store *store;
+    nx_redis *redis; /* where there is one: what a command ends is ended in the shared cache, too */
+    nx_cache *cache;
     nx_auth *auth;
     nx_arena arena; /* for what is read */
 } nx_cli_accounts;
 
-/* Errors: those of nx_store_open. On failure everything is closed again. */
+/* Errors: those of nx_store_open and nx_setup_open_cache. On failure everything is closed again. */
 nx_status nx_cli_accounts_open(const nx_cli_args *args, nx_cli_accounts *out, nx_error *err);
 void nx_cli_accounts_close(nx_cli_accounts *accounts);
 
