@@ -46,7 +46,7 @@ const nexusRows = models.map((model) => ({
   command: (port) => ({
     command: nexus,
     args: ['serve', '--port', `${port}`, '--model', model],
-    env: { LOG_LEVEL: 'error' },
+    env: { LOG_LEVEL: 'error', CACHE_TTL_PREDICTIONS: '0' },
   }),
 }));
 

@@ -7,6 +7,7 @@
 #include "api/kserve.h"
 #include "api/model_access.h"
 #include "api/models.h"
+#include "api/predictions.h"
 #include "api/uploads.h"
 #include "api/videos.h"
 #include "api/work.h"
@@ -281,6 +282,12 @@ static uint32_t http_threads(const nx_api *api)
                : nx_share_some(api->deps.share, cores > 0 ? (uint32_t)cores : 1);
 }
 
+static nx_status start_predictions(nx_api *api, nx_error *err)
+{
+    bool on = nx_config_int(api->deps.config, NX_CONFIG_CACHE_TTL_PREDICTIONS) > 0;
+    return nx_predictions_new(on ? api->deps.cache : NULL, &api->predictions, err);
+}
+
 static nx_status start_server(nx_api *api, nx_error *err)
 {
     const nx_config *config = api->deps.config;
@@ -331,6 +338,7 @@ static void free_api(nx_api *api)
     nx_audit_free(api->audit); /* after all who have something to say */
     free(api->upload_dir);
     nx_kserve_stats_free(api->kserve_stats);
+    nx_predictions_free(api->predictions);
     free(api->routes);
     free(api);
 }
@@ -348,6 +356,9 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     nx_condition_init(&api->quiet);
     set_rules(api);
     nx_status status = start_storage(api, err);
+    if (status == NX_OK) {
+        status = start_predictions(api, err);
+    }
     api->kserve_stats = nx_kserve_stats_new();
     if (status == NX_OK && (api->kserve_stats == NULL || !make_routes(api))) {
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");

@@ -1,7 +1,7 @@
 /* cache_requests_total and what else the caches say of themselves. */
-#include "api/internal.h"
+#include "api/predictions.h"
 
-typedef enum look { HIT, MISS, FAILED } look;
+typedef enum look { HIT, MISS, FAILED, JOINED } look;
 
 /* The kinds of the cache come first, in their order. */
 #define EMBEDDINGS NX_CACHE_KINDS
@@ -44,7 +44,8 @@ static void register_redis(nx_api *api, nx_metrics *registry)
 
 void nx_api_cache_metrics_register(nx_api *api)
 {
-    static const char *const results[] = {[HIT] = "hit", [MISS] = "miss", [FAILED] = "error"};
+    static const char *const results[] = {
+        [HIT] = "hit", [MISS] = "miss", [FAILED] = "error", [JOINED] = "join"};
     const char *caches[NX_CACHE_KINDS + 1];
     for (int kind = 0; kind < NX_CACHE_KINDS; kind++) {
         caches[kind] = nx_cache_kind_name((nx_cache_kind)kind);
@@ -56,7 +57,7 @@ void nx_api_cache_metrics_register(nx_api *api)
     api->cache_requests =
         nx_metrics_counter(registry, "cache_requests_total",
                            "Looks into a cache, by what they found; error: a shared cache did not "
-                           "answer.",
+                           "answer; join: equal work was under way, and its result was waited for.",
                            labels, 2);
     if (api->deps.cache != NULL) {
         nx_metrics_gauge_read(registry, "cache_memory_bytes",
@@ -103,6 +104,7 @@ void nx_api_cache_metrics_read(nx_api *api)
         show(api, kind, MISS, stats.kinds[kind].misses);
         show(api, kind, FAILED, stats.kinds[kind].errors);
     }
+    show(api, NX_CACHE_PREDICTIONS, JOINED, nx_predictions_joined(api->predictions));
     nx_metric_show(api->cache_evictions, 0, stats.evictions);
     if (api->deps.redis != NULL) {
         read_redis(api);

@@ -9,6 +9,7 @@
 #include "api/inference.h"
 #include "api/model_use.h"
 #include "api/payload.h"
+#include "api/predictions.h"
 #include "base/clock.h"
 #include "base/json_writer.h"
 #include "http/negotiate.h"
@@ -27,7 +28,8 @@ typedef struct batch_item {
     nx_buffer decoded;
     const char *source;
     nx_image_job *job; /* kept until the batch ends: cancelling may look at it any time */
-    nx_buffer json;    /* the item's part of the answer */
+    nx_prediction_look look;
+    nx_buffer json; /* the item's part of the answer */
 } batch_item;
 
 struct batch {
@@ -37,6 +39,7 @@ struct batch {
     nx_option_rules rules;
     nx_api_options options;
     json_t *document; /* the body, when it was JSON */
+    nx_prediction_policy policy;
     batch_item *items;
     size_t count;
     size_t window;
@@ -87,10 +90,11 @@ static void write_error(batch_item *item, const nx_problem *problem)
     nx_json_object_end(&json);
 }
 
-static void write_result(batch_item *item, const nx_result *result)
+static void write_result(batch_item *item, const nx_result *result, bool cached)
 {
     nx_json json = nx_json_begin(&item->json);
     begin_item(item, "ok", &json);
+    nx_json_key_bool(&json, "cached", cached);
     nx_result_json_members(result, &json);
     nx_json_object_end(&json);
 }
@@ -141,6 +145,36 @@ static void fail_item(batch_item *item, nx_status status, const nx_error *err)
     write_error(item, &problem);
 }
 
+/* Writes the item's result when it was found before; the lock is held. */
+static bool find_item(batch_item *item)
+{
+    batch *self = item->batch;
+    const nx_model_spec *spec = nx_model_get_spec(nx_model_use_model(&self->use));
+    const nx_prediction_question question = {
+        .model = spec,
+        .version = nx_registry_version(self->use.handle),
+        .options = &self->options.postprocess,
+        .max_pixels = self->api->max_pixels,
+    };
+    const int64_t start_ns = nx_clock_now_ns();
+    nx_record record;
+    item->look.policy = self->policy;
+    if (!nx_predictions_look(self->api->predictions, &item->look, &question, item->bytes,
+                             item->size, &record)) {
+        return false;
+    }
+    nx_result result = nx_record_result(&record);
+    result.model = spec->name;
+    result.device = spec->device;
+    result.names = spec->names;
+    result.timings.total = nx_clock_ms(nx_clock_now_ns() - start_ns);
+    write_result(item, &result, true);
+    self->succeeded++;
+    nx_record_free(&record);
+    nx_buffer_free(&item->decoded);
+    return true;
+}
+
 /* Gives an item its turn; the lock is held. False: the engine has no room now, try it later. */
 static bool start_item(batch_item *item)
 {
@@ -154,6 +188,9 @@ static bool start_item(batch_item *item)
         }
         item->bytes = item->decoded.data;
         item->size = item->decoded.size;
+    }
+    if (item->job == NULL && find_item(item)) {
+        return true;
     }
     nx_error err = {0};
     nx_status status = NX_OK;
@@ -196,7 +233,8 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
         nx_result result = nx_image_job_result(job);
         nx_registry_count(self->use.handle, 1);
         nx_api_record(self->api, status, &result);
-        write_result(item, &result);
+        nx_predictions_keep(self->api->predictions, &item->look, &result);
+        write_result(item, &result, false);
         self->succeeded++;
     } else {
         fail_item(item, status, err);
@@ -398,6 +436,7 @@ void nx_api_infer_batch(nx_http_request *request, void *user)
     self->api = api;
     self->request = request;
     self->started_ns = nx_clock_now_ns();
+    self->policy = nx_prediction_policy_of(request);
     pthread_mutex_init(&self->lock, NULL);
     if (!read_document(self, &problem)) {
         nx_http_reply_problem(request, &problem);

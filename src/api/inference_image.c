@@ -2,11 +2,19 @@
 #include "api/inference.h"
 #include "api/model_use.h"
 #include "api/payload.h"
+#include "api/predictions.h"
+#include "base/clock.h"
 #include "base/json_writer.h"
 #include "http/negotiate.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+typedef struct picture_bytes {
+    const void *bytes;
+    size_t size;
+} picture_bytes;
 
 /* One request, from its handler until it is put away. */
 typedef struct inference {
@@ -20,6 +28,9 @@ typedef struct inference {
     const char *source; /* its file name; NULL when it has none */
     nx_api_options options;
     nx_annotate annotate;
+    picture_bytes picture;
+    nx_prediction prediction;
+    int64_t began_ns;
 } inference;
 
 static void free_inference(void *context)
@@ -35,11 +46,6 @@ static void free_inference(void *context)
 
 /* --- the picture --------------------------------------------------------------------------------
  */
-
-typedef struct picture_bytes {
-    const void *bytes;
-    size_t size;
-} picture_bytes;
 
 static bool find_in_form(inference *self, picture_bytes *out, nx_problem *problem)
 {
@@ -142,6 +148,9 @@ static void write_nexus(const inference *self, const nx_result *result, nx_buffe
     nx_json json = nx_json_begin(out);
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "request_id", nx_http_request_id(self->request));
+    nx_json_key_bool(&json, "cached",
+                     self->prediction.origin == NX_PREDICTION_HIT ||
+                         self->prediction.origin == NX_PREDICTION_JOIN);
     nx_result_json_members(result, &json);
     nx_json_object_end(&json);
 }
@@ -157,6 +166,10 @@ static void write_coco(const nx_result *result, nx_buffer *out)
 static void reply_result(inference *self, const nx_result *result)
 {
     nx_buffer out = NX_BUFFER_INIT;
+    const char *origin = nx_prediction_origin_name(self->prediction.origin);
+    if (origin != NULL) {
+        nx_http_add_header(self->request, "X-Cache", origin);
+    }
     switch (self->options.format) {
     case NX_FORMAT_NEXUS:
         write_nexus(self, result, &out);
@@ -187,11 +200,18 @@ static void reply_picture(inference *self, const nx_result *result)
                   self->annotate == NX_ANNOTATE_PNG ? "image/png" : "image/jpeg", &bytes);
 }
 
-static void fail(inference *self, nx_status status, const nx_error *err)
+static void refuse(inference *self, nx_status status, const nx_error *err)
 {
     nx_api_record(self->api, status, NULL);
     nx_problem problem = nx_api_problem_of(self->api, self->request, status, err);
     nx_http_reply_problem(self->request, &problem);
+}
+
+/* The model did not run for it. The answer may free self before this returns. */
+static void fail(inference *self, nx_status status, const nx_error *err)
+{
+    nx_prediction_did_not_run(&self->prediction, status, err);
+    refuse(self, status, err);
 }
 
 /* On an engine thread. The answer may free self before it returns. */
@@ -206,6 +226,7 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
     result.source = self->source;
     nx_registry_count(self->use.handle, 1);
     nx_api_record(self->api, status, &result);
+    nx_prediction_ran(&self->prediction, &result);
     if (self->annotate != NX_ANNOTATE_NONE) {
         reply_picture(self, &result);
     } else {
@@ -218,38 +239,40 @@ static void cancel(nx_http_request *request, void *user)
     (void)request;
     inference *self = user;
     nx_image_job *job = NULL;
-    if (!nx_model_use_cancel(&self->use)) {
-        job = atomic_load(&self->job);
+    if (nx_model_use_cancel(&self->use)) {
+        return;
     }
+    if (nx_prediction_withdraw(&self->prediction)) {
+        nx_error err;
+        refuse(self, nx_error_set(&err, NX_ERR_CANCELLED, "the client left"), &err);
+        return;
+    }
+    job = atomic_load(&self->job);
     if (job != NULL) {
         nx_image_job_cancel(job, self->api->deps.engine);
     }
 }
 
-/* The model is there. On the request's thread, or on the registry's. */
-static void begin(nx_model_use *use, const nx_problem *refusal)
+/* --- the prediction -----------------------------------------------------------------------------
+ */
+
+static inference *of_prediction(nx_prediction *prediction)
 {
-    inference *self = (inference *)use;
-    nx_problem problem;
-    picture_bytes picture;
-    if (refusal != NULL) {
-        nx_http_reply_problem(self->request, refusal);
-        return;
-    }
-    self->rules = nx_model_use_rules(use, true);
-    self->options = nx_api_options_start(&self->rules);
-    if (!read_request(self, &picture, &problem) || !choose_answer(self, &problem)) {
-        nx_http_reply_problem(self->request, &problem);
-        return;
-    }
+    return (inference *)((char *)prediction - offsetof(inference, prediction));
+}
+
+/* The model has to run. */
+static void run(nx_prediction *prediction)
+{
+    inference *self = of_prediction(prediction);
     nx_error err = {0};
     nx_image_job *job = NULL;
-    nx_status status =
-        nx_api_new_job(self->api, nx_model_use_model(use), &self->options, self->annotate,
-                       NX_PRIORITY_INTERACTIVE, picture.bytes, picture.size, &job, &err);
+    nx_status status = nx_api_new_job(self->api, nx_model_use_model(&self->use), &self->options,
+                                      self->annotate, NX_PRIORITY_INTERACTIVE, self->picture.bytes,
+                                      self->picture.size, &job, &err);
     atomic_store(&self->job, job);
     if (status == NX_OK) {
-        status = nx_model_use_check(use, &err);
+        status = nx_model_use_check(&self->use, &err);
     }
     if (status == NX_OK) {
         status = nx_image_job_submit(job, self->api->deps.engine, finished, self, &err);
@@ -257,6 +280,56 @@ static void begin(nx_model_use *use, const nx_problem *refusal)
     if (status != NX_OK) {
         fail(self, status, &err);
     }
+}
+
+/* Somebody found it before, or meanwhile: what is missing is this request's own. */
+static void found(nx_prediction *prediction, const nx_result *what)
+{
+    inference *self = of_prediction(prediction);
+    const nx_model_spec *spec = nx_model_get_spec(nx_model_use_model(&self->use));
+    const double total = nx_clock_ms(nx_clock_now_ns() - self->began_ns);
+    nx_result result = *what;
+    result.source = self->source;
+    result.model = spec->name;
+    result.device = spec->device;
+    result.names = spec->names;
+    result.timings =
+        (nx_timings){.queue = prediction->origin == NX_PREDICTION_JOIN ? total : 0, .total = total};
+    reply_result(self, &result);
+}
+
+/* What another failed of, this one would too. */
+static void failed(nx_prediction *prediction, nx_status status, const nx_error *err)
+{
+    refuse(of_prediction(prediction), status, err);
+}
+
+/* The model is there. On the request's thread, or on the registry's. */
+static void begin(nx_model_use *use, const nx_problem *refusal)
+{
+    inference *self = (inference *)use;
+    nx_problem problem;
+    if (refusal != NULL) {
+        nx_http_reply_problem(self->request, refusal);
+        return;
+    }
+    self->began_ns = nx_clock_now_ns();
+    self->rules = nx_model_use_rules(use, true);
+    self->options = nx_api_options_start(&self->rules);
+    if (!read_request(self, &self->picture, &problem) || !choose_answer(self, &problem)) {
+        nx_http_reply_problem(self->request, &problem);
+        return;
+    }
+    if (self->annotate != NX_ANNOTATE_NONE) { /* to be drawn on it is decoded and run again */
+        self->prediction.policy.read = false;
+    }
+    const nx_prediction_question question = {
+        .model = nx_model_get_spec(nx_model_use_model(use)),
+        .version = nx_registry_version(use->handle),
+        .options = &self->options.postprocess,
+        .max_pixels = self->api->max_pixels,
+    };
+    nx_prediction_begin(&self->prediction, &question, self->picture.bytes, self->picture.size);
 }
 
 /* False: the body claims to be JSON and is not. */
@@ -283,6 +356,11 @@ void nx_api_infer_image(nx_http_request *request, void *user)
         nx_http_reply_problem(request, &problem);
         return;
     }
+    self->prediction.run = run;
+    self->prediction.found = found;
+    self->prediction.failed = failed;
+    nx_prediction_prepare(&self->prediction, api->predictions, nx_prediction_policy_of(request),
+                          &self->use.gone);
     nx_http_on_gone(request, cancel, self);
     nx_model_use_begin(&self->use, api, request, self->document, begin);
 }

@@ -31,6 +31,7 @@ struct nx_api {
     nx_address_set trusted_proxies;
     nx_postprocess_options defaults;
     struct nx_kserve_stats *kserve_stats;
+    struct nx_predictions *predictions;
     nx_metric *requests_total;
     nx_metric *request_duration;
     nx_metric *cache_requests;

@@ -5,6 +5,7 @@
 #include "engine/supported.h"
 
 #include <ctype.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -160,6 +161,13 @@ static bool is_quantized(const nx_file_map *map)
     return false;
 }
 
+/* TensorProto.external_data is a list of pairs, of which one has the key "location". */
+static bool has_external_data(const nx_file_map *map)
+{
+    static const char entry[] = "\x0a\x08location\x12";
+    return memmem(map->data, map->size, entry, sizeof entry - 1) != NULL;
+}
+
 static nx_status read_rest(const nx_onnx_info *info, nx_metadata *out, nx_error *err)
 {
     uint32_t stride = largest_number(nx_onnx_metadata(info, "stride"));
@@ -201,6 +209,8 @@ nx_status nx_metadata_read(const char *path, nx_metadata *out, nx_error *err)
         status = read_rest(&info, out, err);
         out->file_size = map.size;
         out->quantized = is_quantized(&map);
+        out->has_external_data = has_external_data(&map);
+        crypto_generichash(out->content, sizeof out->content, map.data, map.size, NULL, 0);
     }
     nx_file_unmap(&map);
     return status;

@@ -29,6 +29,8 @@ typedef struct nx_metadata {
     uint32_t reg_max;
     bool quantized; /* has integer kernels */
     uint64_t file_size;
+    uint8_t content[32];                     /* BLAKE2b-256 of the file (RFC 7693) */
+    bool has_external_data;                  /* weights in other files, probably */
     char *description, *license, *optimized; /* owned; "" when there is none */
 } nx_metadata;
 

@@ -5,9 +5,12 @@
 #include "engine/model_internal.h"
 #include "engine/supported.h"
 
+#include <endian.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* --- the input ----------------------------------------------------------------------------------
  */
@@ -398,6 +401,41 @@ static void describe(nx_model *model)
     };
 }
 
+/* What tells whether a path still leads to the file that was read. */
+static struct stat look_at(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 ? info : (struct stat){0};
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* before: the file when its bytes were read, while ONNX Runtime read them by itself later. */
+static void identify(nx_model *model, const nx_model_options *options, const struct stat *before)
+{
+    nx_model_spec *spec = &model->spec;
+    const struct stat now = look_at(model->path);
+    const uint32_t numbers[] = {
+        htole32(spec->input_width),
+        htole32(spec->input_height),
+        htole32(options->device.fp16),
+    };
+    crypto_generichash_state state;
+    if (model->metadata.has_external_data || !same_file(before, &now)) {
+        randombytes_buf(spec->identity, sizeof spec->identity);
+        return;
+    }
+    crypto_generichash_init(&state, NULL, 0, sizeof spec->identity);
+    crypto_generichash_update(&state, model->metadata.content, sizeof model->metadata.content);
+    crypto_generichash_update(&state, (const uint8_t *)numbers, sizeof numbers);
+    crypto_generichash_update(&state, (const uint8_t *)spec->device, strlen(spec->device));
+    crypto_generichash_final(&state, spec->identity, sizeof spec->identity);
+}
+
 nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_options *options,
                         nx_model **out, nx_error *err)
 {
@@ -407,6 +445,7 @@ nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_op
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the model");
     }
     model->runtime = runtime;
+    const struct stat before = look_at(path);
     nx_status status = begin(model, path, options, err);
     if (status != NX_OK) {
         goto fail;
@@ -441,6 +480,7 @@ nx_status nx_model_open(nx_runtime *runtime, const char *path, const nx_model_op
         goto fail;
     }
     describe(model);
+    identify(model, options, &before);
     warn_of_fp16(model, options);
     nx_runtime_trim(runtime); /* building a session leaves more behind than running it needs */
     *out = model;

@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define NX_MODEL_IDENTITY 32 /* bytes */
+
 typedef struct nx_model nx_model;
 typedef struct nx_session nx_session;
 
@@ -52,6 +54,10 @@ typedef struct nx_model_spec {
     const char *optimized;   /* what `nexus models optimize` did, or "" */
     const char *provider;    /* what runs it, in ONNX Runtime's words: "CPUExecutionProvider" */
     const char *device;      /* the same for people: "cpu", "cuda" or "tensorrt" */
+    /* Of the file's bytes and of what else the detections depend on (input size, device,
+     * precision): models with the same one find the same, in any process. A file whose bytes don't
+     * tell all (weights in other files, changed while it was opened) gets one by chance. */
+    uint8_t identity[NX_MODEL_IDENTITY];
 } nx_model_spec;
 
 typedef struct nx_model_options {

@@ -7,6 +7,11 @@
  */
 #define STEP (UINT64_C(8) << 20)
 
+/* What a body's memory is at the beginning, at most, whatever length is declared; the same is the
+ * most that is kept of one that has been. For less than KEPT_LEAST malloc is as fast. */
+#define KEPT_MOST  ((size_t)1 << 20)
+#define KEPT_LEAST ((size_t)32 << 10)
+
 static bool type_is_listed(const nx_http_request *request, const char *const *types)
 {
     const char *value = nx_http_header(request, "Content-Type");
@@ -63,6 +68,50 @@ bool nx_http_body_begin(nx_http_request *request, nx_problem *problem)
     return true;
 }
 
+/* --- memory -------------------------------------------------------------------------------------
+ */
+
+/* Room for what is declared, so that the body does not move while it grows. */
+static void begin_memory(nx_http_request *request)
+{
+    nx_http_kept_bodies *kept = &request->server->kept_bodies;
+    size_t wanted = request->framing.length < KEPT_MOST ? request->framing.length : KEPT_MOST - 1;
+    if (wanted >= KEPT_LEAST) {
+        pthread_mutex_lock(&kept->lock);
+        if (kept->count > 0) {
+            request->body = kept->items[--kept->count];
+        }
+        pthread_mutex_unlock(&kept->lock);
+    }
+    (void)nx_buffer_reserve(&request->body, wanted + 1); /* and for the NUL of nx_buffer_cstr */
+}
+
+static void end_memory(nx_http_request *request)
+{
+    nx_http_kept_bodies *kept = &request->server->kept_bodies;
+    nx_buffer *body = &request->body;
+    if (body->capacity >= KEPT_LEAST && body->capacity <= KEPT_MOST) {
+        nx_buffer_clear(body);
+        pthread_mutex_lock(&kept->lock);
+        if (kept->count < NX_HTTP_KEPT_BODIES) {
+            kept->items[kept->count++] = *body;
+            *body = (nx_buffer)NX_BUFFER_INIT;
+        }
+        pthread_mutex_unlock(&kept->lock);
+    }
+    nx_buffer_free(body);
+}
+
+void nx_http_kept_bodies_free(nx_http_kept_bodies *kept)
+{
+    while (kept->count > 0) {
+        nx_buffer_free(&kept->items[--kept->count]);
+    }
+}
+
+/* --- the body -----------------------------------------------------------------------------------
+ */
+
 bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
                        nx_problem *problem)
 {
@@ -98,6 +147,9 @@ bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
     if (request->form != NULL) {
         return nx_http_form_feed(request->form, bytes, size, problem);
     }
+    if (request->body.data == NULL) {
+        begin_memory(request);
+    }
     nx_buffer_append(&request->body, bytes, size);
     if (request->body.failed) {
         *problem = nx_problem_make(503, "Try again later.", "no memory for the body");
@@ -118,7 +170,7 @@ void nx_http_body_free(nx_http_request *request)
     request->received = 0;
     request->counted = 0;
     nx_http_spool_free(&request->spool);
-    nx_buffer_free(&request->body);
+    end_memory(request);
     nx_http_form_free(request->form);
     request->form = NULL;
 }

@@ -89,8 +89,18 @@ struct nx_http_request {
     void *cancel_user;
 };
 
+/* Memory of bodies that have been, for those to come: a large block costs more to get from the
+ * system, page by page, than the bytes in it cost to receive. */
+#define NX_HTTP_KEPT_BODIES 8
+typedef struct nx_http_kept_bodies {
+    pthread_mutex_t lock; /* guards the rest */
+    nx_buffer items[NX_HTTP_KEPT_BODIES];
+    size_t count;
+} nx_http_kept_bodies;
+
 struct nx_http_server {
     nx_http_server_options options;
+    nx_http_kept_bodies kept_bodies;
     struct MHD_Daemon *daemon;
     nx_acceptor *acceptor;
     nx_watch *watch;
@@ -139,6 +149,8 @@ bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
                        nx_problem *problem);
 bool nx_http_body_finish(nx_http_request *request, nx_problem *problem);
 void nx_http_body_free(nx_http_request *request);
+/* Before the server is freed. */
+void nx_http_kept_bodies_free(nx_http_kept_bodies *kept);
 
 /* request.c: hands the answer over; the request may be gone afterwards. */
 void nx_http_publish(nx_http_request *request);

@@ -144,6 +144,7 @@ static nx_http_server *new_server(const nx_http_server_options *options)
     server->options = *options;
     randombytes_buf(&server->id_seed, sizeof server->id_seed);
     pthread_mutex_init(&server->lock, NULL);
+    pthread_mutex_init(&server->kept_bodies.lock, NULL);
     nx_condition_init(&server->quiet);
     return server;
 }
@@ -152,6 +153,8 @@ static void free_server(nx_http_server *server)
 {
     nx_acceptor_free(server->acceptor);
     nx_watch_free(server->watch);
+    nx_http_kept_bodies_free(&server->kept_bodies);
+    pthread_mutex_destroy(&server->kept_bodies.lock);
     pthread_cond_destroy(&server->quiet);
     pthread_mutex_destroy(&server->lock);
     free(server);

@@ -24,6 +24,7 @@ typedef struct fixture {
     nx_engine *engine;
     nx_service_metrics *metrics;
     nx_api *api;
+    nx_cache *cache; /* NULL: nothing is kept */
     nx_buffer picture;
 } fixture;
 
@@ -102,9 +103,24 @@ static fixture *start(void **state, uint32_t workers, uint32_t queue_size)
                               .registry = f->registry,
                               .store = f->store,
                               .engine = f->engine,
-                              .metrics = f->metrics};
+                              .metrics = f->metrics,
+                              .cache = f->cache};
     nx_assert_ok(nx_api_start(&deps, &f->api, &err), err);
     return f;
+}
+
+static void keep_predictions(fixture *f)
+{
+    nx_error err = {0};
+    const nx_cache_options options = {.max_bytes = NX_CACHE_MIN_BYTES,
+                                      .ttl_ms = {[NX_CACHE_PREDICTIONS] = 600000}};
+    nx_assert_ok(nx_cache_new(&options, &f->cache, &err), err);
+}
+
+static void forget_predictions(fixture *f)
+{
+    nx_cache_free(f->cache);
+    f->cache = NULL;
 }
 
 static void stop(fixture *f)
@@ -142,17 +158,23 @@ static void say(int fd, const void *bytes, size_t size)
     }
 }
 
-static int post_picture(const fixture *f)
+static int post_with(const fixture *f, const char *query)
 {
     int fd = dial(f);
     char header[256];
     int size = snprintf(header, sizeof header,
-                        "POST /api/v1/inference/image HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
-                        "Content-Type: image/jpeg\r\nContent-Length: %zu\r\n\r\n",
-                        f->picture.size);
+                        "POST /api/v1/inference/image%s HTTP/1.1\r\nHost: a\r\n"
+                        "Connection: close\r\nContent-Type: image/jpeg\r\n"
+                        "Content-Length: %zu\r\n\r\n",
+                        query, f->picture.size);
     say(fd, header, (size_t)size);
     say(fd, f->picture.data, f->picture.size);
     return fd;
+}
+
+static int post_picture(const fixture *f)
+{
+    return post_with(f, "");
 }
 
 static int post_batch(const fixture *f, int pictures)
@@ -363,6 +385,68 @@ static void stopping_in_a_hurry_cancels(void **state)
     }
 }
 
+static void equal_requests_share_a_run(void **state)
+{
+    fixture *f = *state;
+    int fds[8];
+    int misses = 0;
+    if (f->registry == NULL) {
+        skip();
+    }
+    keep_predictions(f);
+    start(state, 2, 256);
+    for (size_t i = 0; i < NX_COUNT(fds); i++) {
+        fds[i] = post_picture(f);
+    }
+    for (size_t i = 0; i < NX_COUNT(fds); i++) {
+        char *answer = hear(fds[i]);
+        assert_int_equal(status_of(answer), 200);
+        assert_int_equal(count(answer, "\"class_name\":\"person\""), 2);
+        misses += count(answer, "\"cached\":false");
+        free(answer);
+    }
+    assert_int_equal(misses, 1);
+    stop(f);
+    forget_predictions(f);
+}
+
+static void who_leaves_takes_nobody_with_it(void **state)
+{
+    fixture *f = *state;
+    if (f->registry == NULL) {
+        skip();
+    }
+    keep_predictions(f);
+    start(state, 1, 256);
+    for (int round = 0; round < 8; round++) {
+        int fds[6];
+        char query[64]; /* another one each time, so that the model has to run */
+        snprintf(query, sizeof query, "?confidence=0.3%d", round);
+        for (size_t i = 0; i < NX_COUNT(fds); i++) {
+            fds[i] = post_with(f, query);
+        }
+        for (size_t i = 0; i < 3; i++) {
+            close(fds[i]);
+        }
+        for (size_t i = 3; i < NX_COUNT(fds); i++) {
+            char *answer = hear(fds[i]);
+            assert_int_equal(status_of(answer), 200);
+            free(answer);
+        }
+    }
+    int waiting[6];
+    for (size_t i = 0; i < NX_COUNT(waiting); i++) {
+        waiting[i] = post_with(f, "?confidence=0.5");
+    }
+    nx_api_stop(f->api, nx_clock_now_ns()); /* also of those who wait for another */
+    nx_engine_free(f->engine);
+    nx_service_metrics_free(f->metrics);
+    for (size_t i = 0; i < NX_COUNT(waiting); i++) {
+        close(waiting[i]);
+    }
+    forget_predictions(f);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -374,6 +458,8 @@ int main(void)
         cmocka_unit_test(a_batch_is_larger_than_the_queue),
         cmocka_unit_test(stopping_answers_what_is_in_flight),
         cmocka_unit_test(stopping_in_a_hurry_cancels),
+        cmocka_unit_test(equal_requests_share_a_run),
+        cmocka_unit_test(who_leaves_takes_nobody_with_it),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

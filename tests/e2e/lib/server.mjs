@@ -31,12 +31,13 @@ export function skipWithoutShared() {
 }
 
 /**
- * Starts `nexus serve --port 0` with more arguments and environment, and waits until it listens.
+ * Starts `nexus serve --port 0` with more arguments and environment, and waits until it listens. No
+ * predictions are kept unless env says so: who sends a picture twice here wants the model to run twice.
  * stop() ends it with SIGTERM (or the signal given) and resolves to its exit code.
  */
 export async function startServer({ args = [], env = {} } = {}) {
   const child = spawn(binary, ['serve', '--port', '0', ...args], {
-    env: { ...process.env, LOG_FORMAT: 'json', ...env },
+    env: { ...process.env, LOG_FORMAT: 'json', CACHE_TTL_PREDICTIONS: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let log = '';

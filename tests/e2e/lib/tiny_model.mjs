@@ -34,9 +34,9 @@ const node = (type, inputs, output, ...attributes) =>
     bytes(4, type), ...attributes);
 
 /** How much a square of size x size pixels is red, and how much blue: a convolution for each class. */
-function colours(size) {
+function colours(size, sure) {
   const weights = [[1, -0.5, -0.5], [-0.5, -0.5, 1]].flatMap((channels) =>
-    channels.flatMap((weight) => Array(size * size).fill(weight / (size * size))));
+    channels.flatMap((weight) => Array(size * size).fill((sure * weight) / (size * size))));
   const count = BigInt((64 / size) ** 2);
   return [
     floats(`weights${size}`, [2, 3, size, size], weights),
@@ -59,11 +59,14 @@ function boxes(sizes) {
   return floats('boxes', [1, 4, rows[0].length], rows.flat());
 }
 
-/** A YOLOv8 of two classes, what is red and what is blue, on 64x64 pixels. */
-export function tinyModel(names = ['red', 'blue']) {
+/**
+ * A YOLOv8 of two classes, what is red and what is blue, on 64x64 pixels. sure: what its confidences
+ * are multiplied with.
+ */
+export function tinyModel(names = ['red', 'blue'], sure = 1) {
   const sizes = [8, 16, 32];
   const graph = message(7,
-    ...sizes.flatMap(colours),
+    ...sizes.flatMap((size) => colours(size, sure)),
     boxes(sizes),
     node('Concat', sizes.map((size) => `scores${size}`), 'scores', number('axis', 2)),
     node('Concat', ['boxes', 'scores'], 'output', number('axis', 1)),
