@@ -255,7 +255,8 @@ describe('openapi.json', { skip }, () => {
           .filter((template) => fits(template, path))
           .map((template) => document.paths[template]),
       );
-      const refused = await fetch(server.url + path, { method: 'PUT' });
+      const method = operations.put ? 'PATCH' : 'PUT'; // which no such route has
+      const refused = await fetch(server.url + path, { method });
       assert.equal(refused.status, 405, path);
       const allow = refused.headers.get('allow').split(', ').filter((m) => m !== 'HEAD');
       const documented = Object.keys(operations).filter((key) => key !== 'parameters');
