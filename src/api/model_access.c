@@ -99,7 +99,8 @@ static void write_grant(const nx_model_grant *grant, nx_json *json)
     nx_json_object_end(json);
 }
 
-static void reply_rules(nx_api *api, nx_http_request *request, const char *name)
+/* there: it is known that there is such a model; else there must be rules of it. */
+static void reply_rules(nx_api *api, nx_http_request *request, const char *name, bool there)
 {
     nx_error err = {0};
     nx_model_level level = NX_MODEL_AUTHENTICATED;
@@ -110,7 +111,11 @@ static void reply_rules(nx_api *api, nx_http_request *request, const char *name)
     if (status == NX_OK) {
         status = nx_store_model_grants(api->deps.database, name, &arena, &grants, &count, &err);
     }
-    if (status == NX_OK) {
+    if (status == NX_OK && !there && level == NX_MODEL_AUTHENTICATED && count == 0) {
+        nx_problem problem = nx_problem_make(404, "GET /api/v1/models lists what there is.",
+                                             "there is no model '%.64s'", name);
+        nx_http_reply_problem(request, &problem);
+    } else if (status == NX_OK) {
         nx_buffer out = NX_BUFFER_INIT;
         nx_json json = nx_json_begin(&out);
         nx_json_object_begin(&json);
@@ -178,7 +183,7 @@ static void end_change(nx_api *api, nx_http_request *request, const char *action
     nx_api_audit(api, request, &event);
     if (status == NX_OK) {
         nx_shared_models_poke(api->deps.shared);
-        reply_rules(api, request, name);
+        reply_rules(api, request, name, true);
     } else if (status == NX_ERR_NOT_FOUND || status == NX_ERR_CONFLICT ||
                status == NX_ERR_INVALID) {
         nx_problem problem = nx_problem_make(status == NX_ERR_NOT_FOUND  ? 404
@@ -194,10 +199,16 @@ static void end_change(nx_api *api, nx_http_request *request, const char *action
 
 static void get_rules(nx_api *api, nx_http_request *request)
 {
+    nx_error err = {0};
+    nx_stored_model model = {0};
     const char *name = read_name(api, request);
-    if (name != NULL) {
-        reply_rules(api, request, name);
+    if (name == NULL) {
+        return;
     }
+    bool there = strcmp(name, nx_registry_default(api->deps.registry)) == 0 ||
+                 nx_model_store_find(api->deps.store, name, &model, &err) != NX_ERR_NOT_FOUND;
+    nx_stored_model_free(&model);
+    reply_rules(api, request, name, there);
 }
 
 static void set_level(nx_api *api, nx_http_request *request)

@@ -270,7 +270,7 @@ static nx_status check_names(const nx_video_spec *spec, nx_registry_handle *hand
 static bool check_model(nx_api *api, const nx_http_request *request, const nx_video_spec *spec,
                         nx_problem *problem)
 {
-    char name[NX_MODEL_NAME_MAX + 1];
+    char name[NX_MODEL_NAME_MAX + 1] = "";
     uint32_t version = 0;
     nx_error err = {0};
     nx_registry_handle *handle = NULL;
@@ -279,8 +279,8 @@ static bool check_model(nx_api *api, const nx_http_request *request, const nx_vi
     if (named) {
         status = nx_model_reference_parse(spec->model, name, &version, &err);
     }
-    if (status == NX_OK && !nx_api_model_usable(api, request, named ? name : NULL, problem)) {
-        return false;
+    if (status == NX_OK && !nx_api_model_visible(api, request, named ? name : NULL)) {
+        status = nx_error_set(&err, NX_ERR_NOT_FOUND, "there is no model '%.64s'", name);
     }
     if (status == NX_OK) {
         status =
