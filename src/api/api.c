@@ -1,12 +1,16 @@
 #include "api/api.h"
 
+#include "api/access.h"
+#include "api/accounts.h"
 #include "api/audit.h"
+#include "api/gate.h"
 #include "api/internal.h"
 #include "api/job_events.h"
 #include "api/jobs.h"
 #include "api/kserve.h"
 #include "api/model_access.h"
 #include "api/models.h"
+#include "api/origin.h"
 #include "api/predictions.h"
 #include "api/uploads.h"
 #include "api/videos.h"
@@ -52,6 +56,8 @@ static const char access_types_text[] = "Send application/json.";
 static const char *const upload_types[] = {"application/offset+octet-stream", NULL};
 static const char upload_types_text[] = "Send the bytes as application/offset+octet-stream.";
 
+static const char *const json_types[] = {"application/json", NULL};
+
 static const char *const process_types[] = {"application/json", "multipart/form-data", NULL};
 static const char process_types_text[] =
     "Send the options as application/json with a video_id, or a video and a field 'options' in "
@@ -60,8 +66,11 @@ static const char process_types_text[] =
 /* Of videos and jobs. Quick work is a few statements; slow work reads whole files. */
 #define QUICK_THREADS 4
 #define SLOW_THREADS  2
-#define MOST_QUICK    256
-#define MOST_SLOW     64
+/* What calculates with passwords, which takes memory by the tens of megabytes. */
+#define PASSWORD_THREADS 2
+#define MOST_QUICK       256
+#define MOST_PASSWORDS   32
+#define MOST_SLOW        64
 
 /* --- routes -------------------------------------------------------------------------------------
  */
@@ -72,7 +81,21 @@ static const char process_types_text[] =
         .method = "POST", .pattern = "/api/v1/inference/" NAME, .handle = (HANDLER),               \
         .admit = nx_api_admit_inference, .types = (TYPES), .types_text = (TYPES##_text),           \
         .max_files = (FILES), .too_many_files_status = (TOO_MANY),                                 \
-        .too_many_files_advice = (ADVICE), .per_client = true                                      \
+        .too_many_files_advice = (ADVICE), .per_client = true, .access = NX_ACCESS_INFER,          \
+        .rate_class = NX_RATE_INFER                                                                \
+    }
+
+/* With a small JSON object as its body. */
+#define JSON(METHOD, PATTERN, HANDLER, ACCESS, RATE)                                               \
+    {                                                                                              \
+        .method = (METHOD), .pattern = (PATTERN), .handle = (HANDLER), .access = (ACCESS),         \
+        .rate_class = (RATE), .max_body = NX_API_ACCOUNTS_MAX_BODY, .types = json_types,           \
+        .types_text = "Send application/json."                                                     \
+    }
+#define PLAIN(METHOD, PATTERN, HANDLER, ACCESS, RATE)                                              \
+    {                                                                                              \
+        .method = (METHOD), .pattern = (PATTERN), .handle = (HANDLER), .access = (ACCESS),         \
+        .rate_class = (RATE)                                                                       \
     }
 
 static const nx_http_route fixed_routes[] = {
@@ -82,10 +105,16 @@ static const nx_http_route fixed_routes[] = {
               "Send them as several batches of at most 100."),
     INFERENCE("segment", nx_api_infer_segment, picture_types, 1, 400,
               "Send one picture at a time."),
-    {.method = "GET", .pattern = "/api/v1/models", .handle = nx_api_models_list},
+    {.method = "GET",
+     .pattern = "/api/v1/models",
+     .handle = nx_api_models_list,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
     {.method = "POST",
      .pattern = "/api/v1/models",
      .handle = nx_api_models_add,
+     .access = NX_ACCESS_MODELS,
+     .rate_class = NX_RATE_WRITE,
      .admit = nx_api_models_admit,
      .types = model_types,
      .types_text = model_types_text,
@@ -93,34 +122,67 @@ static const nx_http_route fixed_routes[] = {
      .too_many_files_status = 422,
      .too_many_files_advice = "Send one model.",
      .per_client = true},
-    {.method = "GET", .pattern = "/api/v1/models/{name}", .handle = nx_api_models_get},
-    {.method = "DELETE", .pattern = "/api/v1/models/{name}", .handle = nx_api_models_remove},
-    {.method = "POST", .pattern = "/api/v1/models/{name}/load", .handle = nx_api_models_load},
-    {.method = "POST", .pattern = "/api/v1/models/{name}/unload", .handle = nx_api_models_unload},
+    {.method = "GET",
+     .pattern = "/api/v1/models/{name}",
+     .handle = nx_api_models_get,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
+    {.method = "DELETE",
+     .pattern = "/api/v1/models/{name}",
+     .handle = nx_api_models_remove,
+     .access = NX_ACCESS_MODELS,
+     .rate_class = NX_RATE_WRITE},
+    {.method = "POST",
+     .pattern = "/api/v1/models/{name}/load",
+     .handle = nx_api_models_load,
+     .access = NX_ACCESS_MODELS,
+     .rate_class = NX_RATE_WRITE},
+    {.method = "POST",
+     .pattern = "/api/v1/models/{name}/unload",
+     .handle = nx_api_models_unload,
+     .access = NX_ACCESS_MODELS,
+     .rate_class = NX_RATE_WRITE},
     {.method = "POST",
      .pattern = "/api/v1/models/{name}/rollback",
-     .handle = nx_api_models_rollback},
-    /* who may use a model is for admins to say, which is what a route without an access is for */
-    {.method = "GET", .pattern = "/api/v1/models/{name}/access", .handle = nx_api_model_access_get},
+     .handle = nx_api_models_rollback,
+     .access = NX_ACCESS_MODELS,
+     .rate_class = NX_RATE_WRITE},
+    {.method = "GET",
+     .pattern = "/api/v1/models/{name}/access",
+     .handle = nx_api_model_access_get,
+     .access = NX_ACCESS_ADMIN,
+     .rate_class = NX_RATE_READ},
     {.method = "PUT",
      .pattern = "/api/v1/models/{name}/access",
      .handle = nx_api_model_access_set,
+     .access = NX_ACCESS_ADMIN,
+     .rate_class = NX_RATE_WRITE,
      .types = access_types,
      .types_text = access_types_text,
      .max_body = MAX_ACCESS_BODY},
     {.method = "POST",
      .pattern = "/api/v1/models/{name}/grants",
      .handle = nx_api_model_grant_add,
+     .access = NX_ACCESS_ADMIN,
+     .rate_class = NX_RATE_WRITE,
      .types = access_types,
      .types_text = access_types_text,
      .max_body = MAX_ACCESS_BODY},
     {.method = "DELETE",
      .pattern = "/api/v1/models/{name}/grants/{subject}",
-     .handle = nx_api_model_grant_remove},
-    {.method = "GET", .pattern = "/api/v1/videos", .handle = nx_api_videos_list},
+     .handle = nx_api_model_grant_remove,
+     .access = NX_ACCESS_ADMIN,
+     .rate_class = NX_RATE_WRITE},
+    {.method = "GET",
+     .pattern = "/api/v1/videos",
+     .handle = nx_api_videos_list,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
     {.method = "POST",
      .pattern = "/api/v1/videos",
      .handle = nx_api_videos_add,
+     .access = NX_ACCESS_VIDEOS,
+     .rate_class = NX_RATE_WRITE,
      .admit = nx_api_videos_admit,
      .receive = nx_api_videos_receive,
      .types = video_types,
@@ -132,6 +194,8 @@ static const nx_http_route fixed_routes[] = {
     {.method = "POST",
      .pattern = "/api/v1/videos/process",
      .handle = nx_api_process,
+     .access = NX_ACCESS_VIDEOS,
+     .rate_class = NX_RATE_WRITE,
      .admit = nx_api_process_admit,
      .receive = nx_api_process_receive,
      .types = process_types,
@@ -140,36 +204,140 @@ static const nx_http_route fixed_routes[] = {
      .too_many_files_status = 422,
      .too_many_files_advice = "Send one video at a time.",
      .per_client = true},
-    {.method = "GET", .pattern = "/api/v1/jobs", .handle = nx_api_jobs_list},
-    {.method = "GET", .pattern = "/api/v1/jobs/{id}", .handle = nx_api_jobs_get},
-    {.method = "DELETE", .pattern = "/api/v1/jobs/{id}", .handle = nx_api_jobs_cancel},
-    {.method = "POST", .pattern = "/api/v1/jobs/{id}/retry", .handle = nx_api_jobs_retry},
-    {.method = "GET", .pattern = "/api/v1/jobs/{id}/events", .handle = nx_api_jobs_events},
-    {.method = "GET", .pattern = "/api/v1/jobs/{id}/webhooks", .handle = nx_api_jobs_webhooks},
-    {.method = "GET", .pattern = "/api/v1/jobs/{id}/results/{file}", .handle = nx_api_jobs_result},
-    {.method = "GET", .pattern = "/api/v1/videos/{id}", .handle = nx_api_videos_get},
-    {.method = "DELETE", .pattern = "/api/v1/videos/{id}", .handle = nx_api_videos_remove},
-    {.method = "GET", .pattern = "/api/v1/videos/{id}/content", .handle = nx_api_videos_content},
-    {.method = "OPTIONS", .pattern = "/api/v1/uploads", .handle = nx_api_uploads_options},
-    {.method = "POST", .pattern = "/api/v1/uploads", .handle = nx_api_uploads_add},
-    {.method = "GET", .pattern = "/api/v1/uploads/{id}", .handle = nx_api_uploads_get},
+    {.method = "GET",
+     .pattern = "/api/v1/jobs",
+     .handle = nx_api_jobs_list,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
+    {.method = "GET",
+     .pattern = "/api/v1/jobs/{id}",
+     .handle = nx_api_jobs_get,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
+    {.method = "DELETE",
+     .pattern = "/api/v1/jobs/{id}",
+     .handle = nx_api_jobs_cancel,
+     .access = NX_ACCESS_VIDEOS,
+     .rate_class = NX_RATE_WRITE},
+    {.method = "POST",
+     .pattern = "/api/v1/jobs/{id}/retry",
+     .handle = nx_api_jobs_retry,
+     .access = NX_ACCESS_VIDEOS,
+     .rate_class = NX_RATE_WRITE},
+    {.method = "GET",
+     .pattern = "/api/v1/jobs/{id}/events",
+     .handle = nx_api_jobs_events,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
+    {.method = "GET",
+     .pattern = "/api/v1/jobs/{id}/webhooks",
+     .handle = nx_api_jobs_webhooks,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
+    {.method = "GET",
+     .pattern = "/api/v1/jobs/{id}/results/{file}",
+     .handle = nx_api_jobs_result,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
+    {.method = "GET",
+     .pattern = "/api/v1/videos/{id}",
+     .handle = nx_api_videos_get,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
+    {.method = "DELETE",
+     .pattern = "/api/v1/videos/{id}",
+     .handle = nx_api_videos_remove,
+     .access = NX_ACCESS_VIDEOS,
+     .rate_class = NX_RATE_WRITE},
+    {.method = "GET",
+     .pattern = "/api/v1/videos/{id}/content",
+     .handle = nx_api_videos_content,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
+    {.method = "OPTIONS",
+     .pattern = "/api/v1/uploads",
+     .handle = nx_api_uploads_options,
+     .access = NX_ACCESS_READ,
+     .rate_class = NX_RATE_READ},
+    {.method = "POST",
+     .pattern = "/api/v1/uploads",
+     .handle = nx_api_uploads_add,
+     .access = NX_ACCESS_VIDEOS,
+     .rate_class = NX_RATE_WRITE},
+    {.method = "GET",
+     .pattern = "/api/v1/uploads/{id}",
+     .handle = nx_api_uploads_get,
+     .access = NX_ACCESS_VIDEOS,
+     .rate_class = NX_RATE_READ},
     {.method = "PATCH",
      .pattern = "/api/v1/uploads/{id}",
      .handle = nx_api_uploads_patch,
+     .access = NX_ACCESS_VIDEOS,
+     .rate_class = NX_RATE_WRITE,
      .admit = nx_api_uploads_admit,
      .receive = nx_api_uploads_receive,
      .body_optional = true,
      .types = upload_types,
      .types_text = upload_types_text,
      .per_client = true},
-    {.method = "DELETE", .pattern = "/api/v1/uploads/{id}", .handle = nx_api_uploads_remove},
-    {.method = "GET", .pattern = "/health", .handle = nx_api_health, .always = true},
-    {.method = "GET", .pattern = "/health/ready", .handle = nx_api_ready, .always = true},
-    {.method = "GET", .pattern = "/metrics", .handle = nx_api_metrics, .always = true},
-    {.method = "GET", .pattern = "/", .handle = nx_api_asset},
-    {.method = "GET", .pattern = "/docs", .handle = nx_api_asset},
-    {.method = "GET", .pattern = "/openapi.json", .handle = nx_api_asset},
-    {.method = "GET", .pattern = "/assets/*", .handle = nx_api_asset},
+    {.method = "DELETE",
+     .pattern = "/api/v1/uploads/{id}",
+     .handle = nx_api_uploads_remove,
+     .access = NX_ACCESS_VIDEOS,
+     .rate_class = NX_RATE_WRITE},
+    JSON("POST", "/api/v1/auth/login", nx_api_auth_login, NX_ACCESS_ANYBODY, NX_RATE_AUTH),
+    PLAIN("POST", "/api/v1/auth/logout", nx_api_auth_logout, NX_ACCESS_ANYBODY, NX_RATE_WRITE),
+    PLAIN("GET", "/api/v1/auth/me", nx_api_auth_me, NX_ACCESS_ANYBODY, NX_RATE_READ),
+    JSON("POST", "/api/v1/auth/password", nx_api_auth_password, NX_ACCESS_OWN, NX_RATE_AUTH),
+    PLAIN("GET", "/api/v1/auth/setup", nx_api_auth_setup_state, NX_ACCESS_ANYBODY, NX_RATE_READ),
+    JSON("POST", "/api/v1/auth/setup", nx_api_auth_setup, NX_ACCESS_ANYBODY, NX_RATE_AUTH),
+    PLAIN("GET", "/api/v1/users", nx_api_users_list, NX_ACCESS_ADMIN, NX_RATE_READ),
+    JSON("POST", "/api/v1/users", nx_api_users_add, NX_ACCESS_ADMIN, NX_RATE_WRITE),
+    PLAIN("GET", "/api/v1/users/{id}", nx_api_users_get, NX_ACCESS_ADMIN, NX_RATE_READ),
+    JSON("PATCH", "/api/v1/users/{id}", nx_api_users_change, NX_ACCESS_ADMIN, NX_RATE_WRITE),
+    PLAIN("DELETE", "/api/v1/users/{id}", nx_api_users_remove, NX_ACCESS_ADMIN, NX_RATE_WRITE),
+    PLAIN("GET", "/api/v1/keys", nx_api_keys_list, NX_ACCESS_OWN, NX_RATE_READ),
+    JSON("POST", "/api/v1/keys", nx_api_keys_add, NX_ACCESS_OWN, NX_RATE_WRITE),
+    PLAIN("DELETE", "/api/v1/keys/{id}", nx_api_keys_remove, NX_ACCESS_OWN, NX_RATE_WRITE),
+    {.method = "GET",
+     .pattern = "/health",
+     .handle = nx_api_health,
+     .access = NX_ACCESS_OPEN,
+     .rate_class = NX_RATE_OPEN,
+     .always = true},
+    {.method = "GET",
+     .pattern = "/health/ready",
+     .handle = nx_api_ready,
+     .access = NX_ACCESS_OPEN,
+     .rate_class = NX_RATE_OPEN,
+     .always = true},
+    {.method = "GET",
+     .pattern = "/metrics",
+     .handle = nx_api_metrics,
+     .access = NX_ACCESS_METRICS,
+     .rate_class = NX_RATE_READ,
+     .always = true},
+    {.method = "GET",
+     .pattern = "/",
+     .handle = nx_api_asset,
+     .access = NX_ACCESS_OPEN,
+     .rate_class = NX_RATE_OPEN},
+    PLAIN("GET", "/setup", nx_api_setup_page, NX_ACCESS_OPEN, NX_RATE_OPEN),
+    {.method = "GET",
+     .pattern = "/docs",
+     .handle = nx_api_asset,
+     .access = NX_ACCESS_OPEN,
+     .rate_class = NX_RATE_OPEN},
+    {.method = "GET",
+     .pattern = "/openapi.json",
+     .handle = nx_api_asset,
+     .access = NX_ACCESS_OPEN,
+     .rate_class = NX_RATE_OPEN},
+    {.method = "GET",
+     .pattern = "/assets/*",
+     .handle = nx_api_asset,
+     .access = NX_ACCESS_OPEN,
+     .rate_class = NX_RATE_OPEN},
 };
 
 #define FIXED_COUNT (sizeof fixed_routes / sizeof fixed_routes[0])
@@ -219,8 +387,11 @@ static bool make_routes(nx_api *api)
     }
     for (size_t i = 0; i < asset_count; i++) {
         if (!has_route(api, assets[i].path)) {
-            api->routes[api->route_count++] =
-                (nx_http_route){.method = "GET", .pattern = assets[i].path, .handle = nx_api_asset};
+            api->routes[api->route_count++] = (nx_http_route){.method = "GET",
+                                                              .pattern = assets[i].path,
+                                                              .handle = nx_api_asset,
+                                                              .access = NX_ACCESS_OPEN,
+                                                              .rate_class = NX_RATE_OPEN};
         }
     }
     return true;
@@ -243,6 +414,7 @@ static void set_rules(nx_api *api)
     defaults.iou = (float)nx_config_number(config, NX_CONFIG_IOU);
     defaults.max_detections = (int32_t)nx_config_int(config, NX_CONFIG_MAX_DETECTIONS);
     api->defaults = defaults;
+    api->loopback = nx_origin_address_is_loopback(nx_config_string(config, NX_CONFIG_HOST));
     api->timeout_ns = nx_config_int(config, NX_CONFIG_REQUEST_TIMEOUT) * NX_NS_PER_SEC;
     api->max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS);
     api->max_video = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_VIDEO_BYTES);
@@ -262,6 +434,9 @@ static nx_status start_storage(nx_api *api, nx_error *err)
     nx_status status = nx_api_pool_new(QUICK_THREADS, MOST_QUICK, &api->quick, err);
     if (status == NX_OK) {
         status = nx_api_pool_new(SLOW_THREADS, MOST_SLOW, &api->slow, err);
+    }
+    if (status == NX_OK) {
+        status = nx_api_pool_new(PASSWORD_THREADS, MOST_PASSWORDS, &api->passwords, err);
     }
     if (status == NX_OK) {
         status = nx_api_job_events_new(api->deps.database, &api->job_events, err);
@@ -311,6 +486,7 @@ static nx_status start_server(nx_api *api, nx_error *err)
         .trusted_proxies = &api->trusted_proxies,
         .max_inflight_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_INFLIGHT_BODY_BYTES),
         .plain_errors = NX_KSERVE_PREFIX,
+        .gate = api->deps.auth != NULL ? nx_api_gate : NULL,
         .routes = api->routes,
         .route_count = api->route_count,
         .on_access = nx_api_on_access,
@@ -335,6 +511,7 @@ static void free_api(nx_api *api)
     nx_api_job_events_free(api->job_events);
     nx_api_pool_free(api->quick); /* which may put something into the other */
     nx_api_pool_free(api->slow);
+    nx_api_pool_free(api->passwords);
     nx_audit_free(api->audit); /* after all who have something to say */
     free(api->upload_dir);
     nx_kserve_stats_free(api->kserve_stats);
@@ -394,6 +571,11 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     }
     *out = api;
     return NX_OK;
+}
+
+bool nx_api_is_for_this_machine(const char *host)
+{
+    return nx_origin_address_is_loopback(host);
 }
 
 uint16_t nx_api_port(const nx_api *api)

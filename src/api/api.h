@@ -12,6 +12,7 @@
 #ifndef NX_API_API_H
 #define NX_API_API_H
 
+#include "auth/auth.h"
 #include "base/config.h"
 #include "base/error.h"
 #include "base/share.h"
@@ -25,6 +26,7 @@
 #include "store/objects.h"
 #include "store/store.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct nx_api nx_api;
@@ -39,9 +41,11 @@ typedef struct nx_api_deps {
     nx_service_metrics *metrics;
     nx_cache *cache; /* NULL: nothing is kept */
     nx_redis *redis; /* NULL: none is configured */
-    /* All three or none: without them there are no videos and no jobs, and their routes are 503. */
+    /* All four or none: without them there are no videos, jobs and accounts, their routes are 503,
+     * and nobody is asked who they are. */
     nx_store *database;
     nx_objects *objects;
+    nx_auth *auth;
     const char *data_dir; /* that of objects */
     /* NULL: nobody shares the models with this server */
     nx_shared_models *shared;
@@ -54,6 +58,9 @@ typedef struct nx_api_deps {
 /* Listens on NX_CONFIG_HOST and NX_CONFIG_PORT and serves on its own threads.
  * Errors: those of nx_http_server_start. SIGPIPE must be ignored by the caller. */
 nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err);
+
+/* Is this address to listen on reached from this machine alone? Elsewhere there must be users. */
+bool nx_api_is_for_this_machine(const char *host);
 
 uint16_t nx_api_port(const nx_api *api);   /* the real one, also when port 0 was asked for */
 const char *nx_api_url(const nx_api *api); /* "http://127.0.0.1:8000" */

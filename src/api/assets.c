@@ -26,10 +26,9 @@ static void reply_missing(nx_http_request *request)
     nx_http_reply_problem(request, &problem);
 }
 
-void nx_api_asset(nx_http_request *request, void *user)
+static void reply_asset(nx_http_request *request, const char *path)
 {
-    (void)user;
-    const nx_asset *asset = nx_asset_find(nx_http_path(request));
+    const nx_asset *asset = nx_asset_find(path);
     if (asset == NULL) {
         reply_missing(request);
         return;
@@ -55,4 +54,16 @@ void nx_api_asset(nx_http_request *request, void *user)
     }
     nx_http_reply_static(request, 200, asset->mime_type, gzip ? asset->gzip_data : asset->data,
                          gzip ? asset->gzip_size : asset->size);
+}
+
+void nx_api_asset(nx_http_request *request, void *user)
+{
+    (void)user;
+    reply_asset(request, nx_http_path(request));
+}
+
+void nx_api_setup_page(nx_http_request *request, void *user)
+{
+    (void)user;
+    reply_asset(request, "/");
 }

@@ -27,6 +27,7 @@ struct nx_api {
     size_t route_count;
     int64_t started_ns;
     int64_t timeout_ns;
+    bool loopback; /* listens on an address of this machine alone */
     uint64_t max_pixels;
     nx_address_set trusted_proxies;
     nx_postprocess_options defaults;
@@ -53,6 +54,7 @@ struct nx_api {
     /* of videos and jobs; NULL without a database */
     struct nx_api_pool *quick;
     struct nx_api_pool *slow;
+    struct nx_api_pool *passwords; /* what calculates with them */
     struct nx_api_job_events *job_events;
     char *upload_dir; /* where uploads are while they come in */
     uint64_t max_video;
@@ -71,6 +73,7 @@ void nx_api_ready(nx_http_request *request, void *user);
 void nx_api_metrics_render(nx_buffer *out, void *user);
 void nx_api_metrics(nx_http_request *request, void *user);
 void nx_api_asset(nx_http_request *request, void *user);
+void nx_api_setup_page(nx_http_request *request, void *user); /* which is that of "/" */
 void nx_api_infer_image(nx_http_request *request, void *user);
 void nx_api_infer_batch(nx_http_request *request, void *user);
 void nx_api_infer_segment(nx_http_request *request, void *user);

@@ -1,5 +1,6 @@
 /* GET /health, /health/ready and /metrics: for load balancers and monitoring. */
 #include "api/audit.h"
+#include "api/gate.h"
 #include "api/internal.h"
 #include "api/work.h"
 #include "base/clock.h"
@@ -100,33 +101,42 @@ static void write_cache(nx_api *api, nx_json *json)
     }
 }
 
+/* What it runs on, for those who may look at it. */
+static void write_details(nx_api *api, const char *broken, nx_json *json)
+{
+    nx_engine_stats stats = nx_engine_get_stats(api->deps.engine);
+    write_models(api, json);
+    write_database(api, broken, json);
+    write_cache(api, json);
+    nx_json_key(json, "runtime");
+    nx_json_object_begin(json);
+    nx_json_key_string(json, "name", "onnxruntime");
+    nx_json_key_string(json, "version", nx_runtime_version(api->deps.runtime));
+    nx_json_object_end(json);
+    nx_json_key(json, "queue");
+    nx_json_object_begin(json);
+    nx_json_key_int(json, "depth", stats.queued);
+    nx_json_key_int(json, "size", stats.queue_size);
+    nx_json_object_end(json);
+    nx_json_key_int(json, "workers", stats.workers);
+}
+
 /* broken: why the database does not answer; NULL: it does, or there is none. */
-static void reply_ready(nx_api *api, nx_http_request *request, const char *broken)
+static void reply_ready(nx_api *api, nx_http_request *request, const nx_identity *who,
+                        const char *broken)
 {
     static const char *const states[] = {"starting", "ready", "draining"};
     nx_api_state state = atomic_load(&api->state);
     bool ready = state == NX_API_READY && broken == NULL;
-    nx_engine_stats stats = nx_engine_get_stats(api->deps.engine);
     nx_buffer out = NX_BUFFER_INIT;
     nx_json json = nx_json_begin(&out);
     nx_json_object_begin(&json);
     nx_json_key_string(&json, "status",
                        state == NX_API_READY && broken != NULL ? "unavailable" : states[state]);
     nx_json_key_string(&json, "version", NX_VERSION);
-    write_models(api, &json);
-    write_database(api, broken, &json);
-    write_cache(api, &json);
-    nx_json_key(&json, "runtime");
-    nx_json_object_begin(&json);
-    nx_json_key_string(&json, "name", "onnxruntime");
-    nx_json_key_string(&json, "version", nx_runtime_version(api->deps.runtime));
-    nx_json_object_end(&json);
-    nx_json_key(&json, "queue");
-    nx_json_object_begin(&json);
-    nx_json_key_int(&json, "depth", stats.queued);
-    nx_json_key_int(&json, "size", stats.queue_size);
-    nx_json_object_end(&json);
-    nx_json_key_int(&json, "workers", stats.workers);
+    if (nx_identity_may(who, NX_ROLE_VIEWER, NX_SCOPE_READ)) {
+        write_details(api, broken, &json);
+    }
     nx_json_object_end(&json);
     nx_http_add_header(request, "Cache-Control", "no-store");
     if (!ready) {
@@ -151,16 +161,18 @@ static void answer_ready(nx_api *api, nx_http_request *request)
     nx_error err = {0};
     ping_redis(api);
     nx_status status = nx_store_ping(api->deps.database, &err);
-    reply_ready(api, request, status == NX_OK ? NULL : err.message);
+    const nx_identity who = nx_api_look_up(api, request);
+    reply_ready(api, request, &who, status == NX_OK ? NULL : err.message);
 }
 
 void nx_api_ready(nx_http_request *request, void *user)
 {
     nx_api *api = user;
     if (api->quick == NULL) {
-        reply_ready(api, request, NULL);
+        const nx_identity who = nx_api_look_up(api, request);
+        reply_ready(api, request, &who, NULL);
     } else if (!nx_api_try_quickly(api, request, answer_ready)) {
-        reply_ready(api, request, "too many requests wait for it");
+        reply_ready(api, request, nx_api_identity(request), "too many requests wait for it");
     }
 }
 

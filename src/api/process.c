@@ -4,6 +4,7 @@
  * whose file is the video.
  */
 #include "analytics/zones_parse.h"
+#include "api/gate.h"
 #include "api/inference.h"
 #include "api/jobs.h"
 #include "api/model_access.h"
@@ -357,7 +358,8 @@ static bool take_video_in(submission *self, nx_http_request *request, const char
         status = nx_api_video_copy(api, self->file->path, self->upload, &err);
     }
     if (status == NX_OK) {
-        status = nx_api_video_take_in(api, self->upload, name, arena, out, &made, &err);
+        status = nx_api_video_take_in(api, nx_api_owner(request), self->upload, name, arena, out,
+                                      &made, &err);
     }
     if (status != NX_OK) {
         *problem = nx_api_video_problem(api, request, status, &err);
@@ -423,7 +425,7 @@ static void enqueue(nx_api *api, nx_http_request *request, const order *wanted,
     const nx_model_subject subject = nx_api_subject(request);
     write_options(&wanted->spec, &options);
     nx_job_request ask = {
-        .owner = "",
+        .owner = nx_api_owner(request),
         .kind = NX_API_JOB_VIDEO,
         .video_id = video->id,
         .options = nx_buffer_cstr(&options),

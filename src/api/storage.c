@@ -62,15 +62,20 @@ typedef struct page_walk {
     const char *wrong; /* the option that is not understood */
 } page_walk;
 
+static bool take_limit(const char *value, nx_api_page *page)
+{
+    char *end = NULL;
+    long limit = strtol(value, &end, 10);
+    bool good = end != value && *end == '\0' && limit >= 1 && limit <= NX_API_PAGE_MAX;
+    page->limit = good ? (size_t)limit : 1;
+    return good;
+}
+
 static bool take_option(const char *name, const char *value, void *user)
 {
     page_walk *walk = user;
-    char *end = NULL;
     if (strcmp(name, "limit") == 0 && value != NULL) {
-        long limit = strtol(value, &end, 10);
-        bool good = end != value && *end == '\0' && limit >= 1 && limit <= NX_API_PAGE_MAX;
-        walk->page->limit = good ? (size_t)limit : 1;
-        walk->wrong = good ? NULL : name;
+        walk->wrong = take_limit(value, walk->page) ? NULL : name;
     } else if (strcmp(name, "cursor") == 0 && nx_uuid_is(value)) {
         walk->page->cursor = value;
     } else if (strcmp(name, "state") == 0 && walk->has_state && value != NULL) {
@@ -92,6 +97,43 @@ bool nx_api_page_read(nx_http_request *request, bool has_state, nx_api_page *out
         422,
         has_state ? "Options are limit (1 to 200), cursor (a next_cursor) and state."
                   : "Options are limit (1 to 200) and cursor (a next_cursor).",
+        "the option '%.60s' is not understood, or its value is not possible", walk.wrong);
+    nx_http_reply_problem(request, &problem);
+    return false;
+}
+
+typedef struct name_walk {
+    nx_api_page *page;
+    const char **user;
+    const char *wrong;
+} name_walk;
+
+static bool take_name_option(const char *name, const char *value, void *user)
+{
+    name_walk *walk = user;
+    if (value != NULL && strcmp(name, "limit") == 0) {
+        walk->wrong = take_limit(value, walk->page) ? NULL : name;
+    } else if (value != NULL && strcmp(name, "cursor") == 0) {
+        walk->page->cursor = value;
+    } else if (value != NULL && walk->user != NULL && strcmp(name, "user") == 0) {
+        *walk->user = value;
+    } else {
+        walk->wrong = name;
+    }
+    return walk->wrong == NULL;
+}
+
+bool nx_api_name_page_read(nx_http_request *request, const char **user, nx_api_page *out)
+{
+    *out = (nx_api_page){.limit = NX_API_PAGE_DEFAULT};
+    name_walk walk = {.page = out, .user = user};
+    if (nx_http_each_query(request, take_name_option, &walk)) {
+        return true;
+    }
+    nx_problem problem = nx_problem_make(
+        422,
+        user != NULL ? "Options are limit (1 to 200), cursor (a next_cursor) and user."
+                     : "Options are limit (1 to 200) and cursor (a next_cursor).",
         "the option '%.60s' is not understood, or its value is not possible", walk.wrong);
     nx_http_reply_problem(request, &problem);
     return false;

@@ -25,6 +25,10 @@ typedef struct nx_api_page {
 /* Reads ?limit=, ?cursor= and, where it is wanted, ?state=. False: the request is answered. */
 bool nx_api_page_read(nx_http_request *request, bool has_state, nx_api_page *out);
 
+/* Reads ?limit= and ?cursor= of a list whose cursors are names and, unless user is NULL, ?user=,
+ * which is NULL when it is not given. False: the request is answered. */
+bool nx_api_name_page_read(nx_http_request *request, const char **user, nx_api_page *out);
+
 /* The {id} of the path; NULL: it can't be one, and the request is answered. what: "video". */
 const char *nx_api_path_id(nx_http_request *request, const char *what);
 

@@ -1,6 +1,7 @@
 /* OPTIONS and POST /api/v1/uploads; GET, HEAD and DELETE .../{id}; what PATCH shares with them. */
 #include "api/uploads.h"
 
+#include "api/gate.h"
 #include "api/videos.h"
 #include "base/log.h"
 
@@ -196,7 +197,8 @@ static bool read_wish(const nx_api *api, const nx_http_request *request, nx_uplo
 {
     char name[NX_API_VIDEO_NAME_MAX + 1];
     const char *metadata = nx_http_header(request, "Upload-Metadata");
-    *out = (nx_upload){.owner = "", .metadata = metadata != NULL ? metadata : ""};
+    *out =
+        (nx_upload){.owner = nx_api_owner(request), .metadata = metadata != NULL ? metadata : ""};
     if (!nx_api_header_number(request, "Upload-Length", &out->length) || out->length == 0) {
         *problem = nx_problem_make(400, "Send the file's size in bytes, above 0.",
                                    "Upload-Length is missing, or no size of a video");

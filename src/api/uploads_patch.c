@@ -205,7 +205,8 @@ static bool make_video(patch *self, const nx_http_request *request, const nx_upl
     if (!nx_api_upload_name(upload->metadata, name, problem)) {
         return false; /* was checked when it was made */
     }
-    nx_status status = nx_api_video_take_in(api, upload->id, name, arena, &video, &made, &err);
+    nx_status status =
+        nx_api_video_take_in(api, upload->owner, upload->id, name, arena, &video, &made, &err);
     if (status == NX_OK) {
         status = nx_store_upload_finish(api->deps.database, upload->id, video.id, &err);
     } else if (nx_api_video_is_refused(status) &&

@@ -106,8 +106,8 @@ static nx_status look_into(nx_api *api, const char *upload, const char *name, nx
  */
 
 /* Kept, entered and let go, in this order: nobody takes the object away in between. */
-nx_status nx_api_video_take_in(nx_api *api, const char *upload, const char *name, nx_arena *arena,
-                               nx_video *out, bool *made, nx_error *err)
+nx_status nx_api_video_take_in(nx_api *api, const char *owner, const char *upload, const char *name,
+                               nx_arena *arena, nx_video *out, bool *made, nx_error *err)
 {
     char hash[NX_OBJECT_NAME_SIZE];
     const char *const kept[] = {hash};
@@ -119,8 +119,11 @@ nx_status nx_api_video_take_in(nx_api *api, const char *upload, const char *name
         status = nx_store_keep_upload(store, api->deps.objects, upload, upload, hash, &size, err);
     }
     if (status == NX_OK) {
-        const nx_video video = {
-            .owner = "", .hash = hash, .size = size, .name = name, .probe = nx_buffer_cstr(&probe)};
+        const nx_video video = {.owner = owner,
+                                .hash = hash,
+                                .size = size,
+                                .name = name,
+                                .probe = nx_buffer_cstr(&probe)};
         status = nx_store_video_add(store, &video, arena, out, made, err);
         (void)nx_store_object_release(store, upload, NULL); /* it ends by itself */
         if (status != NX_OK) {

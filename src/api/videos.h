@@ -21,8 +21,8 @@ bool nx_api_video_name(const char *given, char out[NX_API_VIDEO_NAME_MAX + 1], n
  * caller. Errors: what nx_decoder_open says of what is no video; those of the store and the
  * objects.
  */
-nx_status nx_api_video_take_in(nx_api *api, const char *upload, const char *name, nx_arena *arena,
-                               nx_video *out, bool *made, nx_error *err);
+nx_status nx_api_video_take_in(nx_api *api, const char *owner, const char *upload, const char *name,
+                               nx_arena *arena, nx_video *out, bool *made, nx_error *err);
 
 /* An error of it as it is answered. */
 nx_problem nx_api_video_problem(nx_api *api, const nx_http_request *request, nx_status status,

@@ -2,6 +2,7 @@
  * POST /api/v1/videos: a body written to the disk as it comes in, or a form with one file. At its
  * end, on a thread that may wait, it becomes a video.
  */
+#include "api/gate.h"
 #include "api/inference.h"
 #include "api/videos.h"
 #include "base/log.h"
@@ -170,7 +171,8 @@ static void take_in(nx_api *api, nx_http_request *request)
         status = nx_api_video_copy(api, parts[0].path, self->id, &err);
     }
     if (status == NX_OK) {
-        status = nx_api_video_take_in(api, self->id, self->name, &arena, &video, &made, &err);
+        status = nx_api_video_take_in(api, nx_api_owner(request), self->id, self->name, &arena,
+                                      &video, &made, &err);
     }
     if (status != NX_OK) {
         refuse(api, request, status, &err);

@@ -159,6 +159,11 @@ void nx_api_answer_quickly(nx_api *api, nx_http_request *request, nx_api_answer 
     answer_in(api->quick, api, request, answer);
 }
 
+void nx_api_answer_with_password(nx_api *api, nx_http_request *request, nx_api_answer answer)
+{
+    answer_in(api->passwords, api, request, answer);
+}
+
 void nx_api_answer_slowly(nx_api *api, nx_http_request *request, nx_api_answer answer)
 {
     answer_in(api->slow, api, request, answer);

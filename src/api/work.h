@@ -35,5 +35,7 @@ bool nx_api_try_quickly(nx_api *api, nx_http_request *request, nx_api_answer ans
  * waits already. From a handler; the request must not be touched afterwards. */
 void nx_api_answer_quickly(nx_api *api, nx_http_request *request, nx_api_answer answer);
 void nx_api_answer_slowly(nx_api *api, nx_http_request *request, nx_api_answer answer);
+/* What calculates with passwords. */
+void nx_api_answer_with_password(nx_api *api, nx_http_request *request, nx_api_answer answer);
 
 #endif

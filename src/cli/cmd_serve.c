@@ -1,5 +1,6 @@
 /* nexus serve: the HTTP API and the page, until a signal. */
 #include "api/api.h"
+#include "auth/auth.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/background.h"
@@ -29,6 +30,12 @@ typedef struct place {
     nx_fleet *fleet;
 } place;
 
+/* Who comes in. */
+typedef struct doorway {
+    nx_auth *auth;
+    bool users; /* there were some at the start */
+} doorway;
+
 static const nx_cli_option options[] = {
     {"host", 'H', "ADDRESS", "address to listen on (default 127.0.0.1)", NX_CONFIG_HOST, NULL},
     {"port", 'p', "PORT", "port to listen on; 0 takes a free one (default 8000)", NX_CONFIG_PORT,
@@ -52,10 +59,46 @@ static void raise_file_limit(void)
     }
 }
 
-static bool is_loopback(const char *host)
+/* Opens the accounts, and looks at whether anybody could come in. Errors besides those of nx_auth:
+ * NX_ERR_UNAVAILABLE (others can reach it, and there are no users). */
+static nx_status open_accounts(const nx_config *config, const nx_setup *setup, doorway *out,
+                               nx_error *err)
 {
-    return strcmp(host, "127.0.0.1") == 0 || strcmp(host, "::1") == 0 ||
-           strcmp(host, "localhost") == 0;
+    const nx_auth_options accounts = {.store = setup->database, .cache = setup->cache};
+    const char *host = nx_config_string(config, NX_CONFIG_HOST);
+    nx_status status = nx_auth_new(&accounts, &out->auth, err);
+    if (status == NX_OK) {
+        status = nx_auth_check_users(out->auth, nx_clock_now_ns(), &out->users, err);
+    }
+    if (status == NX_OK && !out->users && !nx_api_is_for_this_machine(host)) {
+        status =
+            nx_error_set(err, NX_ERR_UNAVAILABLE,
+                         "others can reach '%s', and there are no users yet: make an admin with "
+                         "'nexus users add NAME --role admin', or start with --host 127.0.0.1 "
+                         "and open the set-up link that is printed then",
+                         host);
+    }
+    return status;
+}
+
+/* The first admin is made by whoever sees this console, once. Not in the log, which others read. Of
+ * several processes one prints the link. */
+static void offer_setup(nx_auth *auth, const char *url, bool print)
+{
+    char token[NX_AUTH_TOKEN_SIZE];
+    nx_error err = {0};
+    nx_log_info("cli", "open use: there are no users, so whoever is on this machine may do "
+                       "everything");
+    nx_status status = print ? nx_auth_setup_link(auth, token, &err) : NX_ERR_CONFLICT;
+    if (status == NX_OK) {
+        printf("  There are no users: whoever is on this machine may do everything.\n"
+               "  Make the first admin, which ends that, with this link (once, within a day):\n\n"
+               "  Set-up     %s/setup#%s\n\n",
+               url, token);
+        fflush(stdout);
+    } else if (status != NX_ERR_CONFLICT) { /* which says that somebody was faster */
+        nx_log_warn("cli", "no set-up link: %s", err.message);
+    }
 }
 
 /* concurrency: of jobs in this process; 0: it does none. */
@@ -73,23 +116,18 @@ static void describe(const nx_setup *setup, uint32_t concurrency)
     }
 }
 
-static void welcome(const nx_cli_args *args, const char *url)
+static void welcome(const char *url)
 {
     printf("\n  Nexus " NX_VERSION " is ready.\n\n"
            "  Page       %s/\n  API docs   %s/docs\n  Metrics    %s/metrics\n\n"
            "  Ctrl+C stops it.\n\n",
            url, url, url);
     fflush(stdout);
-    if (!is_loopback(nx_config_string(args->config, NX_CONFIG_HOST))) {
-        nx_log_warn("cli",
-                    "anyone who reaches %s can use it: there are no accounts yet, so put it "
-                    "behind a firewall or a proxy that asks who is there",
-                    url);
-    }
 }
 
-static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metrics *metrics,
-                       const place *at, const sigset_t *signals, nx_error *err)
+static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *door,
+                       nx_service_metrics *metrics, const place *at, const sigset_t *signals,
+                       nx_error *err)
 {
     const nx_api_deps deps = {
         .config = args->config,
@@ -102,6 +140,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         .redis = setup->redis,
         .database = setup->database,
         .objects = setup->objects,
+        .auth = door->auth,
         .data_dir = setup->data_dir,
         .shared = setup->shared,
         .share = at->share,
@@ -126,7 +165,10 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, nx_service_metr
         nx_log_info("cli", "worker %u of %u is ready", at->share.index + 1, at->share.count);
         nx_supervisor_ready(at->ready_fd, at->share.index);
     } else {
-        welcome(args, nx_api_url(api));
+        welcome(nx_api_url(api));
+    }
+    if (!door->users) {
+        offer_setup(door->auth, nx_api_url(api), at->share.index == 0);
     }
     int number = 0;
     (void)sigwait(signals, &number);
@@ -164,9 +206,13 @@ static int serve_here(const nx_cli_args *args, const place *at, const sigset_t *
     nx_error err = {0};
     nx_setup setup = {.share = at->share};
     nx_service_metrics *metrics = NULL;
+    doorway door = {.auth = NULL};
     nx_status status = nx_setup_open_serving(args->config, &setup, &err);
     if (status == NX_OK) {
         status = nx_setup_open_cache(args->config, &setup, &err);
+    }
+    if (status == NX_OK) {
+        status = open_accounts(args->config, &setup, &door, &err);
     }
     if (status == NX_OK) {
         status = nx_service_metrics_new(provider_of(setup.registry),
@@ -177,8 +223,9 @@ static int serve_here(const nx_cli_args *args, const place *at, const sigset_t *
         status = nx_setup_start_engine(args->config, &hooks, &setup, &err);
     }
     if (status == NX_OK) {
-        status = serve(args, &setup, metrics, at, signals, &err);
+        status = serve(args, &setup, &door, metrics, at, signals, &err);
     }
+    nx_auth_free(door.auth);
     nx_setup_close(&setup);
     nx_service_metrics_free(metrics);
     return status == NX_OK ? NX_EXIT_OK : nx_cli_fail(args, nx_cli_exit_code(status), &err);
@@ -214,7 +261,7 @@ static void welcome_all(void *user)
     nx_api_format_url(nx_config_string(all->args->config, NX_CONFIG_HOST),
                       nx_http_listening_port(all->socket), url, sizeof url);
     nx_log_info("cli", "%u workers listening on %s", all->count, url);
-    welcome(all->args, url);
+    welcome(url);
 }
 
 static void note_loss(uint32_t index, void *user)
@@ -287,7 +334,9 @@ const nx_cli_command nx_cmd_serve = {
         "which requests in flight are finished and jobs go back into the queue. It analyses\n"
         "the videos of the queue as well, unless RUN_JOBS is false: then 'nexus worker' has\n"
         "to. With WORKERS above 1 it watches over so many processes, which share the port and\n"
-        "divide the cores. 'nexus check' shows every setting.\n",
+        "divide the cores. Without users it is for this machine alone and prints a link that\n"
+        "makes the first admin; where others can reach it, it does not start without ('nexus\n"
+        "users add'). 'nexus check' shows every setting.\n",
     .examples = "  nexus serve\n"
                 "  nexus serve --port 9000 --model ./yolov8s.onnx\n"
                 "  curl --data-binary @street.jpg -H 'Content-Type: image/jpeg' \\\n"

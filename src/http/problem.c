@@ -26,6 +26,7 @@ const char *nx_http_status_title(int status)
         {204, "No Content"},
         {304, "Not Modified"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},

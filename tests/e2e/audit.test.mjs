@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { addKey, setUp } from './lib/accounts.mjs';
 import { nexus } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
 import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
@@ -15,6 +16,8 @@ const NONE = '01890000-0000-7000-8000-000000000000';
 describe('the audit log', { skip }, () => {
   let server;
   let data;
+  let keyId;
+  let who; // headers of an admin's key
   const cars = readFileSync(sharedPath('videos/car-detection.mp4'));
   const audit = (...args) => nexus(['audit', ...args, '--data-dir', data.path, '--log-level', 'error'], { env });
   async function rows(...args) {
@@ -22,7 +25,7 @@ describe('the audit log', { skip }, () => {
     assert.equal(run.code, 0, run.stderr);
     return run.stdout.trim().split('\n').filter(Boolean).map((line) => JSON.parse(line));
   }
-  const ask = (path, method = 'POST', headers = {}) => fetch(server.url + path, { method, headers });
+  const ask = (path, method = 'POST', headers = {}) => fetch(server.url + path, { method, headers: { ...who, ...headers } });
 
   before(async () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
@@ -30,6 +33,10 @@ describe('the audit log', { skip }, () => {
       args: ['--data-dir', data.path],
       env: { ...env, RUN_JOBS: 'false', TRUSTED_PROXIES: '127.0.0.1' },
     });
+    const admin = await setUp(server);
+    const key = await addKey(server, admin, ['read', 'videos', 'models', 'metrics']);
+    who = key.headers;
+    keyId = key.id;
   });
   after(async () => {
     assert.equal(await server?.stop(), 0);
@@ -39,7 +46,7 @@ describe('the audit log', { skip }, () => {
   it('has what was done before it is answered, and what failed', async () => {
     const made = await fetch(`${server.url}/api/v1/videos`, {
       method: 'POST',
-      headers: { 'Content-Type': 'video/mp4' },
+      headers: { ...who, 'Content-Type': 'video/mp4' },
       body: cars,
     });
     const { id } = await made.json();
@@ -51,9 +58,9 @@ describe('the audit log', { skip }, () => {
       {
         seq: 0,
         at: '',
-        actor_kind: removed.actor_kind,
-        actor: '',
-        actor_key: '',
+        actor_kind: 'key',
+        actor: 'ann',
+        actor_key: keyId,
         address: '192.0.2.7',
         action: 'video.remove',
         object: `video:${id}`,
@@ -70,7 +77,7 @@ describe('the audit log', { skip }, () => {
     assert.deepEqual(JSON.parse(retried.details), { error: 'not_found' });
     assert.equal((await ask('/api/v1/models/yolov8n/load')).status, 200);
     assert.equal((await rows('--action', 'model.load')).at(-1).object, 'model:yolov8n');
-    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    const metrics = await (await ask('/metrics', 'GET')).text();
     assert.match(metrics, /audit_rows_total\{outcome="written"\} [1-9]/);
     assert.match(metrics, /audit_rows_waiting 0/);
   });

@@ -261,7 +261,7 @@ describe('hosts with disks of their own', { skip }, () => {
     const bytes = tinyModel(['m', 'n']);
     const half = connect(a.port, '127.0.0.1');
     half.on('error', () => {}); // the kill resets it
-    half.write(`POST /api/v1/models?name=base HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes.length}\r\n` +
+    half.write(`POST /api/v1/models?name=base HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${bytes.length}\r\n` +
       'Content-Type: application/octet-stream\r\n\r\n');
     half.write(bytes.subarray(0, bytes.length / 2));
     const incoming = () => readdirSync(join(a.data, 'models')).some((name) => name[0] === '.');

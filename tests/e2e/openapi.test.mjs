@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { PASSWORD, setUpToken } from './lib/accounts.mjs';
 import { samDataDir } from './lib/sam.mjs';
 import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
@@ -262,5 +263,49 @@ describe('openapi.json', { skip }, () => {
       const documented = Object.keys(operations).filter((key) => key !== 'parameters');
       assert.deepEqual(allow.sort(), documented.map((m) => m.toUpperCase()).sort(), path);
     }
+  });
+
+  // the last one: it ends open use
+  it('describes the accounts', async () => {
+    const patch = (value, headers) => ({ ...json(value), method: 'PATCH', headers: { ...json({}).headers, ...headers } });
+    const post = (value, headers) => ({ ...json(value), headers: { ...json({}).headers, ...headers } });
+    const [login, setup, users, keys] = ['auth/login', 'auth/setup', 'users', 'keys'].map((at) => `/api/v1/${at}`);
+    const local = await ask('/api/v1/auth/me', undefined, 200);
+    assert.equal(local.value.kind, 'local');
+    await ask('/api/v1/models', { headers: { Origin: 'https://evil.example' } }, 403);
+    await ask(setup, undefined, 200);
+    const first = { name: 'ann', password: PASSWORD };
+    await ask(setup, post({ ...first, token: 'nxi_wrong' }), 403);
+    await ask(keys, post({ name: 'k', scopes: ['read'] }), 409);
+    const made = await ask(setup, post({ ...first, token: await setUpToken(server) }), 201);
+    assert.ok(made.response.headers.get('set-cookie'));
+    await ask('/api/v1/models', undefined, 401);
+    await ask(login, post({ ...first, password: 'wrong password' }), 401);
+    await ask(login, post({ name: 1 }), 422);
+    const signedIn = await ask(login, post(first), 200);
+    const [cookie] = signedIn.response.headers.get('set-cookie').split(';');
+    const headers = { Cookie: cookie, 'X-CSRF-Token': signedIn.value.csrf_token };
+    await ask('/api/v1/auth/me', { headers }, 200);
+    await ask('/api/v1/auth/password', post({ old_password: 'wrong password', new_password: PASSWORD }, headers), 401);
+    await ask('/api/v1/auth/logout', { method: 'POST', headers: { Origin: 'https://evil.example' } }, 403);
+
+    const user = '/api/v1/users/{id}';
+    const { value: bob } = await ask(users, post({ name: 'bob', password: PASSWORD, role: 'viewer' }, headers), 201);
+    await ask(users, post({ name: 'bob', password: PASSWORD, role: 'viewer' }, headers), 409);
+    await ask(users, post({ name: 'a b', password: PASSWORD, role: 'viewer' }, headers), 422);
+    await ask(users, { headers }, 200);
+    await ask(`${users}/${bob.id}`, { headers }, 200, user);
+    await ask(`${users}/${bob.id}`, patch({ role: 'operator' }, headers), 200, user);
+    await ask(`${users}/ann`, patch({ role: 'operator' }, headers), 409, user);
+    await ask(`${users}/none`, { method: 'DELETE', headers }, 404, user);
+
+    const { value: key } = await ask(keys, post({ name: 'k', scopes: ['read'] }, headers), 201);
+    await ask(keys, post({ name: 'k', scopes: ['none'] }, headers), 422);
+    await ask(keys, { headers }, 200);
+    await ask(users, { headers: { 'X-API-Key': key.key } }, 403);
+    await ask('/v2/models/yolov8n', undefined, 401, '/v2/models/{name}');
+    await ask(`${keys}/none`, { method: 'DELETE', headers }, 404, `${keys}/{id}`);
+    const gone = await fetch(`${server.url}${keys}/${key.id}`, { method: 'DELETE', headers });
+    assert.equal(gone.status, 204);
   });
 });

@@ -142,7 +142,7 @@ describe('uploads', { skip }, () => {
     const at = await begun(cars.length, 'lost.mp4');
     const socket = net.connect(server.port, '127.0.0.1');
     socket.write(
-      `PATCH ${at} HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n` +
+      `PATCH ${at} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n` +
         `Content-Type: application/offset+octet-stream\r\nContent-Length: ${cars.length}\r\n\r\n`,
     );
     socket.write(cars.subarray(0, 700_000));

@@ -157,7 +157,7 @@ describe('videos', { skip }, () => {
   it('forgets an upload whose client leaves', async () => {
     const socket = net.connect(server.port, '127.0.0.1');
     socket.write(
-      'POST /api/v1/videos HTTP/1.1\r\nHost: a\r\nContent-Type: video/mp4\r\n' +
+      'POST /api/v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: video/mp4\r\n' +
         'Content-Length: 1000000\r\n\r\n',
     );
     socket.write(Buffer.alloc(100_000));
