@@ -90,6 +90,13 @@ export interface Readiness {
   workers?: number;
 }
 
+/** Who asks. */
+export interface Me {
+  kind: 'anonymous' | 'local' | 'session' | 'key'; // local: a server without users, on this machine
+  name: string | null;
+  role: 'viewer' | 'operator' | 'admin' | null;
+}
+
 export interface Options {
   model: string; // '' is the server's default
   confidence: number;
@@ -131,6 +138,13 @@ async function problemOf(response: Response): Promise<Problem> {
   };
 }
 
+let signedOut: () => void = () => {};
+
+/** listener is called when an answer says that nobody is signed in (any more). */
+export function onSignedOut(listener: () => void): void {
+  signedOut = listener;
+}
+
 async function request(path: string, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
@@ -142,9 +156,45 @@ async function request(path: string, init: RequestInit): Promise<Response> {
     throw new ApiError(unreachable);
   }
   if (!response.ok) {
+    if (response.status === 401 && !path.startsWith('/api/v1/auth/')) {
+      signedOut();
+    }
     throw new ApiError(await problemOf(response));
   }
   return response;
+}
+
+// Changes need no X-CSRF-Token here: the browser itself says that they are this page's.
+const postJson = (path: string, value: object): Promise<Response> =>
+  request(path, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(value),
+  });
+
+export async function whoAmI(): Promise<Me> {
+  const response = await request('/api/v1/auth/me', {});
+  return (await response.json()) as Me;
+}
+
+export async function signIn(name: string, password: string): Promise<Me> {
+  const response = await postJson('/api/v1/auth/login', { name, password });
+  return (await response.json()) as Me;
+}
+
+export async function signOut(): Promise<void> {
+  await request('/api/v1/auth/logout', { method: 'POST' });
+}
+
+export async function isSetUpNeeded(): Promise<boolean> {
+  const response = await request('/api/v1/auth/setup', {});
+  return ((await response.json()) as { needed: boolean }).needed;
+}
+
+/** Makes the first admin, and signs in. */
+export async function setUp(token: string, name: string, password: string): Promise<Me> {
+  const response = await postJson('/api/v1/auth/setup', { token, name, password });
+  return (await response.json()) as Me;
 }
 
 const pictureTypes = ['image/jpeg', 'image/png', 'image/webp'];

@@ -40,6 +40,10 @@ async function refresh(): Promise<void> {
   }
 }
 
+export function refreshHealth(): void {
+  void refresh();
+}
+
 export function setUpHealth(): void {
   const refreshIfSeen = (): void => {
     if (document.visibilityState === 'visible') {

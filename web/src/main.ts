@@ -1,7 +1,8 @@
+import { setUpAccount } from './account.ts';
 import { setUpControls } from './controls.ts';
 import { setUpDetector } from './detector.ts';
 import { setUpHealth } from './health.ts';
-import { setUpMode } from './mode.ts';
+import { listModels, setUpMode } from './mode.ts';
 import { setUpPicture } from './picture.ts';
 import { setUpProblem } from './problem.ts';
 import { setUpResults } from './results.ts';
@@ -25,6 +26,13 @@ setUpTimings(store);
 setUpSave(store);
 const detector = setUpDetector(store);
 const segmenter = setUpSegmenter(store);
-setUpProblem(store, () => {
+const ask = (): void => {
   (store.get().mode === 'segment' ? segmenter : detector).ask();
+};
+setUpProblem(store, ask);
+void setUpAccount((wasShut) => {
+  void listModels(store);
+  if (wasShut) {
+    ask(); // what was asked before was answered by the door
+  }
 });

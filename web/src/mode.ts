@@ -4,7 +4,7 @@ import { ApiError, models } from './api.ts';
 import { byId, create } from './dom.ts';
 import type { AppStore, Mode } from './state.ts';
 
-async function listModels(store: AppStore): Promise<void> {
+export async function listModels(store: AppStore): Promise<void> {
   try {
     const detectors = (await models()).filter(({ kind }) => kind === 'detector');
     store.set({ models: detectors });
@@ -37,5 +37,4 @@ export function setUpMode(store: AppStore): void {
     }
     choice.value = model || (list.find((entry) => entry.default)?.name ?? '');
   });
-  void listModels(store);
 }
