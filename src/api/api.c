@@ -12,6 +12,7 @@
 #include "api/models.h"
 #include "api/origin.h"
 #include "api/predictions.h"
+#include "api/rate.h"
 #include "api/uploads.h"
 #include "api/videos.h"
 #include "api/work.h"
@@ -291,6 +292,7 @@ static const nx_http_route fixed_routes[] = {
     JSON("POST", "/api/v1/auth/password", nx_api_auth_password, NX_ACCESS_OWN, NX_RATE_AUTH),
     PLAIN("GET", "/api/v1/auth/setup", nx_api_auth_setup_state, NX_ACCESS_ANYBODY, NX_RATE_READ),
     JSON("POST", "/api/v1/auth/setup", nx_api_auth_setup, NX_ACCESS_ANYBODY, NX_RATE_AUTH),
+    PLAIN("GET", "/api/v1/audit", nx_api_audit_list, NX_ACCESS_ADMIN, NX_RATE_READ),
     PLAIN("GET", "/api/v1/users", nx_api_users_list, NX_ACCESS_ADMIN, NX_RATE_READ),
     JSON("POST", "/api/v1/users", nx_api_users_add, NX_ACCESS_ADMIN, NX_RATE_WRITE),
     PLAIN("GET", "/api/v1/users/{id}", nx_api_users_get, NX_ACCESS_ADMIN, NX_RATE_READ),
@@ -512,6 +514,7 @@ static void free_api(nx_api *api)
     nx_api_pool_free(api->quick); /* which may put something into the other */
     nx_api_pool_free(api->slow);
     nx_api_pool_free(api->passwords);
+    nx_rate_limiter_free(api->rates);
     nx_audit_free(api->audit); /* after all who have something to say */
     free(api->upload_dir);
     nx_kserve_stats_free(api->kserve_stats);
@@ -536,6 +539,9 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     if (status == NX_OK) {
         status = start_predictions(api, err);
     }
+    if (status == NX_OK) {
+        status = nx_api_rate_start(api, err);
+    }
     api->kserve_stats = nx_kserve_stats_new();
     if (status == NX_OK && (api->kserve_stats == NULL || !make_routes(api))) {
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
@@ -547,6 +553,7 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     nx_api_http_metrics_register(api);
     nx_api_storage_metrics_register(api);
     nx_api_audit_metrics_register(api);
+    nx_api_rate_metrics_register(api);
     nx_api_cache_metrics_register(api);
     nx_service_metrics_queue_depth(deps->metrics, read_queue_depth, api);
     if (deps->fleet != NULL) {

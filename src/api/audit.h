@@ -31,6 +31,9 @@ void nx_api_audit_refused(nx_api *api, const nx_http_request *request, int statu
 /* Of the server itself, without waiting: "server.start". details: JSON, or NULL. */
 void nx_api_audit_server(nx_api *api, const char *action, const char *details);
 
+/* audit_log.c: GET /api/v1/audit. */
+void nx_api_audit_list(nx_http_request *request, void *user);
+
 /* audit_rows_total{outcome} and audit_rows_waiting. */
 void nx_api_audit_metrics_register(nx_api *api);
 void nx_api_audit_metrics_read(nx_api *api);

@@ -3,6 +3,7 @@
 #include "api/access.h"
 #include "api/audit.h"
 #include "api/origin.h"
+#include "api/rate.h"
 #include "api/work.h"
 #include "auth/auth.h"
 #include "base/clock.h"
@@ -302,7 +303,9 @@ static bool decide(nx_api *api, nx_http_request *request, const credentials *giv
         nx_http_reply_problem(request, &problem);
         return false;
     }
-    /* here it is known who asks, and not yet whether they may: the place for limits on how often */
+    if (!nx_api_rate_allow(api, request, who)) {
+        return false;
+    }
     if (may(request, who, access)) {
         return true;
     }

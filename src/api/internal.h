@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/options.h"
 #include "auth/audit.h"
+#include "auth/rate_limit.h"
 #include "engine/registry.h"
 #include "http/server.h"
 #include "jobs/image_job.h"
@@ -47,6 +48,9 @@ struct nx_api {
     nx_audit *audit; /* NULL without a database */
     nx_metric *shared_failures;
     _Atomic uint64_t shared_failures_told;
+    nx_metric *rate_limited;
+    nx_metric *rate_crowded;
+    nx_rate_limiter *rates; /* NULL: nothing is limited */
     char url[300];
     nx_fleet_member *member; /* of deps.fleet */
     _Atomic nx_api_state state;

@@ -2,6 +2,7 @@
 #include "api/audit.h"
 #include "api/gate.h"
 #include "api/internal.h"
+#include "api/rate.h"
 #include "api/work.h"
 #include "base/clock.h"
 #include "base/json_writer.h"
@@ -185,6 +186,7 @@ void nx_api_metrics_render(nx_buffer *out, void *user)
     nx_api_pool_metrics_read(api);
     nx_api_cache_metrics_read(api);
     nx_api_audit_metrics_read(api);
+    nx_api_rate_metrics_read(api);
     nx_metrics_render(nx_service_metrics_registry(api->deps.metrics), out);
 }
 

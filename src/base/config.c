@@ -4,6 +4,7 @@
 #include "base/config_internal.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/rate.h"
 #include "base/suggest.h"
 #include "base/url.h"
 
@@ -84,6 +85,17 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_TRUSTED_PROXIES] =
         {"trusted_proxies", "TRUSTED_PROXIES", TYPE_ADDRESSES, "", 0, 0, NULL,
          "addresses and blocks such as 10.0.0.0/8 whose X-Forwarded-For is believed; empty: none"},
+    [NX_CONFIG_RATE_LIMIT] = {"rate_limit", "RATE_LIMIT", TYPE_CHOICE, "true", 0, 0, BOOLEAN,
+                              "limit how often a user, key or address may ask"},
+    [NX_CONFIG_RATE_LIMIT_AUTH] = {"rate_limit_auth", "RATE_LIMIT_AUTH", TYPE_RATE, "30/min", 0, 0,
+                                   NULL, "of one address: sign-ins, passwords, set-up"},
+    [NX_CONFIG_RATE_LIMIT_INFER] = {"rate_limit_infer", "RATE_LIMIT_INFER", TYPE_RATE,
+                                    "1000/s burst 2000", 0, 0, NULL,
+                                    "of one user, key or address: inference"},
+    [NX_CONFIG_RATE_LIMIT_WRITE] = {"rate_limit_write", "RATE_LIMIT_WRITE", TYPE_RATE,
+                                    "100/s burst 400", 0, 0, NULL, "of one: changes and uploads"},
+    [NX_CONFIG_RATE_LIMIT_READ] = {"rate_limit_read", "RATE_LIMIT_READ", TYPE_RATE,
+                                   "500/s burst 1000", 0, 0, NULL, "of one: all other requests"},
     [NX_CONFIG_MAX_CONNECTIONS] = {"max_connections", "MAX_CONNECTIONS", TYPE_INT, "4096", 16,
                                    1000000, NULL, "open connections, idle ones included"},
     [NX_CONFIG_BACKLOG] = {"backlog", "BACKLOG", TYPE_INT, "2048", 1, 65535, NULL,
@@ -287,6 +299,12 @@ static nx_status check_value(const key_info *info, const char *text, const char 
     switch (info->type) {
     case TYPE_STRING:
         return NX_OK;
+    case TYPE_RATE: {
+        nx_rate rate;
+        return nx_rate_parse(text, &rate, err) == NX_OK
+                   ? NX_OK
+                   : nx_error_prefix(err, "%s: %s", origin, info->name);
+    }
     case TYPE_ADDRESSES: {
         nx_address_set set;
         return nx_address_set_parse(text, &set, err) == NX_OK
@@ -530,6 +548,9 @@ void nx_config_allowed(nx_config_key key, char *out, size_t size)
     case TYPE_STRING:
     case TYPE_ADDRESSES:
         snprintf(out, size, "%s", "");
+        break;
+    case TYPE_RATE:
+        snprintf(out, size, "%s", "N/s, N/min or N/h, burst M; off");
         break;
     case TYPE_CHOICE:
         snprintf(out, size, "%s",

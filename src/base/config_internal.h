@@ -8,6 +8,7 @@
 
 typedef enum value_type {
     TYPE_STRING,
+    TYPE_RATE,      /* as nx_rate_parse takes it */
     TYPE_ADDRESSES, /* as nx_address_set_parse takes them */
     TYPE_INT,
     TYPE_BYTES, /* an integer that may carry k, m or g (powers of 1024), and a "b" behind it */

@@ -22,7 +22,7 @@ describe('access', { skip: skipWithoutShared() }, () => {
   before(async () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
     // nobody is "on this machine": everybody comes through a proxy
-    const env = { RUN_JOBS: 'false', TRUSTED_PROXIES: '127.0.0.1' };
+    const env = { RUN_JOBS: 'false', TRUSTED_PROXIES: '127.0.0.1', RATE_LIMIT: 'false' };
     server = await startServer({ args: ['--data-dir', data.path], env });
     const admin = await setUp(server, 'admin');
     await addUser(server, admin, 'viewer', 'viewer');
