@@ -18,6 +18,7 @@ describe('the audit log', { skip }, () => {
   let data;
   let keyId;
   let who; // headers of an admin's key
+  let admin; // who signed in
   const cars = readFileSync(sharedPath('videos/car-detection.mp4'));
   const audit = (...args) => nexus(['audit', ...args, '--data-dir', data.path, '--log-level', 'error'], { env });
   async function rows(...args) {
@@ -33,7 +34,7 @@ describe('the audit log', { skip }, () => {
       args: ['--data-dir', data.path],
       env: { ...env, RUN_JOBS: 'false', TRUSTED_PROXIES: '127.0.0.1' },
     });
-    const admin = await setUp(server);
+    admin = await setUp(server);
     const key = await addKey(server, admin, ['read', 'videos', 'models', 'metrics']);
     who = key.headers;
     keyId = key.id;
@@ -99,6 +100,33 @@ describe('the audit log', { skip }, () => {
     const wrong = await audit('list', '--since', 'yesterday');
     assert.equal(wrong.code, 2);
     assert.match(wrong.stderr, /--since: 'yesterday' is no time/);
+  });
+
+  it('is read and exported over HTTP, by admins alone', async () => {
+    const get = (query, headers = admin.headers) => fetch(`${server.url}/api/v1/audit${query}`, { headers });
+    assert.equal((await get('', who)).status, 403);
+    const all = await rows('--until', new Date().toISOString());
+    const until = `until=${new Date(Date.parse(all.at(-1).at) + 1).toISOString()}`;
+    const found = [];
+    for (let cursor = ''; cursor !== null;) {
+      const page = await (await get(`?${until}&limit=3${cursor}`)).json();
+      assert.ok(page.items.length <= 3);
+      found.push(...page.items);
+      cursor = page.next_cursor === null ? null : `&cursor=${page.next_cursor}`;
+    }
+    const fitting = await rows('--until', until.slice(6));
+    assert.deepEqual(found.reverse(), fitting);
+    const lines = await get(`?${until}&format=ndjson`);
+    assert.equal(lines.headers.get('content-type'), 'application/x-ndjson');
+    assert.deepEqual((await lines.text()).trim().split('\n').map((line) => JSON.parse(line)), fitting);
+    const csv = await get(`?${until}&format=csv`);
+    assert.match(csv.headers.get('content-type'), /^text\/csv/);
+    assert.equal(await csv.text(), (await audit('list', '--format', 'csv', '--until', until.slice(6))).stdout);
+    const some = await (await get(`?action=video.remove&actor=${admin.me.name}`)).json();
+    assert.deepEqual(some.items.map((row) => row.action), ['video.remove']);
+    for (const wrong of ['?limit=0', '?limit=x', '?cursor=-1', '?format=xml', '?since=never', '?what=1', '?since']) {
+      assert.equal((await get(wrong)).status, 422, wrong);
+    }
   });
 
   it('verifies, also by what docs/audit.md says', async () => {
