@@ -224,7 +224,10 @@ describe('hostile clients', { skip: skipWithoutShared() }, () => {
   it('give files names that are paths or lines', async () => {
     const bytes = readFileSync(sharedPath('videos/car-detection.mp4'));
     const names = [...PATHS, ...LINES, ...SQL, ...FORMATS];
-    const before = readdirSync(data.path).sort();
+    // what the server makes for itself comes and goes; SQLite's journals among it
+    const strangers = () => readdirSync(data.path)
+      .filter((name) => !/^(nexus\.db.*|models|lib|objects|uploads|jobs|cache|canary\.txt)$/.test(name));
+    const before = strangers();
     for (const [index, name] of names.entries()) {
       // the same video, so that it is kept once; each way must end in a plain name or a refusal
       const form = new FormData();
@@ -244,7 +247,7 @@ describe('hostile clients', { skip: skipWithoutShared() }, () => {
       assert.equal(content.headers.get('x-injected'), null);
       assert.equal(content.headers.get('set-cookie'), null);
     }
-    assert.deepEqual(readdirSync(data.path).sort(), before);
+    assert.deepEqual(strangers(), before);
     assert.ok(!existsSync(join(dirname(data.path), 'x')));
     await assertUnharmed();
   });
