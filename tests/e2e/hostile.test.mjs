@@ -37,6 +37,7 @@ describe('hostile clients', { skip: skipWithoutShared() }, () => {
       DATABASE_URL: '',
       OBJECTS_URL: '',
       RUN_JOBS: 'false',
+      RATE_LIMIT: 'false', // whatever comes is to be looked at
       AWS_SECRET_ACCESS_KEY: MARK,
     } });
     api = await (await fetch(`${server.url}/openapi.json`)).json();
@@ -134,7 +135,7 @@ describe('hostile clients', { skip: skipWithoutShared() }, () => {
       'Upload-Metadata', 'Content-Type', 'Origin']);
     const values = VALUES.filter((text) => /^[\t\x20-\x7e]*$/.test(text));
     const requests = [['HEAD', `/api/v1/videos/${video}/content`], ['POST', '/api/v1/videos/process'],
-      ['POST', '/api/v1/uploads'], ['POST', '/api/v1/inference/image']];
+      ['POST', '/api/v1/uploads']];
     for (const name of names) {
       for (const value of values) {
         for (const [method, path] of requests) {
