@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import { ask, setUp, signIn } from './lib/accounts.mjs';
 import { nexus } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
 import { skipWithoutRedis, startRedis } from './lib/redis.mjs';
@@ -122,5 +123,50 @@ describe('Redis', { skip: skipWithoutRedis() || skipWithoutShared() }, () => {
     assert.notEqual(code, 0);
     assert.match(stderr, /TLS/);
     assert.ok(!stderr.includes('geheim'));
+  });
+});
+
+describe('sessions of two servers with one Redis', { skip: skipWithoutRedis() || skipWithoutShared() }, () => {
+  let data;
+  let redis;
+  let servers = [];
+
+  before(async () => {
+    data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
+    redis = await startRedis();
+    const env = { REDIS_URL: redis.url, NEXUS_DATA_DIR: data.path, RUN_JOBS: 'false' };
+    servers = [await startServer({ env }), await startServer({ env })];
+  });
+
+  after(async () => {
+    await Promise.all(servers.map((server) => server.stop()));
+    await redis?.remove();
+    data.remove();
+  });
+
+  it('hold on both, end on both, and outlive Redis', async () => {
+    const [first, second] = servers;
+    const who = async (server, { headers }) => (await ask(server, '/api/v1/videos', { headers })).status;
+    const one = await setUp(first);
+    await eventually(async () => !(await ask(second, '/api/v1/auth/me')).value.open_use,
+      'the other hears that there are users');
+    const other = await signIn(second, 'ann');
+    assert.equal(await who(first, one), 200);
+    await eventually(() => redis.cli('KEYS', 'nexus:sessions:?*').length > 0, 'it is in Redis');
+    assert.equal(await who(second, one), 200);
+    const out = await ask(second, '/api/v1/auth/logout', { method: 'POST', headers: one.headers });
+    assert.ok(out.status < 300, String(out.status));
+    assert.equal(await who(second, one), 401);
+    await eventually(async () => await who(first, one) === 401, 'it is over on the other');
+    await redis.kill();
+    for (const server of servers) {
+      assert.equal(await who(server, other), 200);
+      assert.equal(await who(server, one), 401);
+    }
+    await redis.start();
+    for (const server of servers) {
+      assert.equal(await who(server, other), 200);
+      assert.equal(await who(server, one), 401);
+    }
   });
 });
