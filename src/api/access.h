@@ -20,11 +20,14 @@
 #define NX_ACCESS_ANYBODY (UINT32_C(1) << 17)
 /* Besides those named anybody on this machine (nx_http_is_local). */
 #define NX_ACCESS_LOCAL (UINT32_C(1) << 18)
+/* Besides those named anybody while there is a model for everybody (api/model_access.h): the
+ * handler asks whether it is this one. */
+#define NX_ACCESS_PUBLIC (UINT32_C(1) << 20)
 /* People who signed in; of API keys only those with the scope admin. */
 #define NX_ACCESS_PERSON (UINT32_C(1) << 19)
 
 #define NX_ACCESS_READ    NX_ACCESS(NX_ROLE_VIEWER, NX_SCOPE_READ)
-#define NX_ACCESS_INFER   NX_ACCESS(NX_ROLE_OPERATOR, NX_SCOPE_INFER)
+#define NX_ACCESS_INFER   (NX_ACCESS(NX_ROLE_OPERATOR, NX_SCOPE_INFER) | NX_ACCESS_PUBLIC)
 #define NX_ACCESS_VIDEOS  NX_ACCESS(NX_ROLE_OPERATOR, NX_SCOPE_VIDEOS)
 #define NX_ACCESS_MODELS  NX_ACCESS(NX_ROLE_OPERATOR, NX_SCOPE_MODELS)
 #define NX_ACCESS_METRICS (NX_ACCESS(NX_ROLE_VIEWER, NX_SCOPE_METRICS) | NX_ACCESS_LOCAL)

@@ -229,9 +229,12 @@ static bool is_open(const nx_http_request *request, uint32_t access)
             (host == NULL || nx_origin_host_is_loopback(host)));
 }
 
-static bool may(const nx_http_request *request, const nx_identity *who, uint32_t access)
+static bool may(const nx_api *api, const nx_http_request *request, const nx_identity *who,
+                uint32_t access)
 {
-    if ((access & NX_ACCESS_ANYBODY) != 0 || who->kind == NX_IDENTITY_LOCAL ||
+    bool public = (access & NX_ACCESS_PUBLIC) != 0 && api->deps.shared != NULL &&
+                  nx_shared_models_any_public(api->deps.shared);
+    if (public || (access & NX_ACCESS_ANYBODY) != 0 || who->kind == NX_IDENTITY_LOCAL ||
         is_open(request, access)) {
         return true;
     }
@@ -306,7 +309,7 @@ static bool decide(nx_api *api, nx_http_request *request, const credentials *giv
     if (!nx_api_rate_allow(api, request, who)) {
         return false;
     }
-    if (may(request, who, access)) {
+    if (may(api, request, who, access)) {
         return true;
     }
     nx_api_audit_refused(api, request, who->kind == NX_IDENTITY_ANONYMOUS ? 401 : 403);

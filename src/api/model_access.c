@@ -42,7 +42,7 @@ bool nx_api_model_visible(nx_api *api, const nx_http_request *request, const cha
                                   named ? name : nx_registry_default(api->deps.registry), &subject);
 }
 
-bool nx_api_model_usable(nx_api *api, const nx_http_request *request, const char *name,
+bool nx_api_model_usable(nx_api *api, nx_http_request *request, const char *name,
                          nx_problem *problem)
 {
     static const nx_model_subject anybody = {.all = false};
@@ -54,6 +54,7 @@ bool nx_api_model_usable(nx_api *api, const nx_http_request *request, const char
         return true;
     }
     if (who->kind == NX_IDENTITY_ANONYMOUS) {
+        nx_http_add_header(request, "WWW-Authenticate", "Bearer realm=\"nexus\"");
         *problem = nx_problem_make(
             401,
             "Sign in with POST /api/v1/auth/login, or send an API key as 'Authorization: Bearer "

@@ -19,7 +19,7 @@ bool nx_api_model_visible(nx_api *api, const nx_http_request *request, const cha
 
 /* May the request run this model? False fills problem: 401 for nobody, 403 for somebody whose role
  * or key runs no models at all, 404 as for a model that is not there. */
-bool nx_api_model_usable(nx_api *api, const nx_http_request *request, const char *name,
+bool nx_api_model_usable(nx_api *api, nx_http_request *request, const char *name,
                          nx_problem *problem);
 
 /* For whoever may not use every model: the same words for one that is not there and for one that is

@@ -111,3 +111,15 @@ bool nx_shared_models_allow(nx_shared_models *shared, const char *name,
     pthread_rwlock_unlock(&shared->access_lock);
     return may;
 }
+
+bool nx_shared_models_any_public(nx_shared_models *shared)
+{
+    bool any = false;
+    pthread_rwlock_rdlock(&shared->access_lock);
+    for (size_t i = 0; shared->access != NULL && i < shared->access->rules.rule_count && !any;
+         i++) {
+        any = shared->access->rules.rules[i].level == NX_MODEL_PUBLIC;
+    }
+    pthread_rwlock_unlock(&shared->access_lock);
+    return any;
+}

@@ -141,4 +141,7 @@ typedef struct nx_model_subject {
 bool nx_shared_models_allow(nx_shared_models *shared, const char *name,
                             const nx_model_subject *subject);
 
+/* Is there any model for everybody? */
+bool nx_shared_models_any_public(nx_shared_models *shared);
+
 #endif

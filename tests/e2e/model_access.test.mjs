@@ -1,0 +1,147 @@
+// Models by level and by who asks: everybody, users, keys, grants that end and are taken back, and jobs
+// that ask again when they start.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { addKey, addUser, ask, json, setUp, signIn } from './lib/accounts.mjs';
+import { start } from './lib/cli.mjs';
+import { makeDataDir } from './lib/data_dir.mjs';
+import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import { writeTinyModel } from './lib/tiny_model.mjs';
+
+const FOLLOW_MS = 60_000;
+const env = { DATABASE_URL: '', OBJECTS_URL: '', RUN_JOBS: 'false' };
+
+describe('who may use a model', { skip: skipWithoutShared() }, () => {
+  let data;
+  let server;
+  let admin;
+  let olga;
+  let oscar;
+  let vera;
+  let ids;
+  const bus = skipWithoutShared() ? null : readFileSync(sharedPath('images/bus.jpg'));
+  before(async () => {
+    data = makeDataDir();
+    for (const name of ['base', 'open', 'closed']) {
+      writeTinyModel(join(data.path, `models/${name}.onnx`));
+    }
+    server = await startServer({
+      args: ['--data-dir', data.path, '--model', 'base'],
+      env,
+    });
+    admin = await setUp(server);
+    ids = {
+      olga: (await addUser(server, admin, 'olga', 'operator')).id,
+      oscar: (await addUser(server, admin, 'oscar', 'operator')).id,
+      vera: (await addUser(server, admin, 'vera', 'viewer')).id,
+    };
+    [olga, oscar, vera] = [await signIn(server, 'olga'), await signIn(server, 'oscar'),
+      await signIn(server, 'vera')];
+    const level = (name, value) =>
+      ask(server, `/api/v1/models/${name}/access`, json('PUT', { level: value }, admin.headers));
+    assert.equal((await level('open', 'public')).status, 200);
+    assert.equal((await level('closed', 'private')).status, 200);
+  });
+  after(async () => {
+    assert.equal(await server?.stop(), 0);
+    data?.remove();
+  });
+
+  const detect = async (who, model) =>
+    (await ask(server, `/api/v1/inference/image?model=${model}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'image/jpeg', ...who?.headers },
+      body: bus,
+    }));
+  const status = async (who, model) => (await detect(who, model)).status;
+  const kserve = async (who, model) =>
+    (await ask(server, `/v2/models/${model}`, { headers: who?.headers })).status;
+  const listed = async (who) =>
+    (await ask(server, '/api/v1/models', { headers: who.headers })).value.items.map(({ name }) => name);
+  const grant = (value) =>
+    ask(server, '/api/v1/models/closed/grants', json('POST', value, admin.headers));
+  const revoke = (id) => ask(server, `/api/v1/models/closed/grants/${id}`,
+    { method: 'DELETE', headers: admin.headers });
+  const becomes = (who, wanted) =>
+    eventually(async () => (await status(who, 'closed')) === wanted, `${wanted}`, FOLLOW_MS);
+
+  it('is said by its level', async () => {
+    await eventually(async () => (await status(undefined, 'open')) === 200, 'everybody', FOLLOW_MS);
+    const expected = [
+      [undefined, { open: 200, base: 401, closed: 401, none: 401 }],
+      [vera, { open: 200, base: 403, closed: 403, none: 403 }],
+      [olga, { open: 200, base: 200, closed: 404, none: 404 }],
+      [admin, { open: 200, base: 200, closed: 200, none: 404 }],
+    ];
+    for (const [who, models] of expected) {
+      for (const [model, code] of Object.entries(models)) {
+        assert.equal(await status(who, model), code, `${who?.me.user?.name} ${model}`);
+      }
+    }
+    assert.deepEqual(await listed(olga), ['base', 'open']);
+    assert.deepEqual(await listed(admin), ['base', 'closed', 'open']);
+    const words = async (model) => (await detect(olga, model)).value.detail;
+    assert.equal(await words('closed'), await words('none'), 'it looks as if it was not there');
+    assert.equal(await kserve(olga, 'closed'), 404);
+    assert.equal(await kserve(admin, 'closed'), 200);
+    const hidden = await ask(server, '/api/v1/models/closed', { headers: olga.headers });
+    assert.equal(hidden.status, 404);
+  });
+
+  it('is granted to a user or to a key, until it ends or is taken back', async () => {
+    assert.equal((await grant({ user_id: ids.olga })).status, 200);
+    await becomes(olga, 200);
+    assert.equal(await status(oscar, 'closed'), 404);
+    assert.deepEqual(await listed(olga), ['base', 'closed', 'open']);
+    const key = await addKey(server, oscar, ['infer', 'read']);
+    assert.equal((await grant({ key_id: key.id, expires_in_s: 3 })).status, 200);
+    await becomes(key, 200);
+    assert.equal(await status(oscar, 'closed'), 404, 'the key alone');
+    await becomes(key, 404); // by itself
+    assert.equal((await revoke(ids.olga)).status, 200);
+    await becomes(olga, 404);
+  });
+
+  it('is asked again when a job starts', async () => {
+    const put = await ask(server, '/api/v1/videos?name=cars.mp4', {
+      method: 'POST',
+      headers: { 'Content-Type': 'video/mp4', ...olga.headers },
+      body: readFileSync(sharedPath('videos/car-detection.mp4')),
+    });
+    assert.equal(put.status, 201);
+    const submit = (model) => ask(server, '/api/v1/videos/process',
+      json('POST', { video_id: put.value.id, model, stride: 50, outputs: ['csv'] }, olga.headers));
+    assert.equal((await submit('closed')).status, 404);
+    await grant({ user_id: ids.olga });
+    await becomes(olga, 200);
+    const lost = await submit('closed');
+    const kept = await submit('base');
+    assert.deepEqual([lost.status, kept.status], [202, 202]);
+    await revoke(ids.olga);
+    await becomes(olga, 404);
+    const worker = start(['worker', '--data-dir', data.path, '--model', 'base'],
+      { env, milliseconds: FOLLOW_MS });
+    const ended = async ({ value: { id } }) => {
+      const shown = async () =>
+        (await ask(server, `/api/v1/jobs/${id}`, { headers: olga.headers })).value;
+      await eventually(async () => (await shown()).finished_at !== null, 'it ends', FOLLOW_MS);
+      return shown();
+    };
+    const failed = await ended(lost);
+    assert.equal(failed.state, 'failed');
+    assert.match(failed.error, /whoever submitted the job may not use closed any more/);
+    assert.equal((await ended(kept)).state, 'succeeded');
+    worker.child.kill('SIGTERM');
+    assert.equal((await worker.ended).code, 0);
+  });
+
+  it('is for admins alone to say', async () => {
+    for (const who of [olga, vera]) {
+      const answer = await ask(server, '/api/v1/models/open/access', { headers: who.headers });
+      assert.equal(answer.status, 403);
+    }
+  });
+});
