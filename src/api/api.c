@@ -69,9 +69,11 @@ static const char process_types_text[] =
 #define SLOW_THREADS  2
 /* What calculates with passwords, which takes memory by the tens of megabytes. */
 #define PASSWORD_THREADS 2
-#define MOST_QUICK       256
 #define MOST_PASSWORDS   32
 #define MOST_SLOW        64
+/* Quick work that may wait beside every request that LIMIT_CONCURRENCY lets in: health, metrics,
+ * the ends of uploads. */
+#define SPARE_QUICK 256
 
 /* --- routes -------------------------------------------------------------------------------------
  */
@@ -433,7 +435,9 @@ static nx_status start_storage(nx_api *api, nx_error *err)
         api->upload_dir = NULL;
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
     }
-    nx_status status = nx_api_pool_new(QUICK_THREADS, MOST_QUICK, &api->quick, err);
+    uint32_t most_quick =
+        (uint32_t)nx_config_int(api->deps.config, NX_CONFIG_LIMIT_CONCURRENCY) + SPARE_QUICK;
+    nx_status status = nx_api_pool_new(QUICK_THREADS, most_quick, &api->quick, err);
     if (status == NX_OK) {
         status = nx_api_pool_new(SLOW_THREADS, MOST_SLOW, &api->slow, err);
     }
@@ -552,6 +556,7 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     }
     nx_api_http_metrics_register(api);
     nx_api_storage_metrics_register(api);
+    nx_api_work_metrics_register(api);
     nx_api_audit_metrics_register(api);
     nx_api_rate_metrics_register(api);
     nx_api_cache_metrics_register(api);

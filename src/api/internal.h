@@ -43,6 +43,7 @@ struct nx_api {
     nx_metric *redis_calls;
     nx_metric *redis_connections;
     nx_metric *db_connections;
+    nx_metric *work_wait;
     nx_metric *jobs;
     nx_metric *audit_rows;
     nx_audit *audit; /* NULL without a database */

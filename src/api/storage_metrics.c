@@ -1,5 +1,6 @@
 /* db_pool_connections{state} and jobs{state}: what the database says when somebody looks. */
 #include "api/internal.h"
+#include "api/work.h"
 #include "store/jobs.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -24,7 +25,7 @@ static void register_shared(nx_api *api, nx_metrics *registry)
 
 void nx_api_storage_metrics_register(nx_api *api)
 {
-    static const char *const connections[] = {"in_use", "idle", "overflow"};
+    static const char *const connections[] = {"in_use", "idle", "overflow", "waiting"};
     const char *states[NX_JOB_STATE_COUNT];
     if (api->deps.database == NULL) {
         return;
@@ -37,7 +38,8 @@ void nx_api_storage_metrics_register(nx_api *api)
     const nx_label state = {"state", states, NX_JOB_STATE_COUNT, 0};
     api->db_connections = nx_metrics_gauge(registry, "db_pool_connections",
                                            "Connections to the database; overflow: those of them "
-                                           "beyond DB_POOL_SIZE.",
+                                           "beyond DB_POOL_SIZE; waiting: requests and others "
+                                           "whose turn has not come.",
                                            &connection, 1);
     api->jobs =
         nx_metrics_gauge(registry, "jobs", "Jobs in the database, by their state.", &state, 1);
@@ -68,6 +70,7 @@ void nx_api_pool_metrics_read(nx_api *api)
     set(api->db_connections, 0, stats.in_use);
     set(api->db_connections, 1, stats.idle);
     set(api->db_connections, 2, stats.overflow);
+    set(api->db_connections, 3, stats.waiting + nx_api_pool_waiting(api->quick));
     count_failures(api);
 }
 

@@ -1,5 +1,7 @@
 #include "api/work.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 
 #define MOST_THREADS 8
@@ -100,6 +102,14 @@ bool nx_api_pool_put(nx_api_pool *pool, nx_api_work *work)
     return room;
 }
 
+uint32_t nx_api_pool_waiting(nx_api_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    uint32_t waiting = pool->waiting;
+    pthread_mutex_unlock(&pool->lock);
+    return waiting;
+}
+
 /* --- requests -----------------------------------------------------------------------------------
  */
 
@@ -108,12 +118,28 @@ typedef struct kept_request {
     nx_api *api;
     nx_http_request *request;
     nx_api_answer answer;
+    bool slow;
+    int64_t since_ns;
 } kept_request;
+
+void nx_api_work_metrics_register(nx_api *api)
+{
+    static const char *const kinds[] = {"quick", "slow"};
+    static const double seconds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                     0.25,  0.5,    1,     2.5,  5,     10,   30};
+    const nx_label work = {"work", kinds, sizeof kinds / sizeof kinds[0], 0};
+    api->work_wait = nx_metrics_histogram(
+        nx_service_metrics_registry(api->deps.metrics), "work_wait_seconds",
+        "How long requests waited for a thread that may wait for the database or the disk.",
+        seconds, sizeof seconds / sizeof seconds[0], &work, 1);
+}
 
 static void answer_kept(nx_api_work *work)
 {
     const kept_request kept = *(kept_request *)work;
     free(work);
+    nx_metric_observe(kept.api->work_wait, nx_metric_series(kept.api->work_wait, kept.slow, 0, 0),
+                      (double)(nx_clock_now_ns() - kept.since_ns) / (double)NX_NS_PER_SEC);
     kept.answer(kept.api, kept.request);
 }
 
@@ -125,7 +151,13 @@ static bool put_request(nx_api_pool *pool, nx_api *api, nx_http_request *request
         return false;
     }
     *kept = (kept_request){
-        .work = {.run = answer_kept}, .api = api, .request = request, .answer = answer};
+        .work = {.run = answer_kept},
+        .api = api,
+        .request = request,
+        .answer = answer,
+        .slow = pool == api->slow,
+        .since_ns = nx_clock_now_ns(),
+    };
     bool room = nx_api_pool_put(pool, &kept->work);
     if (!room) {
         free(kept);

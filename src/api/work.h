@@ -22,8 +22,14 @@ nx_status nx_api_pool_new(uint32_t threads, uint32_t most, nx_api_pool **out, nx
 /* Does what waits, and ends. NULL is fine. */
 void nx_api_pool_free(nx_api_pool *pool);
 
+/* How much waits now. Thread-safe. */
+uint32_t nx_api_pool_waiting(nx_api_pool *pool);
+
 /* Thread-safe. False: too much waits, and run will not be called. */
 bool nx_api_pool_put(nx_api_pool *pool, nx_api_work *work);
+
+/* work_wait_seconds{work}: how long requests wait for such a thread. */
+void nx_api_work_metrics_register(nx_api *api);
 
 /* Answers a request; on a thread of a pool, where it may wait. */
 typedef void (*nx_api_answer)(nx_api *api, nx_http_request *request);
