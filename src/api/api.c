@@ -369,24 +369,12 @@ static bool make_routes(nx_api *api)
     memcpy(api->routes, fixed_routes, sizeof fixed_routes);
     memcpy(api->routes + FIXED_COUNT, kserve, kserve_count * sizeof *kserve);
     api->route_count = FIXED_COUNT + kserve_count;
-    const nx_config *config = api->deps.config;
-    api->routes[0].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BODY_BYTES);
-    api->routes[2].max_body = api->routes[0].max_body;
-    api->routes[1].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_BATCH_BODY_BYTES);
     for (size_t i = 0; i < api->route_count; i++) {
         if (api->routes[i].handle == nx_api_models_add) {
-            api->routes[i].max_body = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_MODEL_BYTES);
             api->routes[i].spool_dir = nx_model_store_folder(api->deps.store);
         }
         if (api->routes[i].handle == nx_api_videos_add || api->routes[i].handle == nx_api_process) {
-            api->routes[i].max_body = api->max_video;
             api->routes[i].spool_dir = api->upload_dir;
-        }
-        if (api->routes[i].handle == nx_api_uploads_patch) {
-            api->routes[i].max_body = api->max_video;
-        }
-        if (api->routes[i].handle == nx_kserve_infer) { /* tensors are as large as batches */
-            api->routes[i].max_body = api->routes[1].max_body;
         }
     }
     for (size_t i = 0; i < asset_count; i++) {
@@ -408,21 +396,6 @@ static double read_queue_depth(void *user)
 {
     nx_api *api = user;
     return nx_engine_get_stats(api->deps.engine).queued;
-}
-
-static void set_rules(nx_api *api)
-{
-    const nx_config *config = api->deps.config;
-    nx_postprocess_options defaults = nx_postprocess_defaults();
-    defaults.confidence = (float)nx_config_number(config, NX_CONFIG_CONFIDENCE);
-    defaults.iou = (float)nx_config_number(config, NX_CONFIG_IOU);
-    defaults.max_detections = (int32_t)nx_config_int(config, NX_CONFIG_MAX_DETECTIONS);
-    api->defaults = defaults;
-    api->loopback = nx_origin_address_is_loopback(nx_config_string(config, NX_CONFIG_HOST));
-    api->timeout_ns = nx_config_int(config, NX_CONFIG_REQUEST_TIMEOUT) * NX_NS_PER_SEC;
-    api->max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS);
-    api->max_video = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_VIDEO_BYTES);
-    api->upload_ms = nx_config_int(config, NX_CONFIG_UPLOAD_LIFETIME) * 1000;
 }
 
 /* What videos and jobs need. */
@@ -521,6 +494,7 @@ static void free_api(nx_api *api)
     nx_rate_limiter_free(api->rates);
     nx_audit_free(api->audit); /* after all who have something to say */
     free(api->upload_dir);
+    free(api->video_folders);
     nx_kserve_stats_free(api->kserve_stats);
     nx_predictions_free(api->predictions);
     free(api->routes);
@@ -538,7 +512,8 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     api->started_ns = nx_clock_now_ns();
     pthread_mutex_init(&api->lock, NULL);
     nx_condition_init(&api->quiet);
-    set_rules(api);
+    api->loopback = nx_api_is_for_this_machine(nx_config_string(deps->config, NX_CONFIG_HOST));
+    api->upload_ms = nx_config_int(deps->config, NX_CONFIG_UPLOAD_LIFETIME) * 1000;
     nx_status status = start_storage(api, err);
     if (status == NX_OK) {
         status = start_predictions(api, err);
@@ -549,6 +524,9 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     api->kserve_stats = nx_kserve_stats_new();
     if (status == NX_OK && (api->kserve_stats == NULL || !make_routes(api))) {
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
+    }
+    if (status == NX_OK) {
+        status = nx_api_set_rules(api, deps->config, err);
     }
     if (status != NX_OK) {
         free_api(api);

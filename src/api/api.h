@@ -62,6 +62,10 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err);
 /* Is this address to listen on reached from this machine alone? Elsewhere there must be users. */
 bool nx_api_is_for_this_machine(const char *host);
 
+/* Takes from a configuration what can be reloaded, for requests from now on; config is read while
+ * the call lasts. Any one thread at a time. Errors: NX_ERR_NO_MEMORY, and nothing has changed. */
+nx_status nx_api_reconfigure(nx_api *api, const nx_config *config, nx_error *err);
+
 uint16_t nx_api_port(const nx_api *api);   /* the real one, also when port 0 was asked for */
 const char *nx_api_url(const nx_api *api); /* "http://127.0.0.1:8000" */
 

@@ -27,11 +27,15 @@ struct nx_api {
     nx_http_route *routes; /* owned; the fixed ones, then one for each embedded file */
     size_t route_count;
     int64_t started_ns;
-    int64_t timeout_ns;
     bool loopback; /* listens on an address of this machine alone */
-    uint64_t max_pixels;
+    /* of the configuration, which may be read again at any time: rules.c */
+    _Atomic int64_t timeout_ns;
+    _Atomic uint64_t max_pixels;
+    _Atomic uint64_t max_video;
+    _Atomic float confidence, iou;
+    _Atomic int32_t max_detections;
+    _Atomic bool webhook_allow_private;
     nx_address_set trusted_proxies;
-    nx_postprocess_options defaults;
     struct nx_kserve_stats *kserve_stats;
     struct nx_predictions *predictions;
     nx_metric *requests_total;
@@ -61,15 +65,23 @@ struct nx_api {
     struct nx_api_pool *slow;
     struct nx_api_pool *passwords; /* what calculates with them */
     struct nx_api_job_events *job_events;
-    char *upload_dir; /* where uploads are while they come in */
-    uint64_t max_video;
+    char *upload_dir;  /* where uploads are while they come in */
     int64_t upload_ms; /* how long an upload waits for its next bytes */
 
     pthread_mutex_t lock; /* guards the rest */
+    char *video_folders;  /* owned */
     pthread_cond_t quiet; /* inferences fell to 0 */
     uint32_t inferences;  /* requests that were handed to the engine and are not put away yet */
     struct nx_api_writing *writing; /* uploads that requests write into */
 };
+
+/* rules.c: takes what may change from a configuration. Errors: NX_ERR_NO_MEMORY, and nothing has
+ * changed. */
+nx_status nx_api_set_rules(nx_api *api, const nx_config *config, nx_error *err);
+/* Thresholds where a request has none. */
+nx_postprocess_options nx_api_defaults(const nx_api *api);
+/* VIDEO_FOLDERS; the caller frees it. NULL without memory. */
+char *nx_api_video_folders(nx_api *api);
 
 /* handlers; user is the nx_api */
 void nx_api_health(nx_http_request *request, void *user);

@@ -400,7 +400,7 @@ static nx_status read_options(pictures_work *work, nx_error *err)
     const nx_kserve_request *parsed = &work->call->parsed;
     const nx_model_spec *spec = nx_model_get_spec(work->call->model.model);
     work->rules = (nx_option_rules){
-        .defaults = work->call->api->defaults, .names = spec->names, .model = spec->name};
+        .defaults = nx_api_defaults(work->call->api), .names = spec->names, .model = spec->name};
     work->options = nx_api_options_start(&work->rules);
     nx_api_options_next_source(&work->options);
     for (size_t i = 0; i < parsed->parameter_count; i++) {

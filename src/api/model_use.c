@@ -192,7 +192,7 @@ nx_model *nx_model_use_model(const nx_model_use *use)
 nx_option_rules nx_model_use_rules(const nx_model_use *use, bool has_format)
 {
     return (nx_option_rules){
-        .defaults = use->api->defaults,
+        .defaults = nx_api_defaults(use->api),
         .names = nx_model_get_spec(nx_model_use_model(use))->names,
         .model = nx_registry_name(use->handle),
         .model_chosen = true,

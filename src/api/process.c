@@ -321,9 +321,15 @@ static bool copy_path(submission *self, nx_http_request *request, const char *pa
     nx_api *api = self->api;
     nx_error err = {0};
     int fd = -1;
-    nx_status status =
-        nx_api_video_path_open(nx_config_string(api->deps.config, NX_CONFIG_VIDEO_FOLDERS), path,
-                               api->max_video, &fd, &err);
+    char *folders = nx_api_video_folders(api);
+    nx_status status = folders != NULL
+                           ? nx_api_video_path_open(folders, path, api->max_video, &fd, &err)
+                           : nx_error_set(&err, NX_ERR_NO_MEMORY, "no memory for the request");
+    free(folders);
+    if (status == NX_ERR_NO_MEMORY) {
+        *problem = nx_api_storage_problem(api, request, status, &err);
+        return false;
+    }
     if (status != NX_OK) {
         *problem = nx_problem_make(codes[status],
                                    "Name a file in a folder of VIDEO_FOLDERS, or "
@@ -457,8 +463,7 @@ static void enqueue(nx_api *api, nx_http_request *request, const order *wanted,
 static void submit(nx_api *api, nx_http_request *request)
 {
     submission *self = nx_http_context(request);
-    order wanted = {.allow_private =
-                        nx_config_bool(api->deps.config, NX_CONFIG_WEBHOOK_ALLOW_PRIVATE)};
+    order wanted = {.allow_private = api->webhook_allow_private};
     nx_error err = {0};
     nx_problem problem;
     nx_video video = {0};

@@ -27,6 +27,7 @@ void nx_log_configure(nx_log_level level, bool json)
 void nx_log_configure_level(nx_log_level level)
 {
     atomic_store(&log_level, (int)level);
+    atomic_store(&log_json, -1);
 }
 
 void nx_log_configure_worker(unsigned number)

@@ -1,7 +1,6 @@
 /*
  * Log lines on standard error: text on a terminal, one JSON object a line otherwise. Thread-safe:
- * each line is one write(2). The level and form are process-wide and set once, before threads
- * start.
+ * each line is one write(2). The level and form are process-wide.
  */
 #ifndef NX_BASE_LOG_H
 #define NX_BASE_LOG_H
@@ -17,7 +16,7 @@ typedef enum nx_log_level {
     NX_LOG_ERROR,
 } nx_log_level;
 
-/* Call before starting threads. Without a call: info, text on a terminal and JSON elsewhere. */
+/* Any thread, at any time. Without a call: info, text on a terminal and JSON elsewhere. */
 void nx_log_configure(nx_log_level level, bool json);
 
 /* Sets the level alone and leaves the form to what standard error is. */

@@ -41,6 +41,22 @@ nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
     return status;
 }
 
+nx_status nx_background_reconfigure(const nx_background *background, const nx_config *config,
+                                    nx_error *err)
+{
+    const nx_worker_rules rules = {
+        .postprocess = nx_setup_postprocess(config),
+        .max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS),
+    };
+    nx_status status = nx_webhooks_reconfigure(
+        background->webhooks, nx_config_string(config, NX_CONFIG_WEBHOOK_SECRET),
+        nx_config_bool(config, NX_CONFIG_WEBHOOK_ALLOW_PRIVATE), err);
+    if (status == NX_OK && background->worker != NULL) {
+        nx_worker_set_rules(background->worker, &rules);
+    }
+    return status;
+}
+
 void nx_background_ask_stop(const nx_background *background)
 {
     if (background->worker != NULL) {

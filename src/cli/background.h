@@ -25,6 +25,11 @@ nx_worker_options nx_background_worker_options(const nx_config *config, const nx
 nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
                               const nx_worker_options *worker, nx_background *out, nx_error *err);
 
+/* Takes from a configuration what can be reloaded. Errors: NX_ERR_NO_MEMORY, and nothing has
+ * changed. */
+nx_status nx_background_reconfigure(const nx_background *background, const nx_config *config,
+                                    nx_error *err);
+
 /* From now on no jobs are taken, and those that are held go back into the queue. Does not wait. */
 void nx_background_ask_stop(const nx_background *background);
 

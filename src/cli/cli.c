@@ -261,6 +261,17 @@ static nx_status load_config(const option_set *set, nx_config **out, nx_error *e
     return status == NX_OK ? nx_config_check(*out, err) : status;
 }
 
+nx_status nx_cli_read_config(const nx_cli_args *args, nx_config **out, nx_error *err)
+{
+    *out = NULL;
+    nx_status status = load_config(args->options, out, err);
+    if (status != NX_OK) {
+        nx_config_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 /* 'nexus check' shows them among the rest. */
 static void log_warnings(const nx_cli_command *command, const nx_config *config)
 {
@@ -269,7 +280,7 @@ static void log_warnings(const nx_cli_command *command, const nx_config *config)
     }
 }
 
-static void configure_log(const nx_config *config)
+void nx_cli_configure_log(const nx_config *config)
 {
     nx_log_level level = NX_LOG_INFO;
     (void)nx_log_level_parse(nx_config_string(config, NX_CONFIG_LOG_LEVEL), &level, NULL);
@@ -292,6 +303,7 @@ static int run_parsed(const nx_cli_command *command, option_set *set, int argc, 
         .values = set->values,
         .operands = argv + optind,
         .operand_count = argc - optind,
+        .options = set,
     };
     if (args.operand_count < command->min_operands) {
         char message[128];
@@ -310,7 +322,7 @@ static int run_parsed(const nx_cli_command *command, option_set *set, int argc, 
             nx_config_free(args.config);
             return nx_cli_fail(&args, NX_EXIT_USAGE, &err);
         }
-        configure_log(args.config);
+        nx_cli_configure_log(args.config);
         log_warnings(command, args.config);
     }
     code = command->run(&args);

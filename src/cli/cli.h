@@ -65,7 +65,8 @@ struct nx_cli_args {
         *values; /* by index of command->options; NULL where not given, "" for a flag */
     char *const *operands;
     int operand_count;
-    nx_config *config; /* NULL unless uses_config */
+    nx_config *config;                /* NULL unless uses_config */
+    const struct option_set *options; /* for nx_cli_read_config */
 };
 
 extern const nx_cli_command nx_cmd_detect;
@@ -101,6 +102,13 @@ int nx_cli_main(int argc, char **argv);
 /* Value of an option of the running command by its name; NULL when not given. The name must be one
  * of the command's own options. */
 const char *nx_cli_value(const nx_cli_args *args, const char *name);
+
+/* Reads the configuration of a running command anew, from all of its origins. On failure *out is
+ * NULL. Errors: NX_ERR_INVALID, NX_ERR_NOT_FOUND, as at the start. */
+nx_status nx_cli_read_config(const nx_cli_args *args, nx_config **out, nx_error *err);
+
+/* Makes the log what the configuration says. Any thread. */
+void nx_cli_configure_log(const nx_config *config);
 
 /* Parses a whole number or a number with a range check; the error names the option. */
 nx_status nx_cli_int(const nx_cli_args *args, const char *name, int64_t low, int64_t high,

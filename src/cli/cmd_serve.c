@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/background.h"
 #include "cli/cli.h"
+#include "cli/reload.h"
 #include "cli/setup.h"
 #include "cli/supervisor.h"
 #include "http/listen.h"
@@ -150,6 +151,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
     const nx_worker_options jobs = nx_background_worker_options(args->config, setup);
     bool run_jobs = nx_config_bool(args->config, NX_CONFIG_RUN_JOBS) && jobs.concurrency > 0;
     nx_background background = {.worker = NULL};
+    nx_reload reload = nx_reload_begin(args);
     nx_api *api = NULL;
     nx_status status = nx_api_start(&deps, &api, err);
     if (status == NX_OK) {
@@ -170,15 +172,15 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
     if (!door->users) {
         offer_setup(door->auth, nx_api_url(api), at->share.index == 0);
     }
-    int number = 0;
-    (void)sigwait(signals, &number);
+    int number = nx_reload_wait(&reload, signals, api, &background);
     nx_log_info("cli", "%s: finishing what is in flight; a second one ends at once",
-                number == SIGINT ? "SIGINT" : "SIGTERM");
+                nx_reload_signal_name(number));
     /* from here on the default action applies to the next signal */
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
     nx_background_ask_stop(&background);
     nx_api_stop(api, nx_clock_now_ns() + DRAIN_NS);
     nx_background_stop(&background);
+    nx_reload_end(&reload);
     return NX_OK;
 }
 
@@ -317,6 +319,7 @@ static int run(const nx_cli_args *args)
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
     /* blocked before any thread starts, so that only sigwait above takes them */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_file_limit();
@@ -336,7 +339,8 @@ const nx_cli_command nx_cmd_serve = {
         "to. With WORKERS above 1 it watches over so many processes, which share the port and\n"
         "divide the cores. Without users it is for this machine alone and prints a link that\n"
         "makes the first admin; where others can reach it, it does not start without ('nexus\n"
-        "users add'). 'nexus check' shows every setting.\n",
+        "users add'). 'nexus check' shows every setting. On SIGHUP the configuration is read\n"
+        "again; the log tells what was taken and what needs a restart.\n",
     .examples = "  nexus serve\n"
                 "  nexus serve --port 9000 --model ./yolov8s.onnx\n"
                 "  curl --data-binary @street.jpg -H 'Content-Type: image/jpeg' \\\n"

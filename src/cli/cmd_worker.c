@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cli/background.h"
 #include "cli/cli.h"
+#include "cli/reload.h"
 #include "cli/setup.h"
 
 #include <pthread.h>
@@ -26,18 +27,21 @@ static void count_job(const char *id, void *user)
 }
 
 /* Until somebody wants it to end, or the quota is used up. Returns the signal. */
-static int wait_for_end(const sigset_t *signals, quota *jobs)
+static int wait_for_end(nx_reload *reload, const sigset_t *signals, quota *jobs,
+                        const nx_background *background)
 {
     int number = 0;
     do {
-        (void)sigwait(signals, &number);
+        number = nx_reload_wait(reload, signals, NULL, background);
     } while (number == SIGUSR1 && atomic_load(&jobs->left) > 0); /* anybody may send one */
     return number;
 }
 
-static nx_status work(const nx_config *config, const nx_setup *setup, const sigset_t *signals,
+static nx_status work(const nx_cli_args *args, const nx_setup *setup, const sigset_t *signals,
                       bool *anew, nx_error *err)
 {
+    const nx_config *config = args->config;
+    nx_reload reload = nx_reload_begin(args);
     int64_t most = nx_config_int(config, NX_CONFIG_MAX_TASKS_PER_CHILD);
     quota jobs = {.main = pthread_self()};
     nx_worker_options options = nx_background_worker_options(config, setup);
@@ -52,18 +56,19 @@ static nx_status work(const nx_config *config, const nx_setup *setup, const sigs
     nx_log_info("cli", "ready for jobs: %u videos at once, database %s, objects in %s",
                 options.concurrency, nx_store_kind(setup->database),
                 nx_objects_place(setup->objects));
-    int number = wait_for_end(signals, &jobs);
+    int number = wait_for_end(&reload, signals, &jobs, &background);
     *anew = number == SIGUSR1;
     if (*anew) {
         nx_log_info("cli", "%lld jobs have ended: beginning anew (MAX_TASKS_PER_CHILD)",
                     (long long)most);
     } else {
         nx_log_info("cli", "%s: giving jobs back; a second one ends at once",
-                    number == SIGINT ? "SIGINT" : "SIGTERM");
+                    nx_reload_signal_name(number));
         /* from here on the default action applies to the next signal */
         pthread_sigmask(SIG_UNBLOCK, signals, NULL);
     }
     nx_background_stop(&background);
+    nx_reload_end(&reload);
     return NX_OK;
 }
 
@@ -76,6 +81,7 @@ static int run(const nx_cli_args *args)
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGUSR1);
     /* blocked before any thread starts, so that only sigwait above takes them; and still when the
      * process begins anew, so that one which comes meanwhile is not lost */
@@ -85,7 +91,7 @@ static int run(const nx_cli_args *args)
         status = nx_setup_start_engine(args->config, NULL, &setup, &err);
     }
     if (status == NX_OK) {
-        status = work(args->config, &setup, &signals, &anew, &err);
+        status = work(args, &setup, &signals, &anew, &err);
     }
     nx_setup_close(&setup);
     if (status != NX_OK) {

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/reload.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +36,7 @@ typedef struct supervisor {
     const nx_supervisor_options *options;
     process processes[NX_SUPERVISOR_MOST];
     int signal_fd;
+    bool has_terminal; /* a SIGHUP may say that it was closed */
     int ready_fds[2];
     sigset_t before; /* the signals that were blocked */
     bool announced;
@@ -201,13 +203,17 @@ static void take_signals(supervisor *s)
 {
     struct signalfd_siginfo info;
     while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGCHLD) {
+        if (info.ssi_signo == SIGHUP && nx_reload_is_wanted(s->has_terminal)) {
+            if (!s->ending) {
+                tell_all(s, SIGHUP); /* each reads its configuration again */
+            }
+        } else if (info.ssi_signo == SIGCHLD) {
             reap(s);
         } else if (s->ending) {
             tell_all(s, SIGKILL);
         } else {
             nx_log_info("cli", "%s: finishing what is in flight; a second one ends at once",
-                        info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+                        nx_reload_signal_name((int)info.ssi_signo));
             end_all(s, NX_EXIT_OK);
         }
     }
@@ -284,8 +290,10 @@ static nx_status open_descriptors(supervisor *s, nx_error *err)
     sigemptyset(&watched);
     sigaddset(&watched, SIGINT);
     sigaddset(&watched, SIGTERM);
+    sigaddset(&watched, SIGHUP);
     sigaddset(&watched, SIGCHLD);
     s->signal_fd = s->ready_fds[0] = s->ready_fds[1] = -1;
+    s->has_terminal = nx_reload_has_terminal();
     pthread_sigmask(SIG_BLOCK, &watched, &s->before);
     s->signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
     if (s->signal_fd < 0 || pipe2(s->ready_fds, O_CLOEXEC | O_NONBLOCK) != 0) {

@@ -138,7 +138,7 @@ bool nx_http_body_feed(nx_http_request *request, const char *bytes, size_t size,
     }
     request->counted += size;
     uint64_t before = atomic_fetch_add(&server->in_flight_body, size);
-    if (before + size > server->options.max_inflight_body) {
+    if (before + size > server->limits.inflight_body) {
         *problem = nx_problem_make(503, "Try again in a moment.",
                                    "the server has no room for more request bodies now");
         problem->retry_after_s = 1;

@@ -108,6 +108,10 @@ struct nx_http_server {
     uint64_t id_seed;
     _Atomic uint64_t id_count;
 
+    struct { /* nx_http_server_set_limits may change them at any time */
+        _Atomic uint32_t request_timeout_s, concurrency, per_client;
+        _Atomic uint64_t inflight_body;
+    } limits;
     _Atomic uint32_t requests;       /* in flight, all of them */
     _Atomic uint32_t limited;        /* in flight, those that limit_concurrency counts */
     _Atomic uint64_t in_flight_body; /* bytes */

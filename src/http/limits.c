@@ -17,7 +17,7 @@ static uint32_t count_client(const nx_http_server *server, const nx_address *net
 static bool take_client(nx_http_request *request, nx_problem *problem)
 {
     nx_http_server *server = request->server;
-    uint32_t limit = server->options.limit_per_client;
+    uint32_t limit = server->limits.per_client;
     if (!request->route->per_client || limit == 0) {
         return true;
     }
@@ -50,10 +50,10 @@ bool nx_http_limits_take(nx_http_request *request, nx_problem *problem)
         return true;
     }
     request->in_limits = true;
-    if (atomic_fetch_add(&server->limited, 1) >= server->options.limit_concurrency) {
+    uint32_t limit = server->limits.concurrency;
+    if (atomic_fetch_add(&server->limited, 1) >= limit) {
         *problem = nx_problem_make(503, "Try again in a moment.",
-                                   "the server has %u requests in flight already",
-                                   server->options.limit_concurrency);
+                                   "the server has %u requests in flight already", limit);
         problem->retry_after_s = RETRY_AFTER_S;
         return false;
     }

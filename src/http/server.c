@@ -90,7 +90,7 @@ static void answer_late(int fd, void *user)
     nx_http_request *request = user;
     nx_problem problem = nx_problem_make(
         408, "Send it again over a better connection, or send less.",
-        "the body did not arrive within %u s", request->server->options.request_timeout_s);
+        "the body did not arrive within %u s", (unsigned)request->server->limits.request_timeout_s);
     nx_http_respond_raw(request, fd, &problem);
 }
 
@@ -142,6 +142,10 @@ static nx_http_server *new_server(const nx_http_server_options *options)
         return NULL;
     }
     server->options = *options;
+    server->limits.request_timeout_s = options->request_timeout_s;
+    server->limits.concurrency = options->limit_concurrency;
+    server->limits.per_client = options->limit_per_client;
+    server->limits.inflight_body = options->max_inflight_body;
     randombytes_buf(&server->id_seed, sizeof server->id_seed);
     pthread_mutex_init(&server->lock, NULL);
     pthread_mutex_init(&server->kept_bodies.lock, NULL);
@@ -250,6 +254,16 @@ nx_status nx_http_server_start(const nx_http_server_options *options, nx_http_se
     }
     *out = server;
     return NX_OK;
+}
+
+void nx_http_server_set_limits(nx_http_server *server, const nx_http_limits *limits)
+{
+    int64_t timeout_ns = limits->request_timeout_s * NX_NS_PER_SEC;
+    server->limits.request_timeout_s = limits->request_timeout_s;
+    server->limits.concurrency = limits->concurrency;
+    server->limits.per_client = limits->per_client;
+    server->limits.inflight_body = limits->inflight_body;
+    nx_watch_set_limits(server->watch, timeout_ns, timeout_ns);
 }
 
 uint16_t nx_http_server_port(const nx_http_server *server)

@@ -28,7 +28,8 @@ typedef struct nx_http_route {
     /* Called when only the header is in; may answer, which refuses the request before its body.
      * May be NULL. */
     nx_http_handler admit;
-    uint64_t max_body;        /* bytes; 0: the route takes no body */
+    /* Bytes; 0: the route takes no body. May be changed while the server runs. */
+    _Atomic uint64_t max_body;
     bool body_optional;       /* a request without one is not refused */
     const char *const *types; /* media types of the body, "image/" standing for all of them; ends
                                  with NULL. NULL: any. Others are 415. */
@@ -107,6 +108,19 @@ nx_status nx_http_server_start(const nx_http_server_options *options, nx_http_se
                                nx_error *err);
 
 uint16_t nx_http_server_port(const nx_http_server *server);
+
+/* What may be changed while the server runs; as in the options. */
+typedef struct nx_http_limits {
+    uint32_t request_timeout_s;
+    uint32_t concurrency;
+    uint32_t per_client;
+    uint64_t inflight_body;
+} nx_http_limits;
+
+/* From now on these count, for the requests in flight too; nobody is refused for what he was let
+ * in with. A longer request_timeout_s than at the start lets a body come slowly for longer, but a
+ * connection that is silent is still closed after what it was at the start. Any thread. */
+void nx_http_server_set_limits(nx_http_server *server, const nx_http_limits *limits);
 
 /* From now on every answer carries Connection: close. Thread-safe. */
 void nx_http_server_announce_stop(nx_http_server *server);

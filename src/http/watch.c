@@ -434,6 +434,15 @@ void nx_watch_free(nx_watch *watch)
     release(watch);
 }
 
+void nx_watch_set_limits(nx_watch *watch, int64_t receive_ns, int64_t send_ns)
+{
+    pthread_mutex_lock(&watch->lock);
+    watch->limits_ns[PHASE_RECEIVING] = receive_ns;
+    watch->limits_ns[PHASE_SENDING] = send_ns;
+    wake(watch); /* which looks at all deadlines again */
+    pthread_mutex_unlock(&watch->lock);
+}
+
 nx_watch_conn *nx_watch_open(nx_watch *watch, int fd)
 {
     nx_watch_conn *conn = calloc(1, sizeof *conn);

@@ -44,6 +44,9 @@ nx_status nx_watch_new(const nx_watch_options *options, nx_watch **out, nx_error
 /* Ends the thread. Every connection must have been closed before. NULL is fine. */
 void nx_watch_free(nx_watch *watch);
 
+/* Other limits for bodies and answers, also for those under way. Any thread. */
+void nx_watch_set_limits(nx_watch *watch, int64_t receive_ns, int64_t send_ns);
+
 /* A connection was accepted; it idles. NULL when memory is short. */
 nx_watch_conn *nx_watch_open(nx_watch *watch, int fd);
 /* libmicrohttpd is about to close the descriptor; conn is freed. */

@@ -30,6 +30,8 @@ typedef struct delivery {
 
 struct nx_webhooks {
     nx_webhooks_options options; /* without zeros */
+    atomic_bool allow_private;
+    pthread_mutex_t lock; /* guards the secret */
     char *secret;
     CURLM *multi;
     pthread_t thread;
@@ -120,27 +122,33 @@ static nx_status make_post(nx_webhooks *self, delivery *one, nx_error *err)
 {
     char event[NX_WEBHOOK_EVENT_SIZE];
     nx_buffer body = NX_BUFFER_INIT;
-    const nx_webhook_message message = {
-        .url = one->webhook.url,
-        .event = event,
-        .delivery_id = one->webhook.id,
-        .secret = self->secret,
-        .time_s = (int64_t)time(NULL),
-        .allow_private = self->options.allow_private,
-        .timeout_ms = self->options.timeout_ms,
-    };
     nx_status status =
         nx_webhook_compose(self->options.store, &one->webhook, &one->arena, event, &body, err);
     if (status != NX_OK) {
         nx_buffer_free(&body);
         return status;
     }
-    return nx_webhook_post_new(&message, &body, &one->post, err);
+    pthread_mutex_lock(&self->lock);
+    const nx_webhook_message message = {
+        .url = one->webhook.url,
+        .event = event,
+        .delivery_id = one->webhook.id,
+        .secret = self->secret,
+        .time_s = (int64_t)time(NULL),
+        .allow_private = atomic_load(&self->allow_private),
+        .timeout_ms = self->options.timeout_ms,
+    };
+    status = nx_webhook_post_new(&message, &body, &one->post, err);
+    pthread_mutex_unlock(&self->lock);
+    return status;
 }
 
 static void say_unsigned(nx_webhooks *self)
 {
-    if (self->secret[0] == '\0' && !self->said_unsigned) {
+    pthread_mutex_lock(&self->lock);
+    bool is_unsigned = self->secret[0] == '\0';
+    pthread_mutex_unlock(&self->lock);
+    if (is_unsigned && !self->said_unsigned) {
         nx_log_warn("jobs", "webhooks are sent unsigned: WEBHOOK_SECRET is not set");
         self->said_unsigned = true;
     }
@@ -151,7 +159,8 @@ static void begin(nx_webhooks *self, delivery *one)
 {
     nx_error err = {0};
     /* again, for the setting may have changed since it was taken in */
-    nx_status status = nx_webhook_check_url(one->webhook.url, self->options.allow_private, &err);
+    nx_status status =
+        nx_webhook_check_url(one->webhook.url, atomic_load(&self->allow_private), &err);
     if (status == NX_OK) {
         status = make_post(self, one, &err);
     }
@@ -235,6 +244,7 @@ static void free_all(nx_webhooks *self)
     if (self->multi != NULL) {
         (void)curl_multi_cleanup(self->multi);
     }
+    pthread_mutex_destroy(&self->lock);
     free(self->secret);
     free(self);
 }
@@ -272,6 +282,8 @@ nx_status nx_webhooks_start(const nx_webhooks_options *options, nx_webhooks **ou
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for webhooks");
     }
     self->options = without_zeros(options);
+    atomic_init(&self->allow_private, options->allow_private);
+    pthread_mutex_init(&self->lock, NULL);
     self->secret = strdup(options->secret);
     self->multi = curl_multi_init();
     if (self->secret == NULL || self->multi == NULL) {
@@ -284,6 +296,22 @@ nx_status nx_webhooks_start(const nx_webhooks_options *options, nx_webhooks **ou
         return nx_error_set_errno(err, NX_ERR_INTERNAL, failure, "the webhooks' thread");
     }
     *out = self;
+    return NX_OK;
+}
+
+nx_status nx_webhooks_reconfigure(nx_webhooks *webhooks, const char *secret, bool allow_private,
+                                  nx_error *err)
+{
+    char *copy = strdup(secret);
+    if (copy == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for webhooks");
+    }
+    pthread_mutex_lock(&webhooks->lock);
+    char *old = webhooks->secret;
+    webhooks->secret = copy;
+    pthread_mutex_unlock(&webhooks->lock);
+    atomic_store(&webhooks->allow_private, allow_private);
+    free(old);
     return NX_OK;
 }
 

@@ -43,6 +43,11 @@ nx_webhooks_options nx_webhooks_options_of(const nx_config *config, nx_store *st
 /* Errors: NX_ERR_NO_MEMORY, NX_ERR_INTERNAL (libcurl or the thread does not start). */
 nx_status nx_webhooks_start(const nx_webhooks_options *options, nx_webhooks **out, nx_error *err);
 
+/* Another secret (copied) and rule for addresses, for attempts that begin from now on. Any thread.
+ * Errors: NX_ERR_NO_MEMORY, and nothing has changed. */
+nx_status nx_webhooks_reconfigure(nx_webhooks *webhooks, const char *secret, bool allow_private,
+                                  nx_error *err);
+
 /* Breaks off what is being sent, which is then due again when its attempt's time is over (the
  * timeout and half a minute), and waits for the thread. NULL is fine. */
 void nx_webhooks_stop(nx_webhooks *webhooks);

@@ -404,6 +404,8 @@ nx_status nx_worker_start(const nx_worker_options *options, nx_worker **out, nx_
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a worker");
     }
     worker->options = *options;
+    worker->rules =
+        (nx_worker_rules){.postprocess = options->postprocess, .max_pixels = options->max_pixels};
     worker->data_dir = data_dir;
     worker->options.data_dir = data_dir;
     worker->options.lease_ms = options->lease_ms > 0 ? options->lease_ms : USUAL_LEASE_MS;
@@ -420,6 +422,21 @@ nx_status nx_worker_start(const nx_worker_options *options, nx_worker **out, nx_
         free_worker(worker);
     }
     return status;
+}
+
+void nx_worker_set_rules(nx_worker *worker, const nx_worker_rules *rules)
+{
+    pthread_mutex_lock(&worker->lock);
+    worker->rules = *rules;
+    pthread_mutex_unlock(&worker->lock);
+}
+
+nx_worker_rules nx_worker_get_rules(nx_worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    nx_worker_rules rules = worker->rules;
+    pthread_mutex_unlock(&worker->lock);
+    return rules;
 }
 
 void nx_worker_ask_stop(nx_worker *worker)

@@ -55,6 +55,13 @@ typedef struct nx_worker_options {
  * thread). */
 nx_status nx_worker_start(const nx_worker_options *options, nx_worker **out, nx_error *err);
 
+/* What jobs that begin from now on go by; as in the options. Any thread. */
+typedef struct nx_worker_rules {
+    nx_postprocess_options postprocess;
+    uint64_t max_pixels;
+} nx_worker_rules;
+void nx_worker_set_rules(nx_worker *worker, const nx_worker_rules *rules);
+
 /* From now on it takes no jobs, and those that it has go back into the queue. Does not wait; any
  * thread, hooks included. */
 void nx_worker_ask_stop(nx_worker *worker);

@@ -33,12 +33,13 @@ typedef struct nx_worker_job {
 } nx_worker_job;
 
 struct nx_worker {
-    nx_worker_options options;
-    char *data_dir;         /* owned; the options point to it */
-    char name[128];         /* "HOST:PROCESS", for people */
-    pthread_mutex_t lock;   /* of what is below, never held while something is waited for */
-    pthread_cond_t changed; /* a job was taken or has ended, or the worker stops */
-    nx_worker_job *jobs;    /* the first that was taken first */
+    nx_worker_options options; /* but for the rules */
+    char *data_dir;            /* owned; the options point to it */
+    char name[128];            /* "HOST:PROCESS", for people */
+    pthread_mutex_t lock;      /* of what is below, never held while something is waited for */
+    pthread_cond_t changed;    /* a job was taken or has ended, or the worker stops */
+    nx_worker_rules rules;
+    nx_worker_job *jobs; /* the first that was taken first */
     bool stopping;
     pthread_t keeper;
     bool has_keeper;
@@ -49,6 +50,8 @@ struct nx_worker {
 /* Ends the work on a job soon, and remembers why. Any thread. */
 void nx_worker_end_soon(nx_worker *worker, nx_worker_job *job, nx_worker_why why);
 nx_worker_why nx_worker_why_of(nx_worker *worker, nx_worker_job *job);
+
+nx_worker_rules nx_worker_get_rules(nx_worker *worker);
 
 /* Takes out what there is to tell. The caller holds progress_lock until it is told, or older than
  * what is told instead. */

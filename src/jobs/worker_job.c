@@ -313,16 +313,17 @@ static nx_status keep_checkpoint(const nx_video_checkpoint *checkpoint, void *us
 static nx_status run(work *w, nx_error *err)
 {
     const nx_worker_options *worker = &w->worker->options;
+    const nx_worker_rules rules = nx_worker_get_rules(w->worker);
     const nx_video_run_options options = {
         .engine = worker->engine,
         .model = nx_registry_model(w->model),
         .spec = &w->spec,
-        .postprocess = worker->postprocess,
+        .postprocess = rules.postprocess,
         .priority = NX_PRIORITY_BACKGROUND,
         .fd = w->fd,
         .name = w->source,
         .log_path = w->log,
-        .max_pixels = worker->max_pixels,
+        .max_pixels = rules.max_pixels,
         .stop = &w->job->stop,
         .state = w->resume.state,
         .state_size = w->resume.state_size,
@@ -360,7 +361,7 @@ static nx_status write_files(work *w, const char *error, nx_error *err)
         .source = w->source,
         .fd = w->fd,
         .error = error,
-        .max_pixels = w->worker->options.max_pixels,
+        .max_pixels = nx_worker_get_rules(w->worker).max_pixels,
         .stop = &w->job->stop,
     };
     return nx_video_results_write(&options, err);
