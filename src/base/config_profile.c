@@ -43,6 +43,8 @@ static const profile_value small[] = {
     {NX_CONFIG_MAX_INFLIGHT_BODY_BYTES, "256m", false},
     {NX_CONFIG_MAX_LOADED_MODELS, "2", false},
     {NX_CONFIG_SAM_CACHE_BYTES, "32m", false},
+    {NX_CONFIG_CACHE_BYTES, "64m", false},
+    {NX_CONFIG_REDIS_MAXMEMORY, "512m", false},
     {NX_CONFIG_CONCURRENCY, "2", false},
     END,
 };
@@ -50,7 +52,8 @@ static const profile_value small[] = {
 static const profile_value large[] = {
     {NX_CONFIG_DB_POOL_SIZE, "100", false},          {NX_CONFIG_DB_MAX_OVERFLOW, "50", false},
     {NX_CONFIG_LIMIT_CONCURRENCY, "4000", false},    {NX_CONFIG_MAX_CONNECTIONS, "16384", false},
-    {NX_CONFIG_INFERENCE_QUEUE_SIZE, "1024", false}, END,
+    {NX_CONFIG_INFERENCE_QUEUE_SIZE, "1024", false}, {NX_CONFIG_CACHE_BYTES, "1g", false},
+    {NX_CONFIG_REDIS_MAXMEMORY, "4g", false},        END,
 };
 
 static const struct {

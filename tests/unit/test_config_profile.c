@@ -55,6 +55,8 @@ static void each_carries_its_part_of_the_guide(void **state)
         {"small", NX_CONFIG_DB_POOL_SIZE, "20"},
         {"small", NX_CONFIG_DB_MAX_OVERFLOW, "10"},
         {"small", NX_CONFIG_INFERENCE_WORKERS, cores},
+        {"small", NX_CONFIG_REDIS_MAXMEMORY, "512m"},
+        {"large", NX_CONFIG_REDIS_MAXMEMORY, "4g"},
         {"large", NX_CONFIG_DB_POOL_SIZE, "100"},
         {"large", NX_CONFIG_DB_MAX_OVERFLOW, "50"},
     };
@@ -149,6 +151,9 @@ static void every_name_of_the_guide_is_accepted(void **state)
         "CONCURRENCY",
         "PREFETCH_MULTIPLIER",
         "DATABASE_URL",
+        "WORKERS",
+        "REDIS_URL",
+        "REDIS_MAXMEMORY",
     };
     for (size_t i = 0; i < NX_COUNT(names); i++) {
         int key = 0;
