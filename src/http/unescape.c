@@ -18,7 +18,10 @@ size_t nx_http_unescape(void *user, struct MHD_Connection *connection, char *tex
         int high = from[0] == '%' ? digit(from[1]) : -1;
         int low = high >= 0 ? digit(from[2]) : -1;
         int byte = low >= 0 ? high << 4 | low : 0;
-        *to = byte != 0 ? (char)byte : *from;
+        *to = *from;
+        if (byte != 0) {
+            *to = (char)byte;
+        }
         from += byte != 0 ? 3 : 1;
     }
     *to = '\0';
