@@ -87,18 +87,13 @@ static bool take_option(const char *name, const char *value, void *user)
 static void write_page(const nx_audit_row *rows, size_t count, size_t limit, nx_buffer *out)
 {
     char cursor[24];
-    nx_json json = nx_json_begin(out);
+    nx_json json = nx_api_page_begin(out);
     size_t shown = count < limit ? count : limit;
-    nx_json_object_begin(&json);
-    nx_json_key(&json, "items");
-    nx_json_array_begin(&json);
     for (size_t i = 0; i < shown; i++) {
         nx_audit_row_json(&rows[i], &json);
     }
-    nx_json_array_end(&json);
     snprintf(cursor, sizeof cursor, "%lld", shown > 0 ? (long long)rows[shown - 1].seq : 0);
-    nx_json_key_string(&json, "next_cursor", count > limit ? cursor : NULL);
-    nx_json_object_end(&json);
+    nx_api_page_end(&json, count > limit ? cursor : NULL);
 }
 
 static void answer_page(nx_api *api, nx_http_request *request, const query *q)

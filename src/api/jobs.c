@@ -125,17 +125,12 @@ void nx_api_reply_job(nx_http_request *request, int status, const nx_job *job, b
 static void reply_list(nx_http_request *request, const nx_job *jobs, size_t count, size_t limit)
 {
     nx_buffer out = NX_BUFFER_INIT;
-    nx_json json = nx_json_begin(&out);
+    nx_json json = nx_api_page_begin(&out);
     size_t shown = count < limit ? count : limit;
-    nx_json_object_begin(&json);
-    nx_json_key(&json, "items");
-    nx_json_array_begin(&json);
     for (size_t i = 0; i < shown; i++) {
         nx_api_job_json(&jobs[i], &json);
     }
-    nx_json_array_end(&json);
-    nx_json_key_string(&json, "next_cursor", count > limit ? jobs[limit - 1].id : NULL);
-    nx_json_object_end(&json);
+    nx_api_page_end(&json, count > limit ? jobs[limit - 1].id : NULL);
     nx_api_reply_json(request, 200, &out);
 }
 

@@ -139,6 +139,22 @@ bool nx_api_name_page_read(nx_http_request *request, const char **user, nx_api_p
     return false;
 }
 
+nx_json nx_api_page_begin(nx_buffer *out)
+{
+    nx_json json = nx_json_begin(out);
+    nx_json_object_begin(&json);
+    nx_json_key(&json, "items");
+    nx_json_array_begin(&json);
+    return json;
+}
+
+void nx_api_page_end(nx_json *json, const char *cursor)
+{
+    nx_json_array_end(json);
+    nx_json_key_string(json, "next_cursor", cursor);
+    nx_json_object_end(json);
+}
+
 const char *nx_api_path_id(nx_http_request *request, const char *what)
 {
     const char *id = nx_http_path_param(request, "id");

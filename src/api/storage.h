@@ -29,6 +29,11 @@ bool nx_api_page_read(nx_http_request *request, bool has_state, nx_api_page *out
  * which is NULL when it is not given. False: the request is answered. */
 bool nx_api_name_page_read(nx_http_request *request, const char **user, nx_api_page *out);
 
+/* The body of a list's page, up to where its items follow. */
+nx_json nx_api_page_begin(nx_buffer *out);
+/* Ends it. cursor: of the next page; NULL: this is the last. */
+void nx_api_page_end(nx_json *json, const char *cursor);
+
 /* The {id} of the path; NULL: it can't be one, and the request is answered. what: "video". */
 const char *nx_api_path_id(nx_http_request *request, const char *what);
 

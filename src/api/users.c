@@ -61,17 +61,12 @@ void nx_api_users_get(nx_http_request *request, void *user)
 static void reply_list(nx_http_request *request, const nx_user *users, size_t count, size_t limit)
 {
     nx_buffer out = NX_BUFFER_INIT;
-    nx_json json = nx_json_begin(&out);
+    nx_json json = nx_api_page_begin(&out);
     size_t shown = count < limit ? count : limit;
-    nx_json_object_begin(&json);
-    nx_json_key(&json, "items");
-    nx_json_array_begin(&json);
     for (size_t i = 0; i < shown; i++) {
         write_user(&users[i], &json);
     }
-    nx_json_array_end(&json);
-    nx_json_key_string(&json, "next_cursor", count > limit ? users[limit - 1].name : NULL);
-    nx_json_object_end(&json);
+    nx_api_page_end(&json, count > limit ? users[limit - 1].name : NULL);
     nx_api_reply_json(request, 200, &out);
 }
 

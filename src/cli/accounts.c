@@ -53,6 +53,23 @@ void nx_cli_accounts_close(nx_cli_accounts *accounts)
     *accounts = (nx_cli_accounts){0};
 }
 
+int nx_cli_accounts_run(const nx_cli_args *args, nx_cli_accounts_work work)
+{
+    nx_error err = {0};
+    nx_cli_accounts accounts;
+    nx_buffer said = NX_BUFFER_INIT;
+    nx_status status = nx_cli_accounts_open(args, &accounts, &err);
+    if (status == NX_OK) {
+        status = work(args, &accounts, &said, &err);
+    }
+    nx_cli_accounts_close(&accounts);
+    if (status != NX_OK) {
+        nx_buffer_free(&said);
+        return nx_cli_fail(args, nx_cli_exit_code(status), &err);
+    }
+    return nx_cli_print(args, &said);
+}
+
 /* --- passwords --- */
 
 static volatile sig_atomic_t caught;
@@ -189,4 +206,10 @@ const char *nx_cli_time(int64_t ms, char out[NX_CLI_TIME_SIZE])
     gmtime_r(&seconds, &utc);
     strftime(out, NX_CLI_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc);
     return out;
+}
+
+void nx_cli_json_time(nx_json *json, const char *key, int64_t ms)
+{
+    char text[NX_CLI_TIME_SIZE];
+    nx_json_key_string(json, key, ms != 0 ? nx_cli_time(ms, text) : NULL);
 }

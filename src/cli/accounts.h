@@ -4,6 +4,7 @@
 #define NX_CLI_ACCOUNTS_H
 
 #include "auth/auth.h"
+#include "base/json_writer.h"
 #include "cache/cache.h"
 #include "cache/redis_client.h"
 #include "cli/cli.h"
@@ -20,6 +21,12 @@ typedef struct nx_cli_accounts {
 /* Errors: those of nx_store_open and nx_setup_open_cache. On failure everything is closed again. */
 nx_status nx_cli_accounts_open(const nx_cli_args *args, nx_cli_accounts *out, nx_error *err);
 void nx_cli_accounts_close(nx_cli_accounts *accounts);
+
+/* What a command does with the accounts; said is what it prints when that went well. */
+typedef nx_status (*nx_cli_accounts_work)(const nx_cli_args *args, nx_cli_accounts *accounts,
+                                          nx_buffer *said, nx_error *err);
+/* Opens the accounts, works, closes them, and prints; the exit code. */
+int nx_cli_accounts_run(const nx_cli_args *args, nx_cli_accounts_work work);
 
 /* A password and its NUL, and two bytes more, so that what is too long shows. */
 #define NX_CLI_PASSWORD_SIZE (NX_PASSWORD_MAX + 3)
@@ -42,5 +49,7 @@ nx_status nx_cli_password(const nx_cli_args *args, char out[NX_CLI_PASSWORD_SIZE
 /* "2026-11-28T23:00:00Z" of milliseconds since 1970; "-" of 0. */
 #define NX_CLI_TIME_SIZE 32
 const char *nx_cli_time(int64_t ms, char out[NX_CLI_TIME_SIZE]);
+/* The same as a member; null of 0. */
+void nx_cli_json_time(nx_json *json, const char *key, int64_t ms);
 
 #endif

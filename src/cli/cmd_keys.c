@@ -46,12 +46,6 @@ static void show_key(const nx_api_key *key, nx_buffer *out)
     nx_buffer_append_char(out, '\n');
 }
 
-static void write_time(nx_json *json, const char *key, int64_t ms)
-{
-    char text[NX_CLI_TIME_SIZE];
-    nx_json_key_string(json, key, ms != 0 ? nx_cli_time(ms, text) : NULL);
-}
-
 /* token: NULL but for one that was just made. */
 static void write_key(const nx_api_key *key, const char *token, nx_json *json)
 {
@@ -68,10 +62,10 @@ static void write_key(const nx_api_key *key, const char *token, nx_json *json)
     }
     nx_json_array_end(json);
     nx_json_key_string(json, "state", state_of(key, now_ms()));
-    write_time(json, "created", key->created_at);
-    write_time(json, "expires", key->expires_at);
-    write_time(json, "last_used", key->used_at);
-    write_time(json, "revoked", key->revoked_at);
+    nx_cli_json_time(json, "created", key->created_at);
+    nx_cli_json_time(json, "expires", key->expires_at);
+    nx_cli_json_time(json, "last_used", key->used_at);
+    nx_cli_json_time(json, "revoked", key->revoked_at);
     if (token != NULL) {
         nx_json_key_string(json, "key", token);
     }
@@ -110,27 +104,15 @@ static nx_status list_all(const nx_cli_args *args, nx_cli_accounts *accounts, nx
         nx_json_array_end(&json);
         nx_buffer_append_char(out, '\n');
     }
+    if (status == NX_OK && out->size == 0) {
+        fputs("There are no API keys; see 'nexus keys add --help'.\n", stderr);
+    }
     return status;
 }
 
 static int run_list(const nx_cli_args *args)
 {
-    nx_error err = {0};
-    nx_cli_accounts accounts;
-    nx_buffer text = NX_BUFFER_INIT;
-    nx_status status = nx_cli_accounts_open(args, &accounts, &err);
-    if (status == NX_OK) {
-        status = list_all(args, &accounts, &text, &err);
-    }
-    nx_cli_accounts_close(&accounts);
-    if (status != NX_OK) {
-        nx_buffer_free(&text);
-        return nx_cli_fail(args, nx_cli_exit_code(status), &err);
-    }
-    if (text.size == 0) {
-        fputs("There are no API keys; see 'nexus keys add --help'.\n", stderr);
-    }
-    return nx_cli_print(args, &text);
+    return nx_cli_accounts_run(args, list_all);
 }
 
 static const nx_cli_option list_options[] = {
@@ -180,34 +162,29 @@ static nx_status add(const nx_cli_args *args, nx_cli_accounts *accounts,
     return status;
 }
 
-static int run_add(const nx_cli_args *args)
+static nx_status add_and_tell(const nx_cli_args *args, nx_cli_accounts *accounts, nx_buffer *out,
+                              nx_error *err)
 {
-    nx_error err = {0};
-    nx_cli_accounts accounts;
     nx_api_key key = {0};
-    nx_buffer text = NX_BUFFER_INIT;
     char token[NX_AUTH_TOKEN_SIZE] = "";
     char expires[NX_CLI_TIME_SIZE];
-    nx_status status = nx_cli_accounts_open(args, &accounts, &err);
-    if (status == NX_OK) {
-        status = add(args, &accounts, token, &key, &err);
-    }
+    nx_status status = add(args, accounts, token, &key, err);
     if (status == NX_OK && wants_json(args)) {
-        nx_json json = nx_json_begin(&text);
+        nx_json json = nx_json_begin(out);
         write_key(&key, token, &json);
-        nx_buffer_append_char(&text, '\n');
+        nx_buffer_append_char(out, '\n');
     } else if (status == NX_OK) {
-        nx_buffer_printf(&text, "%s\n", token);
+        nx_buffer_printf(out, "%s\n", token);
         fprintf(stderr, "This is the only time that the key is shown. It is good until %s.\n",
                 nx_cli_time(key.expires_at, expires));
     }
     sodium_memzero(token, sizeof token);
-    nx_cli_accounts_close(&accounts);
-    if (status != NX_OK) {
-        nx_buffer_free(&text);
-        return nx_cli_fail(args, nx_cli_exit_code(status), &err);
-    }
-    return nx_cli_print(args, &text);
+    return status;
+}
+
+static int run_add(const nx_cli_args *args)
+{
+    return nx_cli_accounts_run(args, add_and_tell);
 }
 
 static const nx_cli_option add_options[] = {

@@ -21,12 +21,6 @@ static void show_user(const nx_user *user, nx_buffer *out)
                      nx_cli_time(user->created_at, made), nx_cli_time(user->login_at, seen));
 }
 
-static void write_time(nx_json *json, const char *key, int64_t ms)
-{
-    char text[NX_CLI_TIME_SIZE];
-    nx_json_key_string(json, key, ms != 0 ? nx_cli_time(ms, text) : NULL);
-}
-
 static void write_user(const nx_user *user, nx_json *json)
 {
     nx_json_object_begin(json);
@@ -34,14 +28,17 @@ static void write_user(const nx_user *user, nx_json *json)
     nx_json_key_string(json, "name", user->name);
     nx_json_key_string(json, "role", nx_role_name((nx_role)user->role));
     nx_json_key_bool(json, "disabled", user->disabled);
-    write_time(json, "created", user->created_at);
-    write_time(json, "password_changed", user->password_at);
-    write_time(json, "last_login", user->login_at);
+    nx_cli_json_time(json, "created", user->created_at);
+    nx_cli_json_time(json, "password_changed", user->password_at);
+    nx_cli_json_time(json, "last_login", user->login_at);
     nx_json_object_end(json);
 }
 
-static nx_status list_all(nx_cli_accounts *accounts, bool as_json, nx_buffer *out, nx_error *err)
+static nx_status list_all(const nx_cli_args *args, nx_cli_accounts *accounts, nx_buffer *out,
+                          nx_error *err)
 {
+    const char *format = nx_cli_value(args, "format");
+    bool as_json = format != NULL && strcmp(format, "json") == 0;
     nx_user users[PAGE];
     nx_json json = nx_json_begin(out);
     const char *after = NULL;
@@ -70,28 +67,15 @@ static nx_status list_all(nx_cli_accounts *accounts, bool as_json, nx_buffer *ou
         nx_json_array_end(&json);
         nx_buffer_append_char(out, '\n');
     }
+    if (status == NX_OK && out->size == 0) {
+        fputs("There are no users; see 'nexus users add --help'.\n", stderr);
+    }
     return status;
 }
 
 static int run_list(const nx_cli_args *args)
 {
-    nx_error err = {0};
-    nx_cli_accounts accounts;
-    nx_buffer text = NX_BUFFER_INIT;
-    const char *format = nx_cli_value(args, "format");
-    nx_status status = nx_cli_accounts_open(args, &accounts, &err);
-    if (status == NX_OK) {
-        status = list_all(&accounts, format != NULL && strcmp(format, "json") == 0, &text, &err);
-    }
-    nx_cli_accounts_close(&accounts);
-    if (status != NX_OK) {
-        nx_buffer_free(&text);
-        return nx_cli_fail(args, nx_cli_exit_code(status), &err);
-    }
-    if (text.size == 0) {
-        fputs("There are no users; see 'nexus users add --help'.\n", stderr);
-    }
-    return nx_cli_print(args, &text);
+    return nx_cli_accounts_run(args, list_all);
 }
 
 static const nx_cli_option list_options[] = {
@@ -113,27 +97,6 @@ static const nx_cli_command users_list = {
 
 /* --- add, passwd --------------------------------------------------------------------------------
  */
-
-/* What a command does with the accounts; said is what it prints when that went well. */
-typedef nx_status (*work)(const nx_cli_args *args, nx_cli_accounts *accounts, nx_buffer *said,
-                          nx_error *err);
-
-static int run_with(const nx_cli_args *args, work what)
-{
-    nx_error err = {0};
-    nx_cli_accounts accounts;
-    nx_buffer said = NX_BUFFER_INIT;
-    nx_status status = nx_cli_accounts_open(args, &accounts, &err);
-    if (status == NX_OK) {
-        status = what(args, &accounts, &said, &err);
-    }
-    nx_cli_accounts_close(&accounts);
-    if (status != NX_OK) {
-        nx_buffer_free(&said);
-        return nx_cli_fail(args, nx_cli_exit_code(status), &err);
-    }
-    return nx_cli_print(args, &said);
-}
 
 static nx_status add(const nx_cli_args *args, nx_cli_accounts *accounts, nx_buffer *said,
                      nx_error *err)
@@ -162,7 +125,7 @@ static nx_status add(const nx_cli_args *args, nx_cli_accounts *accounts, nx_buff
 
 static int run_add(const nx_cli_args *args)
 {
-    return run_with(args, add);
+    return nx_cli_accounts_run(args, add);
 }
 
 static const nx_cli_option add_options[] = {
@@ -214,7 +177,7 @@ static nx_status set_password(const nx_cli_args *args, nx_cli_accounts *accounts
 
 static int run_passwd(const nx_cli_args *args)
 {
-    return run_with(args, set_password);
+    return nx_cli_accounts_run(args, set_password);
 }
 
 static const nx_cli_option passwd_options[] = {NX_CLI_PASSWORD_OPTION};
@@ -255,7 +218,7 @@ static nx_status set_role(const nx_cli_args *args, nx_cli_accounts *accounts, nx
 
 static int run_role(const nx_cli_args *args)
 {
-    return run_with(args, set_role);
+    return nx_cli_accounts_run(args, set_role);
 }
 
 static const nx_cli_command users_role = {
@@ -385,7 +348,7 @@ static nx_status make_link(const nx_cli_args *args, nx_cli_accounts *accounts, n
 
 static int run_setup_link(const nx_cli_args *args)
 {
-    return run_with(args, make_link);
+    return nx_cli_accounts_run(args, make_link);
 }
 
 static const nx_cli_command users_setup_link = {

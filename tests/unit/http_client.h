@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define ANSWER_MS 10000 /* far above what any answer takes; only a broken server lets it pass */
 #define HOST      "Host: localhost\r\n"
@@ -101,6 +102,24 @@ static inline void assert_status(char *answer, int status)
     if (status_of(answer) != status) {
         fail_msg("expected %d, got: %s", status, answer);
     }
+}
+
+/* The ways of a client to go. */
+static inline void nx_leave_by_close(int fd)
+{
+    close(fd);
+}
+
+static inline void nx_leave_by_half_close(int fd)
+{
+    shutdown(fd, SHUT_WR);
+}
+
+static inline void nx_leave_by_reset(int fd)
+{
+    struct linger hard = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close(fd);
 }
 
 #endif

@@ -522,27 +522,11 @@ static void decisions_race_with_falling_asleep(void **state)
 /* --- clients that leave, servers that stop ------------------------------------------------------
  */
 
-static void leave_by_close(int fd)
-{
-    close(fd);
-}
-
-static void leave_by_half_close(int fd)
-{
-    shutdown(fd, SHUT_WR);
-}
-
-static void leave_by_reset(int fd)
-{
-    struct linger hard = {.l_onoff = 1};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    close(fd);
-}
-
 static void a_client_may_leave_while_it_waits(void **state)
 {
     (void)state;
-    static void (*const ways[])(int) = {leave_by_close, leave_by_half_close, leave_by_reset};
+    static void (*const ways[])(int) = {nx_leave_by_close, nx_leave_by_half_close,
+                                        nx_leave_by_reset};
     static const char *const texts[] = {
         GET("wait") "\r\n",
         POST("wait") "Content-Length: 5\r\n\r\n12",
@@ -560,7 +544,7 @@ static void a_client_may_leave_while_it_waits(void **state)
             refuse(request);
         }
         wait_until(f, &f->finished, ++ended); /* it ends, whoever is there to see it */
-        if (ways[i / 2 % NX_COUNT(ways)] == leave_by_half_close) {
+        if (ways[i / 2 % NX_COUNT(ways)] == nx_leave_by_half_close) {
             close(fd);
         }
     }

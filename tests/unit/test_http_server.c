@@ -916,27 +916,11 @@ static void answers_race_with_falling_asleep(void **state)
     stop(f);
 }
 
-static void leave_by_close(int fd)
-{
-    close(fd);
-}
-
-static void leave_by_half_close(int fd)
-{
-    shutdown(fd, SHUT_WR);
-}
-
-static void leave_by_reset(int fd)
-{
-    struct linger hard = {.l_onoff = 1};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    close(fd);
-}
-
 static void a_client_that_leaves_is_noticed(void **state)
 {
     (void)state;
-    static void (*const ways[])(int) = {leave_by_close, leave_by_half_close, leave_by_reset};
+    static void (*const ways[])(int) = {nx_leave_by_close, nx_leave_by_half_close,
+                                        nx_leave_by_reset};
     fixture *f = start();
     for (size_t i = 0; i < NX_COUNT(ways); i++) {
         int fd = dial(f);
@@ -950,7 +934,7 @@ static void a_client_that_leaves_is_noticed(void **state)
         wait_until(f, &f->cancelled, (int)i + 1);
         wait_until(f, &f->freed, (int)i + 1);
         wait_until(f, &f->finished, (int)i + 1);
-        if (ways[i] == leave_by_half_close) {
+        if (ways[i] == nx_leave_by_half_close) {
             close(fd);
         }
     }
