@@ -98,12 +98,17 @@ static bool is_clear(const nx_api *api, bool users, const credentials *given, nx
     return !users || given->as == SHOWN_NOTHING || given->refused;
 }
 
-/* False: somebody who may wait has to ask. */
+/* False: somebody who may wait has to ask: also whether there are users now, when a token is shown
+ * of which we think that nobody can have it (another host may have made the first user just now).
+ */
 static bool peek(const nx_api *api, credentials *given, nx_identity *who)
 {
     bool users = false;
     int64_t now = nx_clock_now_ns();
     if (nx_auth_peek_users(api->deps.auth, now, &users) == NX_AUTH_ASK) {
+        return false;
+    }
+    if (!users && given->as != SHOWN_NOTHING && !given->refused) {
         return false;
     }
     if (is_clear(api, users, given, who)) {

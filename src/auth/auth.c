@@ -210,7 +210,8 @@ nx_auth_peeked nx_auth_peek_users(nx_auth *auth, int64_t now_ns, bool *out)
 
 nx_status nx_auth_check_users(nx_auth *auth, int64_t now_ns, bool *out, nx_error *err)
 {
-    if (nx_auth_peek_users(auth, now_ns, out) == NX_AUTH_KNOWN) {
+    *out = atomic_load(&auth->has_users);
+    if (*out) {
         return NX_OK;
     }
     nx_status status = nx_store_users_any(auth->store, out, err);

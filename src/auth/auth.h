@@ -67,7 +67,8 @@ nx_status nx_auth_check_session(nx_auth *auth, const char *token, int64_t now_ns
 nx_status nx_auth_check_key(nx_auth *auth, const char *token, int64_t now_ns, nx_identity *out,
                             nx_error *err);
 
-/* Are there users? true is for ever; false is believed for a second. */
+/* Are there users? true is for ever; false is believed for a second by peek, and never by check,
+ * which asks the database. */
 nx_auth_peeked nx_auth_peek_users(nx_auth *auth, int64_t now_ns, bool *out);
 nx_status nx_auth_check_users(nx_auth *auth, int64_t now_ns, bool *out, nx_error *err);
 
