@@ -146,7 +146,7 @@ static bool ask(client *self, int fd, uint64_t turn, char *buffer, size_t size)
     char header[256];
     mark[1] = fresh ? atomic_fetch_add(&all->next_mark, 1) : 0;
     int header_size = snprintf(header, sizeof header,
-                               "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\n"
+                               "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
                                "Content-Length: %zu\r\n\r\n",
                                all->target, picture->size + (fresh ? MARK : 0));
     struct iovec parts[] = {
