@@ -72,7 +72,6 @@ struct nx_api {
     char *video_folders;  /* owned */
     pthread_cond_t quiet; /* inferences fell to 0 */
     uint32_t inferences;  /* requests that were handed to the engine and are not put away yet */
-    struct nx_api_writing *writing; /* uploads that requests write into */
 };
 
 /* rules.c: takes what may change from a configuration. Errors: NX_ERR_NO_MEMORY, and nothing has

@@ -14,38 +14,6 @@
 #define MOST_METADATA 4096
 #define MOST_EXPIRED  32
 
-/* --- who writes ---------------------------------------------------------------------------------
- */
-
-bool nx_api_writing_begin(nx_api *api, nx_api_writing *writing, const char *id)
-{
-    bool free_to_write = true;
-    snprintf(writing->id, sizeof writing->id, "%s", id);
-    pthread_mutex_lock(&api->lock);
-    for (const nx_api_writing *other = api->writing; other != NULL; other = other->next) {
-        free_to_write = free_to_write && strcmp(other->id, id) != 0;
-    }
-    if (free_to_write) {
-        writing->next = api->writing;
-        api->writing = writing;
-    }
-    pthread_mutex_unlock(&api->lock);
-    return free_to_write;
-}
-
-void nx_api_writing_end(nx_api *api, nx_api_writing *writing)
-{
-    pthread_mutex_lock(&api->lock);
-    nx_api_writing **at = &api->writing;
-    while (*at != NULL && *at != writing) {
-        at = &(*at)->next;
-    }
-    if (*at != NULL) {
-        *at = writing->next;
-    }
-    pthread_mutex_unlock(&api->lock);
-}
-
 /* --- time ---------------------------------------------------------------------------------------
  */
 
@@ -167,9 +135,18 @@ bool nx_api_tus_version(nx_http_request *request)
     return false;
 }
 
+nx_problem nx_api_upload_problem(nx_api *api, const nx_http_request *request, nx_status status,
+                                 const nx_error *err)
+{
+    return status == NX_ERR_BUSY
+               ? nx_problem_make(423, "Ask with HEAD where to go on, in a moment.", "%s",
+                                 err->message)
+               : nx_api_storage_problem(api, request, status, err);
+}
+
 static void refuse(nx_api *api, nx_http_request *request, nx_status status, const nx_error *err)
 {
-    nx_problem problem = nx_api_storage_problem(api, request, status, err);
+    nx_problem problem = nx_api_upload_problem(api, request, status, err);
     nx_api_tus_refuse(request, &problem);
 }
 
@@ -313,22 +290,19 @@ void nx_api_uploads_get(nx_http_request *request, void *user)
 static void answer_remove(nx_api *api, nx_http_request *request)
 {
     nx_error err = {0};
-    nx_api_writing writing;
+    nx_object_writer *writer = NULL; /* nobody else's meanwhile */
     const char *id = nx_api_path_id(request, "upload");
     if (id == NULL || !nx_api_tus_version(request)) {
         return;
     }
-    if (!nx_api_writing_begin(api, &writing, id)) {
-        nx_problem problem = nx_problem_make(423, "Try again when that has ended.",
-                                             "another request writes into upload %s", id);
-        nx_api_tus_refuse(request, &problem);
-        return;
+    nx_status status = nx_objects_claim(api->deps.objects, id, false, &writer, &err);
+    if (status == NX_OK || status == NX_ERR_NOT_FOUND) { /* it may be a video by now */
+        status = nx_store_upload_remove(api->deps.database, id, &err);
     }
-    nx_status status = nx_store_upload_remove(api->deps.database, id, &err);
     if (status == NX_OK) {
         status = nx_objects_discard(api->deps.objects, id, &err);
     }
-    nx_api_writing_end(api, &writing);
+    nx_object_writer_close(writer);
     if (status != NX_OK) {
         refuse(api, request, status, &err);
     } else {

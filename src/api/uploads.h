@@ -12,16 +12,6 @@
 #include "store/objects.h"
 #include "store/videos.h"
 
-/* An upload that a request writes into; a link of api->writing. */
-typedef struct nx_api_writing {
-    struct nx_api_writing *next;
-    char id[NX_UUID_SIZE];
-} nx_api_writing;
-
-/* Makes an upload this request's own; false: another one of this process writes into it. */
-bool nx_api_writing_begin(nx_api *api, nx_api_writing *writing, const char *id);
-void nx_api_writing_end(nx_api *api, nx_api_writing *writing);
-
 /* Whether its time is over by this machine's clock. */
 bool nx_api_upload_is_over(const nx_upload *upload);
 
@@ -40,6 +30,11 @@ void nx_api_upload_headers(nx_http_request *request, const nx_upload *upload);
 
 /* False: the request speaks another version of tus, and is answered. */
 bool nx_api_tus_version(nx_http_request *request);
+
+/* Why an upload can't be had for writing, or forgotten: 423 when another request, of any process,
+ * writes into it. */
+nx_problem nx_api_upload_problem(nx_api *api, const nx_http_request *request, nx_status status,
+                                 const nx_error *err);
 
 /* A problem with the header that every answer of tus has. */
 void nx_api_tus_refuse(nx_http_request *request, const nx_problem *problem);

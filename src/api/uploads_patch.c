@@ -7,8 +7,8 @@
 #include "api/videos.h"
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* So many bytes at most are sent again after this process was killed. */
 #define CONFIRM_BYTES (INT64_C(64) << 20)
@@ -17,12 +17,12 @@
 typedef struct patch {
     nx_api_work work; /* first; when the request has ended */
     nx_api *api;
-    nx_api_writing writing;
-    bool mine; /* the upload is ours to write into */
-    nx_object_writer *writer;
+    char id[NX_UUID_SIZE];
+    nx_object_writer *writer; /* while the upload is ours to write into */
     int64_t length;
     int64_t confirmed; /* in the database */
     int64_t received;
+    bool has_begun; /* the writer stands at received */
     bool has_video;
 } patch;
 
@@ -30,13 +30,13 @@ typedef struct patch {
 static nx_status confirm(patch *self, nx_error *err)
 {
     int64_t size = self->confirmed;
-    if (self->writer == NULL || self->received == self->confirmed) {
+    if (self->received == self->confirmed) {
         return NX_OK;
     }
     nx_status status = nx_object_writer_sync(self->writer, &size, err);
     if (status == NX_OK) {
-        status = nx_store_upload_advance(self->api->deps.database, self->writing.id,
-                                         self->confirmed, size, self->api->upload_ms, err);
+        status = nx_store_upload_advance(self->api->deps.database, self->id, self->confirmed, size,
+                                         self->api->upload_ms, err);
     }
     self->confirmed = status == NX_OK ? size : self->confirmed;
     return status;
@@ -50,9 +50,6 @@ static void let_go(nx_api_work *work)
         nx_log_warn("api", "the end of an upload is lost: %s", err.message);
     }
     nx_object_writer_close(self->writer);
-    if (self->mine) {
-        nx_api_writing_end(self->api, &self->writing);
-    }
     free(self);
 }
 
@@ -60,7 +57,7 @@ static void let_go(nx_api_work *work)
 static void free_patch(void *context)
 {
     patch *self = context;
-    bool idle = self->writer == NULL || self->received == self->confirmed;
+    bool idle = self->received == self->confirmed;
     self->work.run = let_go;
     if (idle || !nx_api_pool_put(self->api->quick, &self->work)) {
         let_go(&self->work);
@@ -79,13 +76,13 @@ static bool find_upload(patch *self, const nx_http_request *request, int64_t off
     nx_upload upload;
     nx_arena arena = nx_arena_make(0);
     nx_status status =
-        nx_store_upload_get(self->api->deps.database, self->writing.id, &arena, &upload, &err);
+        nx_store_upload_get(self->api->deps.database, self->id, &arena, &upload, &err);
     bool good = false;
     if (status != NX_OK) {
         *problem = nx_api_storage_problem(self->api, request, status, &err);
     } else if (nx_api_upload_is_over(&upload)) {
         *problem = nx_problem_make(410, "Begin again with POST.", "the time of upload %s is over",
-                                   self->writing.id);
+                                   self->id);
     } else if (offset != upload.received) {
         *problem = nx_problem_make(409, "Ask with HEAD where to go on.",
                                    "Upload-Offset is %lld, but %lld bytes are there",
@@ -98,6 +95,41 @@ static bool find_upload(patch *self, const nx_http_request *request, int64_t off
     }
     nx_arena_free(&arena);
     return good;
+}
+
+/*
+ * Makes the upload this request's alone, and then looks it up: nobody else changes it meanwhile.
+ * The file is missing behind a video, where a server ended just after POST, and on a host that the
+ * upload did not begin on. False fills problem.
+ */
+static bool claim(patch *self, const nx_http_request *request, int64_t offset, nx_problem *problem)
+{
+    nx_error err = {0};
+    nx_objects *objects = self->api->deps.objects;
+    nx_status status = nx_objects_claim(objects, self->id, false, &self->writer, &err);
+    if (status != NX_OK && status != NX_ERR_NOT_FOUND) {
+        *problem = nx_api_upload_problem(self->api, request, status, &err);
+        return false;
+    }
+    if (!find_upload(self, request, offset, problem)) {
+        return false;
+    }
+    if (self->writer != NULL || self->has_video) {
+        return true;
+    }
+    if (offset > 0) {
+        *problem = nx_problem_make(404,
+                                   "Send its pieces to the host that it began on, or begin again "
+                                   "with POST.",
+                                   "the bytes of upload %s are not on this host", self->id);
+        return false;
+    }
+    status = nx_objects_claim(objects, self->id, true, &self->writer, &err);
+    if (status != NX_OK) {
+        *problem = nx_api_upload_problem(self->api, request, status, &err);
+        return false;
+    }
+    return find_upload(self, request, offset, problem);
 }
 
 /* False fills problem. */
@@ -116,14 +148,9 @@ static bool begin(nx_api *api, nx_http_request *request, const char *id, nx_prob
         return false;
     }
     self->api = api;
+    snprintf(self->id, sizeof self->id, "%s", id);
     nx_http_set_context(request, self, free_patch);
-    self->mine = nx_api_writing_begin(api, &self->writing, id);
-    if (!self->mine) {
-        *problem = nx_problem_make(423, "Ask with HEAD where to go on, in a moment.",
-                                   "another request writes into upload %s", id);
-        return false;
-    }
-    if (!find_upload(self, request, offset, problem)) {
+    if (!claim(self, request, offset, problem)) {
         return false;
     }
     if (nx_api_header_number(request, "Content-Length", &size) && size > self->length - offset) {
@@ -170,9 +197,9 @@ bool nx_api_uploads_receive(nx_http_request *request, const char *bytes, size_t 
                                    (long long)self->length);
         return false;
     }
-    if (self->writer == NULL) {
-        status = nx_objects_write(api->deps.objects, self->writing.id, self->received,
-                                  &self->writer, &err);
+    if (!self->has_begun) {
+        status = nx_object_writer_begin(self->writer, self->received, &err);
+        self->has_begun = status == NX_OK;
     }
     if (status == NX_OK) {
         status = nx_object_writer_put(self->writer, bytes, size, &err);
@@ -231,15 +258,13 @@ static bool go_on(patch *self, nx_http_request *request, nx_arena *arena, nx_upl
     nx_error err = {0};
     nx_status status = confirm(self, &err);
     if (status == NX_OK) {
-        status = nx_store_upload_get(database, self->writing.id, arena, upload, &err);
+        status = nx_store_upload_get(database, self->id, arena, upload, &err);
     }
     if (status == NX_OK && upload->received == upload->length && !self->has_video) {
-        nx_object_writer_close(self->writer);
-        self->writer = NULL;
         if (!make_video(self, request, upload, arena, problem)) {
             return false;
         }
-        status = nx_store_upload_get(database, self->writing.id, arena, upload, &err);
+        status = nx_store_upload_get(database, self->id, arena, upload, &err);
     }
     if (status != NX_OK) {
         *problem = nx_api_storage_problem(self->api, request, status, &err);
@@ -250,15 +275,14 @@ static bool go_on(patch *self, nx_http_request *request, nx_arena *arena, nx_upl
 /* On a thread that may wait. */
 static void answer_patch(nx_api *api, nx_http_request *request)
 {
+    (void)api;
     patch *self = nx_http_context(request);
     nx_upload upload;
     nx_problem problem;
     nx_arena arena = nx_arena_make(0);
     bool good = go_on(self, request, &arena, &upload, &problem);
-    nx_object_writer_close(self->writer);
+    nx_object_writer_close(self->writer); /* who sees the answer may go on at once */
     self->writer = NULL;
-    nx_api_writing_end(api, &self->writing); /* who sees the answer may go on at once */
-    self->mine = false;
     if (good) {
         nx_api_upload_headers(request, &upload);
         nx_http_reply_static(request, 204, NULL, NULL, 0);

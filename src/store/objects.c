@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -157,34 +158,32 @@ static nx_status upload_path(const nx_objects *objects, const char *id, char pat
 
 /* --- coming in --- */
 
-static nx_status cut_to(int fd, const char *id, int64_t offset, nx_error *err)
+/* Takes the lock, which the kernel takes back from who dies. Between opening and locking another
+ * process may have discarded the file, or made it an object: then it is not the upload any more. */
+static nx_status lock_upload(int fd, const char *path, const char *id, nx_error *err)
 {
-    struct stat info;
-    if (fstat(fd, &info) != 0) {
+    struct stat ours;
+    struct stat there;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        return errno == EWOULDBLOCK
+                   ? nx_error_set(err, NX_ERR_BUSY, "another request writes into upload %s", id)
+                   : nx_error_set_errno(err, NX_ERR_IO, errno, "cannot lock upload %s", id);
+    }
+    if (fstat(fd, &ours) != 0) {
         return nx_error_set_errno(err, NX_ERR_IO, errno, "upload %s", id);
     }
-    if (info.st_nlink > 1) { /* objects_disk.c gave the same bytes another name */
-        return nx_error_set(err, NX_ERR_CONFLICT, "upload %s is kept as an object already", id);
-    }
-    if (info.st_size < offset) {
-        return nx_error_set(err, NX_ERR_CONFLICT, "upload %s has %lld bytes, not yet %lld", id,
-                            (long long)info.st_size, (long long)offset);
-    }
-    if ((info.st_size > offset && ftruncate(fd, offset) != 0) || lseek(fd, offset, SEEK_SET) < 0) {
-        return nx_error_set_errno(err, NX_ERR_IO, errno, "upload %s", id);
+    if (stat(path, &there) != 0 || ours.st_ino != there.st_ino || ours.st_dev != there.st_dev) {
+        return nx_error_set(err, NX_ERR_NOT_FOUND, "upload %s is gone", id);
     }
     return NX_OK;
 }
 
-nx_status nx_objects_write(nx_objects *objects, const char *id, int64_t offset,
-                           nx_object_writer **out, nx_error *err)
+nx_status nx_objects_claim(nx_objects *objects, const char *id, bool make, nx_object_writer **out,
+                           nx_error *err)
 {
     char path[PATH_MAX];
     *out = NULL;
     nx_status status = upload_path(objects, id, path, err);
-    if (status == NX_OK && offset < 0) {
-        status = nx_error_set(err, NX_ERR_INVALID, "an upload has no offset below 0");
-    }
     if (status == NX_OK) {
         status = nx_file_make_dirs(objects->uploads, err);
     }
@@ -196,13 +195,12 @@ nx_status nx_objects_write(nx_objects *objects, const char *id, int64_t offset,
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for an upload");
     }
     snprintf(writer->id, sizeof writer->id, "%s", id);
-    writer->size = offset;
-    writer->fd = open(path, O_WRONLY | O_CLOEXEC | (offset == 0 ? O_CREAT : 0), 0600);
+    writer->fd = open(path, O_WRONLY | O_CLOEXEC | (make ? O_CREAT : 0), 0600);
     if (writer->fd < 0) {
         status = nx_error_set_errno(err, errno == ENOENT ? NX_ERR_NOT_FOUND : NX_ERR_IO, errno,
                                     "cannot open upload %s", id);
     } else {
-        status = cut_to(writer->fd, id, offset, err);
+        status = lock_upload(writer->fd, path, id, err);
     }
     if (status != NX_OK) {
         nx_object_writer_close(writer);
@@ -210,6 +208,46 @@ nx_status nx_objects_write(nx_objects *objects, const char *id, int64_t offset,
     }
     *out = writer;
     return NX_OK;
+}
+
+nx_status nx_object_writer_begin(nx_object_writer *writer, int64_t offset, nx_error *err)
+{
+    struct stat info;
+    const char *id = writer->id;
+    if (fstat(writer->fd, &info) != 0) {
+        return nx_error_set_errno(err, NX_ERR_IO, errno, "upload %s", id);
+    }
+    if (info.st_nlink > 1) { /* objects_disk.c gave the same bytes another name */
+        return nx_error_set(err, NX_ERR_CONFLICT, "upload %s is kept as an object already", id);
+    }
+    if (info.st_size < offset) {
+        return nx_error_set(err, NX_ERR_CONFLICT, "upload %s has %lld bytes, not yet %lld", id,
+                            (long long)info.st_size, (long long)offset);
+    }
+    if ((info.st_size > offset && ftruncate(writer->fd, offset) != 0) ||
+        lseek(writer->fd, offset, SEEK_SET) < 0) {
+        return nx_error_set_errno(err, NX_ERR_IO, errno, "upload %s", id);
+    }
+    writer->size = offset;
+    return NX_OK;
+}
+
+nx_status nx_objects_write(nx_objects *objects, const char *id, int64_t offset,
+                           nx_object_writer **out, nx_error *err)
+{
+    *out = NULL;
+    if (offset < 0) {
+        return nx_error_set(err, NX_ERR_INVALID, "an upload has no offset below 0");
+    }
+    nx_status status = nx_objects_claim(objects, id, offset == 0, out, err);
+    if (status == NX_OK) {
+        status = nx_object_writer_begin(*out, offset, err);
+    }
+    if (status != NX_OK) {
+        nx_object_writer_close(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 nx_status nx_object_writer_put(nx_object_writer *writer, const void *bytes, size_t size,

@@ -9,7 +9,8 @@
  *
  * What is kept for good is kept by store/object_uses.h, which knows who else uses the same bytes.
  *
- * Thread-safe; but an upload has one writer at a time. Memory is bounded: one part (8 MiB, more
+ * Thread-safe, and an upload has one writer at a time, in whatever process: it holds a lock on the
+ * file (flock), which goes with its process. Memory is bounded: one part (8 MiB, more
  * only for objects beyond 72 GB) for each call that sends to S3. Errors, beside those named:
  * NX_ERR_IO (a full disk), NX_ERR_UNAVAILABLE (S3 can't be reached or refuses, after several
  * tries), NX_ERR_INVALID (a name or id that is none), NX_ERR_NO_MEMORY.
@@ -63,10 +64,19 @@ typedef struct nx_object_writer nx_object_writer;
 /*
  * Opens an upload for writing at offset; at 0 it is made. id: letters, digits and dashes (a UUID).
  * What it has beyond the offset is cut off: bytes whose receipt was never confirmed. Errors:
- * NX_ERR_CONFLICT (it is shorter than that, or kept), NX_ERR_NOT_FOUND.
+ * NX_ERR_CONFLICT (it is shorter than that, or kept), NX_ERR_NOT_FOUND, NX_ERR_BUSY (somebody
+ * writes into it).
  */
 nx_status nx_objects_write(nx_objects *objects, const char *id, int64_t offset,
                            nx_object_writer **out, nx_error *err);
+
+/* The same in two steps, for who finds out in between where to go on: the upload is the caller's
+ * alone until the writer is closed, and nothing may be put before nx_object_writer_begin. make: it
+ * need not be there yet. Errors as above. */
+nx_status nx_objects_claim(nx_objects *objects, const char *id, bool make, nx_object_writer **out,
+                           nx_error *err);
+nx_status nx_object_writer_begin(nx_object_writer *writer, int64_t offset, nx_error *err);
+
 nx_status nx_object_writer_put(nx_object_writer *writer, const void *bytes, size_t size,
                                nx_error *err);
 /* Everything that was put is on the disk now; size: of the upload so far. */

@@ -160,6 +160,55 @@ describe('uploads', { skip }, () => {
     assert.equal(video.sha256, sha256(cars));
   });
 
+  it('lets one of several processes write at a time, and the next one when that was killed', async () => {
+    const other = await start();
+    try {
+      const at = await begun(cars.length, 'two.mp4');
+      const theirs = (init) => fetch(other.url + at, { ...init, headers: { ...TUS, ...init.headers } });
+      const sends = (offset, body) =>
+        theirs({
+          method: 'PATCH',
+          headers: { 'Content-Type': 'application/offset+octet-stream', 'Upload-Offset': String(offset) },
+          body,
+        });
+      assert.equal((await patch(at, 0, cars.subarray(0, 1000))).status, 204);
+      assert.equal((await sends(1000, cars.subarray(1000, 2000))).status, 204, 'in turns they may');
+      const socket = net.connect(server.port, '127.0.0.1');
+      socket.on('error', () => {}); // its server is killed
+      socket.write(
+        `PATCH ${at} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 2000\r\n` +
+          `Content-Type: application/offset+octet-stream\r\nContent-Length: ${cars.length - 2000}\r\n\r\n`,
+      );
+      socket.write(cars.subarray(2000, 500_000));
+      const [file] = files();
+      const there = () => readFileSync(`${data.path}/uploads/${file}`);
+      await eventually(() => there().length === 500_000, 'the bytes are written');
+      await assertProblem(await sends(2000, Buffer.alloc(10)), 423, /another request/);
+      await assertProblem(await theirs({ method: 'DELETE' }), 423, /another request/);
+      const shown = await theirs({ method: 'HEAD' });
+      assert.equal(shown.headers.get('upload-offset'), '2000', 'what is confirmed');
+      assert.ok(there().equals(cars.subarray(0, 500_000)), 'nobody else wrote, or cut off');
+      await server.stop('SIGKILL');
+      const rest = await sends(2000, cars.subarray(2000));
+      assert.equal(rest.status, 204, await rest.text());
+      const video = await (await fetch(other.url + rest.headers.get('location'))).json();
+      assert.equal(video.sha256, sha256(cars));
+    } finally {
+      assert.equal(await other.stop(), 0);
+      await server.stop();
+      server = await start();
+    }
+  });
+
+  it('says where the bytes are when they are on no disk of this host', async () => {
+    const at = await begun(1000, 'elsewhere.mp4');
+    assert.equal((await patch(at, 0, Buffer.alloc(400))).status, 204);
+    rmSync(`${data.path}/uploads/${at.split('/').pop()}.part`);
+    await assertProblem(await patch(at, 400, Buffer.alloc(10)), 404, /not on this host/);
+    assert.equal((await ask(at, { method: 'DELETE', headers: TUS })).status, 204);
+    assert.deepEqual(files(), []);
+  });
+
   it('goes on after the server was killed', async () => {
     const at = await begun(cars.length, 'killed.mp4');
     assert.equal((await patch(at, 0, cars.subarray(0, 1_000_000))).status, 204);

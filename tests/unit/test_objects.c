@@ -251,6 +251,68 @@ static void uploads_go_on_at_an_offset(void **state)
     nx_assert_ok(nx_objects_discard(f->objects, "resumed", &err), err);
 }
 
+/* Writes ten bytes as another process would; the writer stays open until told, or until it dies. */
+static pid_t write_elsewhere(const fixture *f, const char *id, int tell[2])
+{
+    int ready[2];
+    char byte = 0;
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(tell, O_CLOEXEC), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        nx_error err = {0};
+        nx_object_writer *writer = NULL;
+        close(tell[1]); /* the parent's end is a sign of its life */
+        bool good = nx_objects_write(f->objects, id, 0, &writer, &err) == NX_OK &&
+                    nx_object_writer_put(writer, "0123456789", 10, &err) == NX_OK &&
+                    write(ready[1], "+", 1) == 1 && read(tell[0], &byte, 1) == 1;
+        nx_object_writer_close(writer);
+        _exit(good ? 0 : 1);
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(tell[0]);
+    return child;
+}
+
+static void processes_write_one_after_the_other(void **state)
+{
+    FIXTURE(state);
+    int tell[2];
+    int ended = 0;
+    int64_t size = 0;
+    nx_object_writer *writer = (nx_object_writer *)1;
+    nx_object_writer *second = NULL;
+    for (int round = 0; round < 2; round++) { /* it closes its writer; it is killed */
+        pid_t child = write_elsewhere(f, "theirs", tell);
+        assert_int_equal(nx_objects_write(f->objects, "theirs", 0, &writer, &err), NX_ERR_BUSY);
+        assert_null(writer);
+        nx_assert_contains(err.message, "another request writes into upload theirs");
+        assert_int_equal(nx_objects_claim(f->objects, "theirs", false, &writer, &err), NX_ERR_BUSY);
+        if (round == 0) {
+            assert_int_equal(write(tell[1], "!", 1), 1);
+        } else {
+            assert_int_equal(kill(child, SIGKILL), 0);
+        }
+        assert_int_equal(waitpid(child, &ended, 0), child);
+        close(tell[1]);
+        assert_true(round == 0 ? ended == 0 : WIFSIGNALED(ended));
+        nx_assert_ok(nx_objects_claim(f->objects, "theirs", false, &writer, &err), err);
+        assert_int_equal(nx_objects_claim(f->objects, "theirs", false, &second, &err), NX_ERR_BUSY);
+        nx_assert_ok(nx_object_writer_begin(writer, 10, &err), err); /* all of it is there */
+        nx_assert_ok(nx_object_writer_put(writer, "ab", 2, &err), err);
+        nx_assert_ok(nx_object_writer_sync(writer, &size, &err), err);
+        assert_int_equal(size, 12);
+        nx_object_writer_close(writer);
+    }
+    nx_assert_ok(nx_objects_discard(f->objects, "theirs", &err), err);
+    assert_int_equal(nx_objects_claim(f->objects, "theirs", false, &writer, &err),
+                     NX_ERR_NOT_FOUND);
+    assert_null(writer);
+}
+
 static void equal_content_is_there_once(void **state)
 {
     FIXTURE(state);
@@ -552,6 +614,7 @@ static void places_that_are_none_are_refused(void **state)
 #define COMMON_TESTS                                                                               \
     cmocka_unit_test(what_comes_in_goes_out), cmocka_unit_test(nothing_is_an_object_too),          \
         cmocka_unit_test(uploads_go_on_at_an_offset),                                              \
+        cmocka_unit_test(processes_write_one_after_the_other),                                     \
         cmocka_unit_test(equal_content_is_there_once), cmocka_unit_test(objects_can_be_removed),   \
         cmocka_unit_test(large_ones_come_back_whole), cmocka_unit_test(names_are_names),           \
         cmocka_unit_test(threads_share_the_objects), cmocka_unit_test(a_full_disk_is_told)
