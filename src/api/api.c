@@ -13,6 +13,7 @@
 #include "api/origin.h"
 #include "api/predictions.h"
 #include "api/rate.h"
+#include "api/settings.h"
 #include "api/uploads.h"
 #include "api/videos.h"
 #include "api/work.h"
@@ -295,6 +296,7 @@ static const nx_http_route fixed_routes[] = {
     PLAIN("GET", "/api/v1/auth/setup", nx_api_auth_setup_state, NX_ACCESS_ANYBODY, NX_RATE_READ),
     JSON("POST", "/api/v1/auth/setup", nx_api_auth_setup, NX_ACCESS_ANYBODY, NX_RATE_AUTH),
     PLAIN("GET", "/api/v1/audit", nx_api_audit_list, NX_ACCESS_ADMIN, NX_RATE_READ),
+    PLAIN("GET", "/api/v1/settings", nx_api_settings_list, NX_ACCESS_ADMIN, NX_RATE_READ),
     PLAIN("GET", "/api/v1/users", nx_api_users_list, NX_ACCESS_ADMIN, NX_RATE_READ),
     JSON("POST", "/api/v1/users", nx_api_users_add, NX_ACCESS_ADMIN, NX_RATE_WRITE),
     PLAIN("GET", "/api/v1/users/{id}", nx_api_users_get, NX_ACCESS_ADMIN, NX_RATE_READ),
@@ -495,6 +497,7 @@ static void free_api(nx_api *api)
     nx_audit_free(api->audit); /* after all who have something to say */
     free(api->upload_dir);
     free(api->video_folders);
+    nx_buffer_free(&api->settings);
     nx_kserve_stats_free(api->kserve_stats);
     nx_predictions_free(api->predictions);
     free(api->routes);

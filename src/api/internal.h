@@ -70,6 +70,7 @@ struct nx_api {
 
     pthread_mutex_t lock; /* guards the rest */
     char *video_folders;  /* owned */
+    nx_buffer settings;   /* the answer that lists them */
     pthread_cond_t quiet; /* inferences fell to 0 */
     uint32_t inferences;  /* requests that were handed to the engine and are not put away yet */
 };

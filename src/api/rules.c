@@ -4,6 +4,7 @@
 #include "api/jobs.h"
 #include "api/kserve.h"
 #include "api/models.h"
+#include "api/settings.h"
 #include "api/uploads.h"
 #include "api/videos.h"
 #include "base/clock.h"
@@ -37,8 +38,12 @@ static uint64_t largest_body(const nx_config *config, nx_http_handler handle)
 
 nx_status nx_api_set_rules(nx_api *api, const nx_config *config, nx_error *err)
 {
+    nx_buffer settings = NX_BUFFER_INIT;
     char *folders = strdup(nx_config_string(config, NX_CONFIG_VIDEO_FOLDERS));
-    if (folders == NULL) {
+    nx_api_settings_render(config, &settings);
+    if (folders == NULL || settings.failed) {
+        free(folders);
+        nx_buffer_free(&settings);
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the API");
     }
     api->confidence = (float)nx_config_number(config, NX_CONFIG_CONFIDENCE);
@@ -56,9 +61,12 @@ nx_status nx_api_set_rules(nx_api *api, const nx_config *config, nx_error *err)
     }
     pthread_mutex_lock(&api->lock);
     char *old = api->video_folders;
+    nx_buffer old_settings = api->settings;
     api->video_folders = folders;
+    api->settings = settings;
     pthread_mutex_unlock(&api->lock);
     free(old);
+    nx_buffer_free(&old_settings);
     return NX_OK;
 }
 

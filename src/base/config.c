@@ -18,7 +18,6 @@
 
 #define MAX_FILE_BYTES (1U << 20)
 #define MOST_CHOICES   16
-#define BOOLEAN        "true|false|yes|no|on|off|1|0"
 
 const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_PROFILE] = {"profile", "NEXUS_PROFILE", TYPE_CHOICE, "none", 0, 0,
@@ -538,30 +537,6 @@ size_t nx_config_warning_count(const nx_config *config)
 const char *nx_config_warning(const nx_config *config, size_t index)
 {
     return config->warnings[index];
-}
-
-void nx_config_allowed(nx_config_key key, char *out, size_t size)
-{
-    const key_info *info = &nx_config_keys[key];
-    const char *units = info->type == TYPE_BYTES ? " (k, m, g may follow)" : "";
-    switch (info->type) {
-    case TYPE_STRING:
-    case TYPE_ADDRESSES:
-        snprintf(out, size, "%s", "");
-        break;
-    case TYPE_RATE:
-        snprintf(out, size, "%s", "N/s, N/min or N/h, burst M; off");
-        break;
-    case TYPE_CHOICE:
-        snprintf(out, size, "%s",
-                 strcmp(info->choices, BOOLEAN) == 0 ? "true|false" : info->choices);
-        break;
-    case TYPE_INT:
-    case TYPE_BYTES:
-    case TYPE_NUMBER:
-        snprintf(out, size, "%.15g to %.15g%s", info->low, info->high, units);
-        break;
-    }
 }
 
 const char *nx_config_default(nx_config_key key)

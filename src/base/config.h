@@ -162,6 +162,21 @@ const char *nx_config_env_name(nx_config_key key);
 const char *nx_config_help(nx_config_key key);
 const char *nx_config_origin(const nx_config *config, nx_config_key key);
 const char *nx_config_default(nx_config_key key);
+/* What kind of thing the value is from: "default", "profile", "file", "environment", "option" (of
+ * the command line) or, of a secret, "secret_file". */
+const char *nx_config_source(const nx_config *config, nx_config_key key);
+
+/* What its values are; all text is constant. */
+typedef struct nx_config_about {
+    const char *type; /* text, rate, addresses, integer, size (k, m, g may follow), number, choice,
+                         boolean */
+    const char *unit; /* "seconds", "microseconds", "bytes", "pixels"; NULL: none */
+    const char *choices; /* "a|b|c" of choices and booleans; else NULL */
+    bool bounded;        /* low and high are the smallest and the largest */
+    double low, high;
+} nx_config_about;
+nx_config_about nx_config_describe(nx_config_key key);
+
 /* What is allowed: "0 to 65535", "cpu|cuda|auto", "" for any text. */
 void nx_config_allowed(nx_config_key key, char *out, size_t size);
 /* The value as text, as it would be written in the file. Of a secret, the secret. */

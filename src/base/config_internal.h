@@ -6,6 +6,9 @@
 
 #define MOST_WARNINGS 16
 
+/* The choices of a setting that is on or off. */
+#define BOOLEAN "true|false|yes|no|on|off|1|0"
+
 typedef enum value_type {
     TYPE_STRING,
     TYPE_RATE,      /* as nx_rate_parse takes it */
@@ -41,6 +44,7 @@ typedef struct nx_config_value {
     char *text;
     char *origin;
     char *file;    /* of a secret: where its text is to be read from, until it is; else NULL */
+    bool in_file;  /* of a secret: it stands, or stood, in a file of its own */
     double number; /* for the types that have one; exact for integers up to 2^53 */
     nx_config_rank rank;
 } nx_config_value;

@@ -48,8 +48,11 @@ static nx_status keep_running(const nx_config_value *from, nx_config_value *to, 
     free(to->text);
     free(to->origin);
     free(to->file);
-    *to = (nx_config_value){
-        .text = text, .origin = origin, .number = from->number, .rank = from->rank};
+    *to = (nx_config_value){.text = text,
+                            .origin = origin,
+                            .in_file = from->in_file,
+                            .number = from->number,
+                            .rank = from->rank};
     return NX_OK;
 }
 

@@ -33,6 +33,7 @@ nx_status nx_config_put_file(nx_config *config, nx_config_key key, const char *p
         return status;
     }
     config->values[key].file = file;
+    config->values[key].in_file = true;
     return NX_OK;
 }
 

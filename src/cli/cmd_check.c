@@ -1,4 +1,5 @@
 /* nexus check: the configuration with its origins, and the state of everything Nexus depends on. */
+#include "api/settings.h"
 #include "base/json_writer.h"
 #include "cache/redis_client.h"
 #include "cli/cli.h"
@@ -346,18 +347,6 @@ static void append_text(const nx_config *config, const report *r, nx_buffer *out
     }
 }
 
-static void json_setting(const nx_config *config, nx_config_key key, nx_json *json)
-{
-    char space[NX_CONFIG_SHOWN_SIZE];
-    nx_json_object_begin(json);
-    nx_json_key_string(json, "name", nx_config_name(key));
-    nx_json_key_string(json, "environment", nx_config_env_name(key));
-    nx_json_key_string(json, "value", nx_config_shown(config, key, space, sizeof space));
-    nx_json_key_string(json, "origin", nx_config_origin(config, key));
-    nx_json_key_bool(json, "reloadable", nx_config_can_reload(key));
-    nx_json_object_end(json);
-}
-
 static void append_json(const nx_config *config, const report *r, nx_buffer *out)
 {
     nx_json json = nx_json_begin(out);
@@ -367,7 +356,7 @@ static void append_json(const nx_config *config, const report *r, nx_buffer *out
     nx_json_key(&json, "configuration");
     nx_json_array_begin(&json);
     for (int key = 0; key < NX_CONFIG_COUNT; key++) {
-        json_setting(config, (nx_config_key)key, &json);
+        nx_api_setting_json(config, (nx_config_key)key, &json);
     }
     nx_json_array_end(&json);
     nx_json_key(&json, "checks");

@@ -289,6 +289,8 @@ describe('openapi.json', { skip }, () => {
     await ask('/api/v1/auth/password', post({ old_password: 'wrong password', new_password: PASSWORD }, headers), 401);
     await ask('/api/v1/auth/logout', { method: 'POST', headers: { Origin: 'https://evil.example' } }, 403);
 
+    const { value: settings } = await ask('/api/v1/settings', { headers }, 200);
+    assert.ok(settings.items.length > 50);
     const user = '/api/v1/users/{id}';
     const { value: bob } = await ask(users, post({ name: 'bob', password: PASSWORD, role: 'viewer' }, headers), 201);
     await ask(users, post({ name: 'bob', password: PASSWORD, role: 'viewer' }, headers), 409);

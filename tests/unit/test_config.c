@@ -485,9 +485,54 @@ static void a_long_path_keeps_its_line(void **state)
     nx_config_free(config);
 }
 
+/* What is said of a setting for programs does not contradict what is said of it for people. */
+static void every_setting_is_described(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NX_CONFIG_COUNT; i++) {
+        nx_config_key key = (nx_config_key)i;
+        const nx_config_about about = nx_config_describe(key);
+        const char *unit = about.unit != NULL ? about.unit : "";
+        const char *help = nx_config_help(key);
+        bool number = strcmp(about.type, "integer") == 0 || strcmp(about.type, "number") == 0 ||
+                      strcmp(about.type, "size") == 0;
+        bool chosen = strcmp(about.type, "choice") == 0 || strcmp(about.type, "boolean") == 0;
+        assert_int_equal(about.bounded, number);
+        assert_int_equal(about.choices != NULL, chosen);
+        assert_true(!number || about.low < about.high);
+        assert_int_equal(strncmp(help, "seconds", 7) == 0, strcmp(unit, "seconds") == 0);
+        assert_int_equal(strncmp(help, "microseconds", 12) == 0, strcmp(unit, "microseconds") == 0);
+        assert_int_equal(strcmp(about.type, "size") == 0,
+                         strcmp(unit, "bytes") == 0 || strcmp(unit, "pixels") == 0);
+    }
+    assert_string_equal(nx_config_describe(NX_CONFIG_MAX_IMAGE_PIXELS).unit, "pixels");
+    assert_string_equal(nx_config_describe(NX_CONFIG_RATE_LIMIT).choices, "true|false");
+    assert_string_equal(nx_config_describe(NX_CONFIG_RATE_LIMIT_READ).type, "rate");
+    assert_string_equal(nx_config_describe(NX_CONFIG_TRUSTED_PROXIES).type, "addresses");
+}
+
+static void a_value_knows_its_source(void **state)
+{
+    (void)state;
+    static const char *const environment[] = {
+        "NEXUS_PORT", "9000", "NEXUS_PROFILE", "large", "WEBHOOK_SECRET_FILE", "/x", NULL};
+    nx_error err = {0};
+    nx_config *config = loaded("iou: 0.5\n", environment);
+    nx_assert_ok(nx_config_set(config, NX_CONFIG_CONFIDENCE, "0.5", "--conf", &err), err);
+    assert_string_equal(nx_config_source(config, NX_CONFIG_HOST), "default");
+    assert_string_equal(nx_config_source(config, NX_CONFIG_DB_POOL_SIZE), "profile");
+    assert_string_equal(nx_config_source(config, NX_CONFIG_IOU), "file");
+    assert_string_equal(nx_config_source(config, NX_CONFIG_PORT), "environment");
+    assert_string_equal(nx_config_source(config, NX_CONFIG_CONFIDENCE), "option");
+    assert_string_equal(nx_config_source(config, NX_CONFIG_WEBHOOK_SECRET), "secret_file");
+    nx_config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_setting_is_described),
+        cmocka_unit_test(a_value_knows_its_source),
         cmocka_unit_test(defaults_are_in_range_and_named),
         cmocka_unit_test(every_default_can_be_written_in_a_file),
         cmocka_unit_test(the_stronger_origin_wins),
