@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 import { apiDocs } from './build/api-docs.ts';
+import { licenses } from './build/licenses.ts';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -8,7 +9,7 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 const server = process.env['NEXUS_URL'] ?? 'http://127.0.0.1:8000';
 
 export default defineConfig({
-  plugins: [apiDocs(here('../openapi.yaml'))],
+  plugins: [apiDocs(here('../openapi.yaml')), licenses(['preact', 'uplot'])],
   build: {
     target: 'es2022',
     assetsInlineLimit: 0, // the page's Content-Security-Policy keeps everything in files

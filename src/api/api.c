@@ -102,6 +102,9 @@ static const char process_types_text[] =
         .rate_class = (RATE)                                                                       \
     }
 
+/* A path of the page, which shows it by itself: see the routes in web/src/main.tsx. */
+#define PAGE(PATTERN) PLAIN("GET", PATTERN, nx_api_web_page, NX_ACCESS_OPEN, NX_RATE_OPEN)
+
 static const nx_http_route fixed_routes[] = {
     INFERENCE("image", nx_api_infer_image, picture_types, 1, 400,
               "Send several pictures to /api/v1/inference/batch."),
@@ -328,7 +331,8 @@ static const nx_http_route fixed_routes[] = {
      .handle = nx_api_asset,
      .access = NX_ACCESS_OPEN,
      .rate_class = NX_RATE_OPEN},
-    PLAIN("GET", "/setup", nx_api_setup_page, NX_ACCESS_OPEN, NX_RATE_OPEN),
+    PAGE("/setup"),
+    PAGE("/analyze"),
     {.method = "GET",
      .pattern = "/docs",
      .handle = nx_api_asset,

@@ -5,11 +5,11 @@
 
 #include <string.h>
 
-/* The page's own files and nothing else; pictures are shown from blob: URLs, and Swagger UI draws
- * its icons from data: URLs. */
+/* The page's own files and nothing else; pictures are shown from blob: URLs, videos from the API,
+ * and Swagger UI draws its icons from data: URLs. */
 #define PAGE_POLICY                                                                                \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "        \
-    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "                   \
+    "media-src 'self'; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; " \
     "frame-ancestors 'none'"
 
 static void reply_missing(nx_http_request *request)
@@ -62,7 +62,7 @@ void nx_api_asset(nx_http_request *request, void *user)
     reply_asset(request, nx_http_path(request));
 }
 
-void nx_api_setup_page(nx_http_request *request, void *user)
+void nx_api_web_page(nx_http_request *request, void *user)
 {
     (void)user;
     reply_asset(request, "/");

@@ -90,7 +90,7 @@ void nx_api_ready(nx_http_request *request, void *user);
 void nx_api_metrics_render(nx_buffer *out, void *user);
 void nx_api_metrics(nx_http_request *request, void *user);
 void nx_api_asset(nx_http_request *request, void *user);
-void nx_api_setup_page(nx_http_request *request, void *user); /* which is that of "/" */
+void nx_api_web_page(nx_http_request *request, void *user); /* that of "/", whatever the path */
 void nx_api_infer_image(nx_http_request *request, void *user);
 void nx_api_infer_batch(nx_http_request *request, void *user);
 void nx_api_infer_segment(nx_http_request *request, void *user);

@@ -116,7 +116,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
   }
 
   it('shows what is in bus.jpg', async () => {
-    await onPage('/', { viewport: { width: 1360, height: 900 } }, async (page) => {
+    await onPage('/analyze', { viewport: { width: 1360, height: 900 } }, async (page) => {
       await page.locator('#health[data-state=ready]').waitFor();
       assert.match(await page.locator('#health-text').textContent(), /^Ready · yolov8n/);
       assert.match(await page.locator('#server-facts').textContent(), /onnxruntime \d/i);
@@ -141,7 +141,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
   });
 
   it('follows the sliders, moved by keyboard', async () => {
-    await onPage('/', {}, async (page) => {
+    await onPage('/analyze', {}, async (page) => {
       await choose(page, 'bus.jpg');
       await expectRows(page, 5);
       const slider = page.locator('#confidence');
@@ -174,7 +174,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
   });
 
   it('shows only the newest answer', async () => {
-    await onPage('/', {}, async (page) => {
+    await onPage('/analyze', {}, async (page) => {
       await choose(page, 'bus.jpg');
       await expectRows(page, 5);
 
@@ -208,7 +208,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
   });
 
   it('filters classes, marks boxes and saves what is shown', async () => {
-    await onPage('/', {}, async (page) => {
+    await onPage('/analyze', {}, async (page) => {
       await choose(page, 'bus.jpg');
       await expectRows(page, 5);
 
@@ -251,8 +251,9 @@ describe('page', { skip: skipWithoutShared() }, () => {
   });
 
   it('takes a dropped and a pasted picture', async () => {
-    await onPage('/', {}, async (page) => {
+    await onPage('/analyze', {}, async (page) => {
       const file = readFileSync(picture('bus.jpg')).toString('base64');
+      await page.locator('.empty').waitFor();
       const send = (type) =>
         page.evaluate(
           ([type, base64]) => {
@@ -284,7 +285,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
 
   for (const name of ['odd/truncated.jpg', 'odd/text.jpg']) {
     it(`says what is wrong with ${name}`, async () => {
-      await onPage('/', { failedRequests: 1 }, async (page) => {
+      await onPage('/analyze', { failedRequests: 1 }, async (page) => {
         const problem = await (await ask(name, { confidence: 0.25, iou: 0.45 })).json();
         await choose(page, name);
         await page.locator('#problem').waitFor();
@@ -307,7 +308,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
   }
 
   it('can be asked again after a full queue', async () => {
-    await onPage('/', { failedRequests: 1 }, async (page) => {
+    await onPage('/analyze', { failedRequests: 1 }, async (page) => {
       const full = { title: 'Service Unavailable', status: 503, detail: 'the queue is full' };
       await page.route(`**${imageApi}*`, (route) =>
         route.fulfill({
@@ -325,9 +326,10 @@ describe('page', { skip: skipWithoutShared() }, () => {
   });
 
   it('works with the keyboard alone', async () => {
-    await onPage('/', {}, async (page) => {
+    await onPage('/analyze', {}, async (page) => {
       const chooser = page.waitForEvent('filechooser'); // early: the browser learns of it meanwhile
       const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.className);
+      await page.locator('#choose').waitFor({ state: 'attached' });
       await page.keyboard.press('Tab');
       assert.equal(await focused(), 'skip');
       await page.keyboard.press('Enter');
@@ -412,7 +414,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
       );
 
     async function onCutPage(options, body) {
-      await onPage('/', { origin: cutter.server.url, ...options }, async (page) => {
+      await onPage('/analyze', { origin: cutter.server.url, ...options }, async (page) => {
         await page.getByText('Cut out', { exact: true }).first().click();
         await choose(page, 'bus.jpg');
         await page.waitForFunction(() => document.getElementById('picture').naturalWidth === 810);
@@ -488,7 +490,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
     });
 
     it('asks the chosen model', async () => {
-      await onPage('/', { origin: cutter.server.url }, async (page) => {
+      await onPage('/analyze', { origin: cutter.server.url }, async (page) => {
         const model = page.locator('#model');
         await model.waitFor();
         assert.deepEqual(await model.locator('option').allTextContents(), ['yolov8n', 'yolov8s']);
@@ -511,7 +513,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
       const home = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
       const bare = await startServer({ env: { NEXUS_DATA_DIR: home.path } });
       try {
-        await onPage('/', { origin: bare.url, failedRequests: 1 }, async (page) => {
+        await onPage('/analyze', { origin: bare.url, failedRequests: 1 }, async (page) => {
           await page.getByText('Cut out', { exact: true }).first().click();
           await choose(page, 'bus.jpg');
           await page.waitForFunction(() => document.getElementById('picture').naturalWidth === 810);
@@ -528,7 +530,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
 
   for (const colorScheme of ['light', 'dark']) {
     it(`passes axe in ${colorScheme} colours`, async () => {
-      await onPage('/', { colorScheme, viewport: { width: 1360, height: 900 } }, async (page) => {
+      await onPage('/analyze', { colorScheme, viewport: { width: 1360, height: 900 } }, async (page) => {
         await page.locator('#health[data-state=ready]').waitFor();
         await expectNoSeriousAxeFindings(page, `the empty page, ${colorScheme}`);
         await screenshot(page, `page-empty-${colorScheme}`);
@@ -562,7 +564,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
 
   it('fits a phone', async () => {
     const phone = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true };
-    await onPage('/', phone, async (page) => {
+    await onPage('/analyze', phone, async (page) => {
       const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       assert.ok((await overflow()) <= 0);
       await screenshot(page, 'page-phone-empty');
@@ -574,7 +576,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
   });
 
   it('draws on the upright picture, however it is stored', async () => {
-    await onPage('/', {}, async (page) => {
+    await onPage('/analyze', {}, async (page) => {
       for (const orientation of [1, 3, 6, 8]) {
         await choose(page, `odd/exif-${orientation}.jpg`);
         await page.waitForFunction(

@@ -67,7 +67,7 @@ describe('page account', { skip: skipWithoutShared() }, () => {
   }
 
   it('says that a server without users is open to this machine', async () => {
-    await onPage('/', {}, async (page) => {
+    await onPage('/analyze', {}, async (page) => {
       await seen(page, '#who');
       assert.equal(await page.locator('#who-name').textContent(), 'Open to this machine');
       assert.equal(await page.locator('#sign-out').isVisible(), false);
@@ -92,7 +92,7 @@ describe('page account', { skip: skipWithoutShared() }, () => {
       await unseen(page, '#door');
       assert.equal(await page.locator('#who-name').textContent(), 'ann · admin');
       assert.equal(page.url(), `${server.url}/`, 'the token is gone from the address');
-      await seen(page, '#stage');
+      await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
       await page.locator('#health[data-state=ready]', { hasText: 'yolov8n' }).waitFor();
       assert.equal(await page.evaluate(() => document.cookie), '', 'scripts do not see the session');
     });
@@ -103,7 +103,7 @@ describe('page account', { skip: skipWithoutShared() }, () => {
 
   for (const colorScheme of ['light', 'dark']) {
     it(`asks who is there, in ${colorScheme} colours`, async () => {
-      await onPage('/', { colorScheme, refused: 1 }, async (page) => {
+      await onPage('/analyze', { colorScheme, refused: 1 }, async (page) => {
         await seen(page, '#door');
         for (const hidden of ['#stage', '#thresholds-title', '#who']) {
           assert.equal(await page.locator(hidden).isVisible(), false, hidden);
@@ -129,7 +129,7 @@ describe('page account', { skip: skipWithoutShared() }, () => {
   }
 
   it('asks again when the session has ended, and goes on where it was', async () => {
-    await onPage('/', { ...phone, refused: 1 }, async (page) => {
+    await onPage('/analyze', { ...phone, refused: 1 }, async (page) => {
       await seen(page, '#door');
       await type(page, 'ann', PASSWORD);
       await seen(page, '#sign-out');

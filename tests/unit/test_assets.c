@@ -55,6 +55,7 @@ static void pages_are_where_they_should_be(void **state)
     assert_asset("/openapi.json", "application/json", "\"/api/v1/inference/image\"");
     assert_asset("/assets/app.js", "text/javascript; charset=utf-8", "/api/v1/inference/image");
     assert_asset("/assets/app.css", "text/css; charset=utf-8", "{");
+    assert_asset("/assets/app.LICENSE.txt", "text/plain; charset=utf-8", "preact");
     assert_asset("/favicon.svg", "image/svg+xml", "<svg");
 }
 

@@ -1,6 +1,6 @@
 // The picture on the stage, with the canvas over it.
 
-import { byId, setProperty } from './dom.ts';
+import { byId, setProperty } from '../dom.ts';
 import { detectionAt, drawCut, drawScene, type CutScene } from './draw.ts';
 import { paintMask } from './mask.ts';
 import { setUpPrompts } from './prompts.ts';

@@ -1,7 +1,7 @@
 // Of several questions only the newest counts: an older one is given up at once, so that no late
 // answer shows.
 
-import { ApiError, type Problem } from './api.ts';
+import { ApiError, type Problem } from '../api/http.ts';
 
 export interface Asker {
   /** Asks after a moment, unless asked again before. */

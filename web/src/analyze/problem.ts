@@ -1,6 +1,6 @@
 // What went wrong, as the server put it.
 
-import { byId } from './dom.ts';
+import { byId } from '../dom.ts';
 import type { AppStore } from './state.ts';
 
 // Asking again may help: no answer, too slow, too many, a fault, a full queue.

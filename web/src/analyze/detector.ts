@@ -1,6 +1,6 @@
 // Asks the server for objects whenever the picture, the model or a threshold changes.
 
-import { detectObjects } from './api.ts';
+import { detectObjects } from '../api/inference.ts';
 import { createAsker } from './newest.ts';
 import type { AppStore, Picture } from './state.ts';
 

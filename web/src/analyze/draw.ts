@@ -1,7 +1,7 @@
 // Boxes and labels on a canvas. Boxes are pixels of the upright picture; `scale` takes them to CSS
 // pixels, so that lines and letters stay sharp at any size of the picture on the screen.
 
-import type { BoxPrompt, Detection, Prompt } from './api.ts';
+import type { BoxPrompt, Detection, Prompt } from '../api/inference.ts';
 import { classColor } from './color.ts';
 
 const fontSize = 12;

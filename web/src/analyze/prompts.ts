@@ -1,8 +1,8 @@
 // Pointing at what is to be cut out: a click is a point, a drag a box, and the keyboard does both
 // of a point's kinds with a cross that the arrow keys move.
 
-import type { BoxPrompt, Point, Prompt } from './api.ts';
-import { byId, create } from './dom.ts';
+import type { BoxPrompt, Point, Prompt } from '../api/inference.ts';
+import { byId, create } from '../dom.ts';
 import type { AppStore, State } from './state.ts';
 
 const dragPixels = 6; // on the screen: less is a click

@@ -1,4 +1,6 @@
-// The server's API as the page uses it. Shapes are those of openapi.yaml.
+// Inference on pictures, as openapi.yaml has it.
+
+import { request, type Problem } from './http.ts';
 
 export interface Box {
   x1: number;
@@ -66,135 +68,11 @@ export interface Model {
   default: boolean;
 }
 
-export interface Problem {
-  title: string;
-  status: number; // 0: no answer came
-  detail: string;
-  advice?: string;
-  request_id?: string;
-}
-
-export interface Readiness {
-  status: 'ready' | 'starting' | 'draining';
-  version: string;
-  model?: {
-    name: string;
-    input_width: number;
-    input_height: number;
-    dynamic: boolean;
-    classes: number;
-  };
-  execution_provider?: string;
-  runtime?: { name: string; version: string };
-  queue?: { depth: number; size: number };
-  workers?: number;
-}
-
-/** Who asks. */
-export interface Me {
-  kind: 'anonymous' | 'local' | 'session' | 'key'; // local: a server without users, on this machine
-  name: string | null;
-  role: 'viewer' | 'operator' | 'admin' | null;
-}
-
 export interface Options {
   model: string; // '' is the server's default
   confidence: number;
   iou: number;
   classes?: readonly number[]; // ids; absent: all of them
-}
-
-/** Any answer that is not what was asked for, or none at all. An abort is thrown as it comes. */
-export class ApiError extends Error {
-  readonly problem: Problem;
-
-  constructor(problem: Problem) {
-    super(problem.detail);
-    this.problem = problem;
-  }
-}
-
-const unreachable: Problem = {
-  title: 'No answer',
-  status: 0,
-  detail: 'The server could not be reached, or it closed the connection.',
-  advice: 'Check that it is running. A picture far over its size limit is also cut off like this.',
-};
-
-function isProblem(value: unknown): value is Problem {
-  const problem = value as Partial<Problem> | null;
-  return typeof problem?.title === 'string' && typeof problem.status === 'number';
-}
-
-async function problemOf(response: Response): Promise<Problem> {
-  const body: unknown = await response.json().catch(() => null);
-  if (isProblem(body)) {
-    return body;
-  }
-  return {
-    title: response.statusText || `Status ${response.status}`,
-    status: response.status,
-    detail: 'The answer has no further explanation.',
-  };
-}
-
-let signedOut: () => void = () => {};
-
-/** listener is called when an answer says that nobody is signed in (any more). */
-export function onSignedOut(listener: () => void): void {
-  signedOut = listener;
-}
-
-async function request(path: string, init: RequestInit): Promise<Response> {
-  let response: Response;
-  try {
-    response = await fetch(path, { cache: 'no-store', ...init });
-  } catch (error) {
-    if (init.signal?.aborted) {
-      throw error;
-    }
-    throw new ApiError(unreachable);
-  }
-  if (!response.ok) {
-    if (response.status === 401 && !path.startsWith('/api/v1/auth/')) {
-      signedOut();
-    }
-    throw new ApiError(await problemOf(response));
-  }
-  return response;
-}
-
-// Changes need no X-CSRF-Token here: the browser itself says that they are this page's.
-const postJson = (path: string, value: object): Promise<Response> =>
-  request(path, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(value),
-  });
-
-export async function whoAmI(): Promise<Me> {
-  const response = await request('/api/v1/auth/me', {});
-  return (await response.json()) as Me;
-}
-
-export async function signIn(name: string, password: string): Promise<Me> {
-  const response = await postJson('/api/v1/auth/login', { name, password });
-  return (await response.json()) as Me;
-}
-
-export async function signOut(): Promise<void> {
-  await request('/api/v1/auth/logout', { method: 'POST' });
-}
-
-export async function isSetUpNeeded(): Promise<boolean> {
-  const response = await request('/api/v1/auth/setup', {});
-  return ((await response.json()) as { needed: boolean }).needed;
-}
-
-/** Makes the first admin, and signs in. */
-export async function setUp(token: string, name: string, password: string): Promise<Me> {
-  const response = await postJson('/api/v1/auth/setup', { token, name, password });
-  return (await response.json()) as Me;
 }
 
 const pictureTypes = ['image/jpeg', 'image/png', 'image/webp'];
@@ -279,12 +157,25 @@ export async function models(): Promise<Model[]> {
   return body.items;
 }
 
-/** Answers for 200 and 503 alike: both say how the server is. */
-export async function readiness(): Promise<Readiness> {
-  const response = await fetch('/health/ready', { cache: 'no-store' });
-  const body = (await response.json()) as Partial<Readiness> | null;
-  if (!body?.status || !body.version) {
-    throw new ApiError(unreachable); // some other server's answer, a proxy's perhaps
+/** A picture of several: what was found, or why nothing was. */
+export type BatchItem =
+  | ({ index: number; status: 'ok' } & Pick<ImageResult, 'image' | 'model' | 'detections' | 'timings_ms'>)
+  | { index: number; status: 'error'; error: Problem };
+
+/** In the order of the files. */
+export async function detectBatch(
+  files: readonly File[],
+  options: Options,
+  signal: AbortSignal,
+): Promise<BatchItem[]> {
+  const form = new FormData();
+  for (const file of files) {
+    form.append('images', file, file.name);
   }
-  return body as Readiness;
+  const query = new URLSearchParams({ confidence: String(options.confidence), iou: String(options.iou) });
+  if (options.model) {
+    query.set('model', options.model);
+  }
+  const response = await request(`/api/v1/inference/batch?${query}`, { method: 'POST', body: form, signal });
+  return ((await response.json()) as { items: BatchItem[] }).items;
 }

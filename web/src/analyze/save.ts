@@ -1,7 +1,8 @@
 // The result to keep: the picture as the server draws it, and the JSON.
 
-import { annotatedPicture, ApiError } from './api.ts';
-import { byId, create } from './dom.ts';
+import { ApiError } from '../api/http.ts';
+import { annotatedPicture } from '../api/inference.ts';
+import { byId, create } from '../dom.ts';
 import { cutOut } from './mask.ts';
 import { countClasses, visible, visibleKeys, type AppStore, type State } from './state.ts';
 
@@ -9,6 +10,10 @@ function save(blob: Blob, name: string): void {
   const url = URL.createObjectURL(blob);
   create('a', { href: url, download: name }).click();
   window.setTimeout(() => URL.revokeObjectURL(url), 60_000); // some browsers read it late
+}
+
+export function saveJson(value: unknown, name: string): void {
+  save(new Blob([JSON.stringify(value, null, 2), '\n'], { type: 'application/json' }), name);
 }
 
 const stem = (name: string): string => name.replace(/\.[^.]*$/, '') || 'picture';
@@ -41,14 +46,12 @@ function setUpSaveCut(store: AppStore): void {
 export function setUpSave(store: AppStore): void {
   setUpSaveCut(store);
   const savePicture = byId<HTMLButtonElement>('save-picture');
-  const saveJson = byId<HTMLButtonElement>('save-json');
+  const saveResult = byId<HTMLButtonElement>('save-json');
 
-  saveJson.addEventListener('click', () => {
+  saveResult.addEventListener('click', () => {
     const state = store.get();
     if (state.result && state.picture) {
-      const text = JSON.stringify({ ...state.result, detections: visible(state) }, null, 2);
-      const blob = new Blob([text, '\n'], { type: 'application/json' });
-      save(blob, `${stem(state.picture.name)}.json`);
+      saveJson({ ...state.result, detections: visible(state) }, `${stem(state.picture.name)}.json`);
     }
   });
 
@@ -75,8 +78,8 @@ export function setUpSave(store: AppStore): void {
   store.watch([...visibleKeys, 'mode'], (state) => {
     // With every class hidden there is no filter that says "none" to the server.
     const allHidden = state.hidden.size > 0 && visible(state).length === 0;
-    savePicture.hidden = saveJson.hidden = state.result === null || state.mode !== 'detect';
-    saveJson.disabled = state.result === null;
+    savePicture.hidden = saveResult.hidden = state.result === null || state.mode !== 'detect';
+    saveResult.disabled = state.result === null;
     savePicture.disabled = state.result === null || allHidden;
   });
 }

@@ -1,8 +1,8 @@
 // What was found, in words: the summary, a chip a class, a row a detection.
 
-import type { Detection } from './api.ts';
+import type { Detection } from '../api/inference.ts';
 import { classColor } from './color.ts';
-import { byId, create, setProperty } from './dom.ts';
+import { byId, create, setProperty } from '../dom.ts';
 import {
   countClasses,
   countsInWords,

@@ -1,7 +1,8 @@
 // Asks the server for the mask of what was pointed at. The picture is sent once; from then on the
 // id that came with the first answer stands for it.
 
-import { ApiError, segment, type SegmentResult } from './api.ts';
+import { ApiError } from '../api/http.ts';
+import { segment, type SegmentResult } from '../api/inference.ts';
 import { createAsker } from './newest.ts';
 import type { AppStore, Picture } from './state.ts';
 

@@ -1,8 +1,8 @@
 // Where the time went: one bar in parts, and the numbers.
 
-import { stages, type Timings } from './api.ts';
-import { byId, create, setProperty } from './dom.ts';
-import { milliseconds } from './format.ts';
+import { stages, type Timings } from '../api/inference.ts';
+import { byId, create, setProperty } from '../dom.ts';
+import { milliseconds } from '../format.ts';
 import type { AppStore } from './state.ts';
 
 const names = {

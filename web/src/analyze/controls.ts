@@ -1,6 +1,6 @@
 // The sliders.
 
-import { byId, setProperty } from './dom.ts';
+import { byId, setProperty } from '../dom.ts';
 import type { AppStore } from './state.ts';
 
 export function setUpControls(store: AppStore): void {

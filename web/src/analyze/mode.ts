@@ -1,7 +1,8 @@
 // What to do with the picture, and with which model.
 
-import { ApiError, models } from './api.ts';
-import { byId, create } from './dom.ts';
+import { ApiError } from '../api/http.ts';
+import { models } from '../api/inference.ts';
+import { byId, create } from '../dom.ts';
 import type { AppStore, Mode } from './state.ts';
 
 export async function listModels(store: AppStore): Promise<void> {

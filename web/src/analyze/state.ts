@@ -1,12 +1,19 @@
 // What the page knows, and what follows from it.
 
-import type { Detection, ImageResult, Mask, Model, Problem, Prompt, Timings } from './api.ts';
+import type { Problem } from '../api/http.ts';
+import type { BatchItem, Detection, ImageResult, Mask, Model, Prompt, Timings } from '../api/inference.ts';
 import { createStore, type Store } from './store.ts';
 
 export interface Picture {
   file: Blob;
   name: string;
   url: string; // blob: URL, revoked when the next picture comes
+}
+
+/** One of several pictures. */
+export interface BatchEntry {
+  file: File;
+  item: BatchItem | null; // null: not looked at yet
 }
 
 export type Mode = 'detect' | 'segment';
@@ -16,6 +23,9 @@ export interface State {
   models: readonly Model[]; // detectors that can be asked
   model: string; // the chosen one; '' is the server's default
   picture: Picture | null;
+  files: readonly File[]; // that came last, together
+  batch: readonly BatchEntry[]; // where they are several
+  wanted: File | null; // of them, to be put on the stage
   confidence: number;
   iou: number;
   busy: boolean;
@@ -36,6 +46,9 @@ export const createAppStore = (): AppStore =>
     models: [],
     model: '',
     picture: null,
+    files: [],
+    batch: [],
+    wanted: null,
     confidence: 0.25,
     iou: 0.45,
     busy: false,

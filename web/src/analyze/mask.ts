@@ -1,6 +1,6 @@
 // COCO's run-length masks, read and painted.
 
-import type { Rle } from './api.ts';
+import type { Rle } from '../api/inference.ts';
 
 /**
  * Run lengths out of COCO's string: five bits a character from '0' on, a sixth says that more

@@ -1,0 +1,77 @@
+// What every test of the page asks of it: no request elsewhere, nothing that its policy forbids, no
+// error on the console, no serious finding of axe, and no more width than the window has.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import axe from 'axe-core';
+import { openPage } from './browser.mjs';
+
+const artifacts = fileURLToPath(new URL('../../artifacts', import.meta.url));
+
+export const phone = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true };
+export const desktop = { viewport: { width: 1360, height: 860 } };
+
+/**
+ * Runs body on a fresh page at url and holds it to its promises afterwards. refused: how many answers
+ * of 400 and more body provokes, which Chromium notes as errors; session: a cookie to be signed in by.
+ */
+export async function onPage(browser, url, { refused = 0, session, ...options }, body) {
+  const { origin } = new URL(url);
+  const storageState = session && {
+    origins: [],
+    cookies: [{
+      name: 'nexus_session', value: session.token, domain: new URL(url).hostname, path: '/', expires: -1,
+      httpOnly: true, secure: false, sameSite: 'Strict',
+    }],
+  };
+  const { page, record, close } = await openPage(browser, url, { ...options, ...(storageState && { storageState }) });
+  page.setDefaultTimeout(20_000);
+  try {
+    await body(page);
+    assert.deepEqual([record.foreign, record.violations], [[], []], `foreign requests, violations (${origin})`);
+    const noted = record.errors.filter((text) => /the server responded with a status/.test(text));
+    assert.deepEqual(record.errors.filter((text) => !noted.includes(text)), [], 'errors on the console');
+    assert.equal(noted.length, refused, noted.join('\n'));
+  } finally {
+    await close();
+  }
+}
+
+export async function expectAccessible(page, where) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  const words = serious.map(({ id, nodes }) => `${id}: ${nodes.map((n) => n.html).join(' | ')}`);
+  assert.deepEqual(words, [], `axe on ${where}`);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(wide <= 0, `${where} is ${wide} pixels too wide`);
+}
+
+/** Keeps a picture of the page in tests/artifacts. */
+export async function screenshot(page, name) {
+  mkdirSync(artifacts, { recursive: true });
+  await page.screenshot({ path: `${artifacts}/${name}.png`, fullPage: true });
+}
+
+/** Accessible and kept as a picture, in both colours and on a phone. */
+export async function look(page, name, { toned = true, small = true } = {}) {
+  const viewport = page.viewportSize();
+  for (const colorScheme of toned ? ['light', 'dark'] : ['light']) {
+    await page.emulateMedia({ colorScheme });
+    await page.waitForFunction((theme) => document.documentElement.dataset.theme === theme, colorScheme);
+    await expectAccessible(page, `${name}, ${colorScheme}`);
+    await screenshot(page, `${name}-${colorScheme}`);
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  if (small) {
+    await page.setViewportSize(phone.viewport);
+    await expectAccessible(page, `${name} on a phone`);
+    await screenshot(page, `${name}-phone`);
+    await page.setViewportSize(viewport);
+  }
+}
+
+export const seen = (page, selector) => page.locator(selector).first().waitFor({ state: 'visible' });
+export const unseen = (page, selector) => page.locator(selector).first().waitFor({ state: 'hidden' });
+export const heading = (page, text) => page.getByRole('heading', { level: 1, name: text, exact: true }).waitFor();

@@ -1,0 +1,105 @@
+// The page: which pages there are, for whom, and the one that is shown.
+
+import { render, type ComponentChildren } from 'preact';
+import { useRef } from 'preact/hooks';
+import { may, type Role } from './api/accounts.ts';
+import { Analyze } from './analyze/analyze.tsx';
+import { useObserved } from './observable.ts';
+import { Overview } from './pages/overview.tsx';
+import { match, place, setUpRouter, type Params, type Place } from './router.ts';
+import { Door, entrance, knock } from './shell/door.tsx';
+import { setUpHealth } from './shell/health.ts';
+import { me as whoever } from './shell/session.ts';
+import { Shell, type NavItem } from './shell/shell.tsx';
+import { Blank, Loading, Page, ProblemBox } from './ui/page.tsx';
+
+interface PageRoute {
+  pattern: string;
+  role: Role; // who may see it, at least
+  nav?: Omit<NavItem, 'path' | 'role'>;
+  show: (params: Params, at: Place) => ComponentChildren; // null: it is always there, as Analyze is
+}
+
+// The server answers these paths with the page too: PAGE in src/api/api.c.
+const routes: PageRoute[] = [
+  {
+    pattern: '/',
+    role: 'viewer',
+    nav: { title: 'Overview', icon: 'overview', group: 'work' },
+    show: () => <Overview />,
+  },
+  {
+    pattern: '/analyze',
+    role: 'operator',
+    nav: { title: 'Analyze', icon: 'analyze', group: 'work' },
+    show: () => null,
+  },
+];
+
+const navItems: NavItem[] = routes.flatMap(({ pattern, role, nav }) =>
+  nav ? [{ path: pattern, role, ...nav }] : [],
+);
+
+function Current({ at }: { at: Place }) {
+  const me = useObserved(whoever);
+  for (const route of routes) {
+    const params = match(route.pattern, at.path);
+    if (params && may(me, route.role)) {
+      return <>{route.show(params, at)}</>;
+    }
+    if (params) {
+      return (
+        <Page title="Not for you">
+          <Blank icon="keys" title={`This page is for the role ${route.role} and above.`}>
+            An admin can give it to you.
+          </Blank>
+        </Page>
+      );
+    }
+  }
+  return (
+    <Page title="Nothing here">
+      <Blank icon="overview" title={`There is no page at ${at.path}.`}>
+        <a href="/">Go to the overview</a>
+      </Blank>
+    </Page>
+  );
+}
+
+/** Analyze stays where it is once it was visited: with its picture, and what was found in it. */
+function Pages() {
+  const at = useObserved(place);
+  const me = useObserved(whoever);
+  const analyzing = at.path === '/analyze' && may(me, 'operator');
+  const visited = useRef(false);
+  visited.current ||= analyzing;
+  return (
+    <>
+      {visited.current && <Analyze shown={analyzing} />}
+      <Current key={at.path} at={at} />
+    </>
+  );
+}
+
+function App() {
+  const now = useObserved(entrance);
+  const entered = useRef(false);
+  entered.current ||= now.state === 'open';
+  return (
+    <Shell items={navItems}>
+      {now.state === 'asking' && !entered.current && <Loading what="Asking the server" />}
+      {now.state === 'unknown' && <ProblemBox problem={now.problem} retry={() => void knock()} />}
+      {now.state === 'shut' && <Door plan={now.plan} />}
+      {entered.current && (
+        <div id="pages" hidden={now.state !== 'open'}>
+          <Pages />
+        </div>
+      )}
+    </Shell>
+  );
+}
+
+setUpRouter((path) => routes.some(({ pattern }) => match(pattern, path) !== null));
+setUpHealth();
+render(<App />, document.getElementById('app') as HTMLElement);
+void knock();

@@ -1,0 +1,24 @@
+// A state in a word and a colour; the word says it all.
+
+export type Tone = 'good' | 'warn' | 'bad' | 'busy' | 'quiet';
+
+export function Badge({ tone, children }: { tone: Tone; children: string }) {
+  return (
+    <span class="badge" data-tone={tone}>
+      {children}
+    </span>
+  );
+}
+
+const jobTones: Record<string, Tone> = {
+  queued: 'quiet',
+  running: 'busy',
+  succeeded: 'good',
+  failed: 'bad',
+  cancelled: 'warn',
+  dead: 'bad',
+};
+
+export const JobBadge = ({ state }: { state: string }) => (
+  <Badge tone={jobTones[state] ?? 'quiet'}>{state}</Badge>
+);
