@@ -39,7 +39,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
   async function onPage(path, options, body) {
     const { failedRequests = 0, origin = server.url, ...contextOptions } = options;
     const { page, record, close } = await openPage(browser, origin + path, contextOptions);
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(60_000);
     try {
       await body(page);
       assert.deepEqual(record.foreign, [], 'requests to other origins');

@@ -33,7 +33,7 @@ describe('page account', { skip: skipWithoutShared() }, () => {
   // Runs body on a fresh page, which must not do what it may not; refused: answers of 400 and more.
   async function onPage(path, { refused = 0, ...options }, body) {
     const { page, record, close } = await openPage(browser, server.url + path, options);
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(60_000);
     try {
       await body(page);
       assert.deepEqual([record.foreign, record.violations], [[], []]);

@@ -26,7 +26,7 @@ export async function onPage(browser, url, { refused = 0, session, ...options },
     }],
   };
   const { page, record, close } = await openPage(browser, url, { ...options, ...(storageState && { storageState }) });
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   try {
     await body(page);
     assert.deepEqual([record.foreign, record.violations], [[], []], `foreign requests, violations (${origin})`);
