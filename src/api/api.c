@@ -442,12 +442,6 @@ static uint32_t http_threads(const nx_api *api)
                : nx_share_some(api->deps.share, cores > 0 ? (uint32_t)cores : 1);
 }
 
-static nx_status start_predictions(nx_api *api, nx_error *err)
-{
-    bool on = nx_config_int(api->deps.config, NX_CONFIG_CACHE_TTL_PREDICTIONS) > 0;
-    return nx_predictions_new(on ? api->deps.cache : NULL, &api->predictions, err);
-}
-
 static nx_status start_server(nx_api *api, nx_error *err)
 {
     const nx_config *config = api->deps.config;
@@ -523,7 +517,7 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     api->upload_ms = nx_config_int(deps->config, NX_CONFIG_UPLOAD_LIFETIME) * 1000;
     nx_status status = start_storage(api, err);
     if (status == NX_OK) {
-        status = start_predictions(api, err);
+        status = nx_predictions_new(api->deps.cache, &api->predictions, err);
     }
     if (status == NX_OK) {
         status = nx_api_rate_start(api, err);
@@ -562,7 +556,7 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     nx_api_format_url(nx_config_string(deps->config, NX_CONFIG_HOST),
                       nx_http_server_port(api->server), api->url, sizeof api->url);
     atomic_store(&api->state, NX_API_READY);
-    nx_api_audit_server(api, "server.start", "{\"version\":\"" NX_VERSION "\"}");
+    nx_api_note(api, "server.start", NX_OK, "{\"version\":\"" NX_VERSION "\"}");
     if (deps->share.count <= 1) { /* else whoever watches over all says so when all do */
         nx_log_info("api", "listening on %s", api->url);
     }
@@ -607,7 +601,7 @@ void nx_api_stop(nx_api *api, int64_t deadline_ns)
     nx_http_server_announce_stop(api->server);
     wait_for_inferences(api, deadline_ns); /* meanwhile others still see that it drains */
     nx_http_server_stop(api->server, deadline_ns);
-    nx_api_audit_server(api, "server.stop", NULL);
+    nx_api_note(api, "server.stop", NX_OK, NULL);
     nx_fleet_leave(api->member);
     free_api(api);
 }

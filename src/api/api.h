@@ -69,6 +69,10 @@ nx_status nx_api_reconfigure(nx_api *api, const nx_config *config, nx_error *err
 uint16_t nx_api_port(const nx_api *api);   /* the real one, also when port 0 was asked for */
 const char *nx_api_url(const nx_api *api); /* "http://127.0.0.1:8000" */
 
+/* Notes in the audit log what the server did by itself, without waiting. action: "settings.reload".
+ * outcome: NX_OK, or why it failed. details: a JSON object, or NULL. */
+void nx_api_note(nx_api *api, const char *action, nx_status outcome, const char *details);
+
 /* "http://127.0.0.1:8000": a URL that a person on this machine can open. */
 void nx_api_format_url(const char *host, uint16_t port, char *out, size_t size);
 

@@ -83,10 +83,13 @@ void nx_api_audit_refused(nx_api *api, const nx_http_request *request, int statu
     nx_audit_note(api->audit, &client, &entry);
 }
 
-void nx_api_audit_server(nx_api *api, const char *action, const char *details)
+void nx_api_note(nx_api *api, const char *action, nx_status outcome, const char *details)
 {
     if (api->audit != NULL) {
-        const nx_audit_entry entry = {.actor_kind = "system", .action = action, .details = details};
+        const nx_audit_entry entry = {.actor_kind = "system",
+                                      .action = action,
+                                      .result = outcome == NX_OK ? "ok" : "failed",
+                                      .details = details};
         nx_audit_post(api->audit, &entry);
     }
 }

@@ -28,9 +28,6 @@ void nx_api_audit_stranger(nx_api *api, const nx_http_request *request, const nx
 /* A request that may not do what it wants: 401 or 403 by the gate. As above. */
 void nx_api_audit_refused(nx_api *api, const nx_http_request *request, int status);
 
-/* Of the server itself, without waiting: "server.start". details: JSON, or NULL. */
-void nx_api_audit_server(nx_api *api, const char *action, const char *details);
-
 /* audit_log.c: GET /api/v1/audit. */
 void nx_api_audit_list(nx_http_request *request, void *user);
 

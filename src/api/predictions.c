@@ -191,7 +191,9 @@ void nx_prediction_prepare(nx_prediction *self, nx_predictions *predictions,
                            nx_prediction_policy policy, const atomic_bool *gone)
 {
     self->predictions = predictions;
-    self->policy = predictions->cache != NULL ? policy : (nx_prediction_policy){0};
+    self->policy = nx_cache_keeps(predictions->cache, NX_CACHE_PREDICTIONS)
+                       ? policy
+                       : (nx_prediction_policy){0};
     self->claim.gone = gone;
     self->claim.wake = wake;
 }
@@ -263,7 +265,8 @@ bool nx_predictions_look(nx_predictions *self, nx_prediction_look *look,
                          nx_record *out)
 {
     nx_buffer bytes = NX_BUFFER_INIT;
-    look->keyed = self->cache != NULL && (look->policy.read || look->policy.write);
+    look->keyed = nx_cache_keeps(self->cache, NX_CACHE_PREDICTIONS) &&
+                  (look->policy.read || look->policy.write);
     if (!look->keyed) {
         return false;
     }

@@ -4,7 +4,8 @@
 
 #include <stdio.h>
 
-nx_status nx_api_rate_start(nx_api *api, nx_error *err)
+/* Without RATE_LIMIT all are off. */
+static void read_rates(const nx_config *config, nx_rate out[NX_RATE_CLASSES])
 {
     static const nx_config_key keys[NX_RATE_CLASSES] = {
         [NX_RATE_CLASS_AUTH] = NX_CONFIG_RATE_LIMIT_AUTH,
@@ -12,15 +13,25 @@ nx_status nx_api_rate_start(nx_api *api, nx_error *err)
         [NX_RATE_CLASS_WRITE] = NX_CONFIG_RATE_LIMIT_WRITE,
         [NX_RATE_CLASS_READ] = NX_CONFIG_RATE_LIMIT_READ,
     };
+    bool on = nx_config_bool(config, NX_CONFIG_RATE_LIMIT);
+    for (size_t i = 0; i < NX_RATE_CLASSES; i++) {
+        const char *text = on ? nx_config_string(config, keys[i]) : "off";
+        (void)nx_rate_parse(text, &out[i], NULL); /* the configuration has refused what is none */
+    }
+}
+
+nx_status nx_api_rate_start(nx_api *api, nx_error *err)
+{
     nx_rate rates[NX_RATE_CLASSES];
-    nx_status status = NX_OK;
-    if (!nx_config_bool(api->deps.config, NX_CONFIG_RATE_LIMIT)) {
-        return NX_OK;
-    }
-    for (size_t i = 0; i < NX_RATE_CLASSES && status == NX_OK; i++) {
-        status = nx_rate_parse(nx_config_string(api->deps.config, keys[i]), &rates[i], err);
-    }
-    return status == NX_OK ? nx_rate_limiter_new(rates, &api->rates, err) : status;
+    read_rates(api->deps.config, rates);
+    return nx_rate_limiter_new(rates, &api->rates, err);
+}
+
+void nx_api_rate_set(nx_api *api, const nx_config *config)
+{
+    nx_rate rates[NX_RATE_CLASSES];
+    read_rates(config, rates);
+    nx_rate_limiter_set(api->rates, rates);
 }
 
 static void add_number(nx_http_request *request, const char *name, int64_t value)
@@ -77,20 +88,15 @@ void nx_api_rate_metrics_register(nx_api *api)
     }
     const nx_label label = {"class", names, NX_RATE_CLASSES, 0};
     nx_metrics *registry = nx_service_metrics_registry(api->deps.metrics);
-    if (api->rates != NULL) {
-        api->rate_limited = nx_metrics_counter(
-            registry, "rate_limited_total", "Requests refused because too many came.", &label, 1);
-        api->rate_crowded = nx_metrics_counter(
-            registry, "rate_limit_crowded_total",
-            "Requests counted together with those of others, for want of place.", NULL, 0);
-    }
+    api->rate_limited = nx_metrics_counter(registry, "rate_limited_total",
+                                           "Requests refused because too many came.", &label, 1);
+    api->rate_crowded = nx_metrics_counter(
+        registry, "rate_limit_crowded_total",
+        "Requests counted together with those of others, for want of place.", NULL, 0);
 }
 
 void nx_api_rate_metrics_read(nx_api *api)
 {
-    if (api->rates == NULL) {
-        return;
-    }
     const nx_rate_stats stats = nx_rate_get_stats(api->rates);
     for (size_t i = 0; i < NX_RATE_CLASSES; i++) {
         nx_metric_show(api->rate_limited, nx_metric_series(api->rate_limited, i, 0, 0),

@@ -5,8 +5,10 @@
 #include "api/internal.h"
 #include "auth/rate_limit.h"
 
-/* What the configuration says. Without RATE_LIMIT there is no limiter. */
+/* What the configuration says. */
 nx_status nx_api_rate_start(nx_api *api, nx_error *err);
+/* The same of one that was read again, for requests from now on. */
+void nx_api_rate_set(nx_api *api, const nx_config *config);
 
 /*
  * Takes a token of whoever asks, for the class of the request's route; for the gate, once it is

@@ -4,6 +4,7 @@
 #include "api/jobs.h"
 #include "api/kserve.h"
 #include "api/models.h"
+#include "api/rate.h"
 #include "api/settings.h"
 #include "api/uploads.h"
 #include "api/videos.h"
@@ -78,9 +79,14 @@ nx_status nx_api_reconfigure(nx_api *api, const nx_config *config, nx_error *err
         .per_client = (uint32_t)nx_config_int(config, NX_CONFIG_LIMIT_CONCURRENCY_PER_CLIENT),
         .inflight_body = bytes(config, NX_CONFIG_MAX_INFLIGHT_BODY_BYTES),
     };
+    const nx_cache_options cache = nx_cache_options_of(config);
     nx_status status = nx_api_set_rules(api, config, err);
     if (status == NX_OK) {
         nx_http_server_set_limits(api->server, &limits);
+        nx_api_rate_set(api, config);
+        if (api->deps.cache != NULL) {
+            nx_cache_set_lifetimes(api->deps.cache, cache.ttl_ms);
+        }
     }
     return status;
 }

@@ -25,6 +25,7 @@ typedef struct table {
 } table;
 
 struct nx_rate_limiter {
+    pthread_mutex_t rates_lock; /* guards the rates, for as long as copying one takes */
     nx_rate rates[NX_RATE_CLASSES];
     uint8_t secret[crypto_shorthash_KEYBYTES];
     table tables[2];
@@ -131,33 +132,43 @@ static bucket *find(bucket *set, uint64_t key, int64_t now_ns, bool *shared)
     return place;
 }
 
-static uint64_t hash(const nx_rate_limiter *limiter, nx_rate_class rate_class,
+static nx_rate rate_of(nx_rate_limiter *limiter, nx_rate_class rate_class)
+{
+    pthread_mutex_lock(&limiter->rates_lock);
+    nx_rate rate = limiter->rates[rate_class];
+    pthread_mutex_unlock(&limiter->rates_lock);
+    return rate;
+}
+
+/* Of the rate as well: a time that another rate has set would mean nothing. */
+static uint64_t hash(const nx_rate_limiter *limiter, nx_rate_class rate_class, const nx_rate *rate,
                      const nx_rate_subject *subject)
 {
-    uint8_t text[1 + sizeof subject->bytes];
+    uint8_t text[sizeof *rate + 1 + sizeof subject->bytes];
     uint64_t out = 0;
-    text[0] = (uint8_t)rate_class;
-    memcpy(text + 1, subject->bytes, subject->size);
-    crypto_shorthash((uint8_t *)&out, text, 1 + subject->size, limiter->secret);
+    memcpy(text, rate, sizeof *rate);
+    text[sizeof *rate] = (uint8_t)rate_class;
+    memcpy(text + sizeof *rate + 1, subject->bytes, subject->size);
+    crypto_shorthash((uint8_t *)&out, text, sizeof *rate + 1 + subject->size, limiter->secret);
     return out != 0 ? out : 1;
 }
 
 nx_rate_answer nx_rate_take(nx_rate_limiter *limiter, nx_rate_class rate_class,
                             const nx_rate_subject *subject, int64_t now_ns, nx_rate_state *out)
 {
-    const nx_rate *rate = &limiter->rates[rate_class];
+    const nx_rate rate = rate_of(limiter, rate_class);
     *out = (nx_rate_state){.limit = 0};
-    if (rate->count == 0) {
+    if (rate.count == 0) {
         return NX_RATE_OFF;
     }
     bool shared = false;
-    uint64_t key = hash(limiter, rate_class, subject);
+    uint64_t key = hash(limiter, rate_class, &rate, subject);
     table *t = &limiter->tables[subject->stranger ? STRANGERS : 0];
     size_t set = key % SETS;
     pthread_mutex_t *lock = &t->locks[set % LOCKS];
     pthread_mutex_lock(lock);
     bool allowed =
-        take(find(&t->buckets[set * (WAYS + 1)], key, now_ns, &shared), rate, now_ns, out);
+        take(find(&t->buckets[set * (WAYS + 1)], key, now_ns, &shared), &rate, now_ns, out);
     pthread_mutex_unlock(lock);
     if (shared) {
         atomic_fetch_add_explicit(&limiter->crowded, 1, memory_order_relaxed);
@@ -178,7 +189,8 @@ nx_status nx_rate_limiter_new(const nx_rate rates[NX_RATE_CLASSES], nx_rate_limi
     if (limiter == NULL) {
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for limits");
     }
-    memcpy(limiter->rates, rates, sizeof limiter->rates);
+    pthread_mutex_init(&limiter->rates_lock, NULL);
+    nx_rate_limiter_set(limiter, rates);
     randombytes_buf(limiter->secret, sizeof limiter->secret);
     bool complete = true;
     for (size_t i = 0; i < 2; i++) {
@@ -197,8 +209,18 @@ nx_status nx_rate_limiter_new(const nx_rate rates[NX_RATE_CLASSES], nx_rate_limi
     return NX_OK;
 }
 
+void nx_rate_limiter_set(nx_rate_limiter *limiter, const nx_rate rates[NX_RATE_CLASSES])
+{
+    pthread_mutex_lock(&limiter->rates_lock);
+    memcpy(limiter->rates, rates, sizeof limiter->rates);
+    pthread_mutex_unlock(&limiter->rates_lock);
+}
+
 void nx_rate_limiter_free(nx_rate_limiter *limiter)
 {
+    if (limiter != NULL) {
+        pthread_mutex_destroy(&limiter->rates_lock);
+    }
     for (size_t i = 0; limiter != NULL && i < 2; i++) {
         for (size_t lock = 0; lock < LOCKS; lock++) {
             pthread_mutex_destroy(&limiter->tables[i].locks[lock]);

@@ -45,6 +45,8 @@ nx_rate_subject nx_rate_subject_of(const nx_identity *identity, const nx_address
 
 nx_status nx_rate_limiter_new(const nx_rate rates[NX_RATE_CLASSES], nx_rate_limiter **out,
                               nx_error *err);
+/* Other rates from now on. Buckets of a class whose rate is another begin full. */
+void nx_rate_limiter_set(nx_rate_limiter *limiter, const nx_rate rates[NX_RATE_CLASSES]);
 void nx_rate_limiter_free(nx_rate_limiter *limiter); /* NULL is fine */
 
 typedef enum nx_rate_answer {

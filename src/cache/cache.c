@@ -17,7 +17,8 @@ typedef struct counters {
 } counters;
 
 struct nx_cache {
-    nx_cache_options options;
+    nx_cache_options options; /* its lifetimes are those at the start */
+    _Atomic uint32_t ttl_ms[NX_CACHE_KINDS];
     nx_cache_memory *memory;
     nx_cache_sender *sender; /* NULL without Redis */
     /* Removals that Redis did not hear, and how many of them a later one of the whole kind made
@@ -47,7 +48,7 @@ static int64_t now(const nx_cache *cache)
 
 static bool is_off(const nx_cache *cache, nx_cache_kind kind)
 {
-    return cache == NULL || cache->options.ttl_ms[kind] == 0;
+    return cache == NULL || cache->ttl_ms[kind] == 0;
 }
 
 static bool has_size(const nx_cache_key *key)
@@ -103,6 +104,7 @@ nx_status nx_cache_new(const nx_cache_options *options, nx_cache **out, nx_error
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the cache");
     }
     cache->options = *options;
+    nx_cache_set_lifetimes(cache, options->ttl_ms);
     nx_status status = nx_cache_memory_new(options->max_bytes, &cache->memory, err);
     if (status == NX_OK && options->redis != NULL) {
         status = nx_cache_sender_new(options->redis, count_sent, cache, &cache->sender, err);
@@ -127,6 +129,18 @@ void nx_cache_free(nx_cache *cache)
 const char *nx_cache_place(const nx_cache *cache)
 {
     return is_shared(cache) ? "redis" : "memory";
+}
+
+void nx_cache_set_lifetimes(nx_cache *cache, const uint32_t ttl_ms[NX_CACHE_KINDS])
+{
+    for (int kind = 0; kind < NX_CACHE_KINDS; kind++) {
+        atomic_store(&cache->ttl_ms[kind], ttl_ms[kind]);
+    }
+}
+
+bool nx_cache_keeps(const nx_cache *cache, nx_cache_kind kind)
+{
+    return !is_off(cache, kind);
 }
 
 bool nx_cache_waits(const nx_cache *cache)
@@ -154,7 +168,7 @@ static bool get_local(nx_cache *cache, nx_cache_key *key, nx_buffer *out)
 /* Keeps a prediction that another process made where the next look is short. */
 static void keep_copy(nx_cache *cache, const nx_cache_key *key, const char *bytes, size_t size)
 {
-    uint32_t longest = cache->options.ttl_ms[key->kind];
+    uint32_t longest = cache->ttl_ms[key->kind];
     int64_t now_ns = now(cache);
     int64_t lifetime = longest < COPY_MS ? longest : COPY_MS;
     (void)nx_cache_memory_put(cache->memory, key, key->stamp, bytes, size, now_ns,
@@ -253,7 +267,7 @@ void nx_cache_put(nx_cache *cache, const nx_cache_key *key, const void *bytes, s
         return;
     }
     counters *c = &cache->counters[key->kind];
-    uint32_t longest = cache->options.ttl_ms[key->kind];
+    uint32_t longest = cache->ttl_ms[key->kind];
     uint32_t lifetime_ms = ttl_ms > 0 && ttl_ms < longest ? ttl_ms : longest;
     if (!has_size(key)) {
         count(&c->refused);

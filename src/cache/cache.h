@@ -110,6 +110,13 @@ void nx_cache_free(nx_cache *cache);
 /* "memory" or "redis". */
 const char *nx_cache_place(const nx_cache *cache);
 
+/* New lifetimes for what is put from now on; 0 switches a kind off, and what is kept of it is not
+ * found meanwhile. Thread-safe. */
+void nx_cache_set_lifetimes(nx_cache *cache, const uint32_t ttl_ms[NX_CACHE_KINDS]);
+
+/* Is anything of the kind kept? Not of a NULL cache. */
+bool nx_cache_keeps(const nx_cache *cache, nx_cache_kind kind);
+
 /* Whether nx_cache_get and the removals may wait for a network. */
 bool nx_cache_waits(const nx_cache *cache);
 

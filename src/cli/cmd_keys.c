@@ -1,6 +1,7 @@
 /* nexus keys: what programs show instead of a password. */
 #include "base/json_writer.h"
 #include "cli/accounts.h"
+#include "cli/audit.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -22,6 +23,13 @@ static int64_t now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000;
+}
+
+static void note(const nx_cli_accounts *accounts, const char *action, const char *id,
+                 nx_status outcome)
+{
+    const nx_cli_event event = {.action = action, .kind = "key", .name = id, .outcome = outcome};
+    nx_cli_audit(accounts->store, &event);
 }
 
 static bool wants_json(const nx_cli_args *args)
@@ -158,6 +166,7 @@ static nx_status add(const nx_cli_args *args, nx_cli_accounts *accounts,
     if (status == NX_OK) {
         status = nx_auth_key_make(accounts->auth, user, args->operands[0], scopes,
                                   days * SECONDS_A_DAY, token, &accounts->arena, out, err);
+        note(accounts, "key.add", status == NX_OK ? out->id : args->operands[0], status);
     }
     return status;
 }
@@ -230,6 +239,7 @@ static int run_revoke(const nx_cli_args *args)
     }
     for (int i = 0; i < args->operand_count; i++) {
         status = nx_auth_key_revoke(accounts.auth, args->operands[i], NULL, &err);
+        note(&accounts, "key.revoke", args->operands[i], status);
         if (status != NX_OK) {
             code = nx_cli_fail(args, nx_cli_exit_code(status), &err);
             failed++;

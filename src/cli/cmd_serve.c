@@ -151,7 +151,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
     const nx_worker_options jobs = nx_background_worker_options(args->config, setup);
     bool run_jobs = nx_config_bool(args->config, NX_CONFIG_RUN_JOBS) && jobs.concurrency > 0;
     nx_background background = {.worker = NULL};
-    nx_reload reload = nx_reload_begin(args);
+    nx_reload reload = nx_reload_begin(args, setup->database);
     nx_api *api = NULL;
     nx_status status = nx_api_start(&deps, &api, err);
     if (status == NX_OK) {

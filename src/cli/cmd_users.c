@@ -1,6 +1,7 @@
 /* nexus users: who may sign in, and as what. */
 #include "base/json_writer.h"
 #include "cli/accounts.h"
+#include "cli/audit.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -8,6 +9,18 @@
 
 /* Read at a time. */
 #define PAGE 100
+
+/* details: a JSON object, or NULL. */
+static void note(const nx_cli_accounts *accounts, const char *action, const char *who,
+                 const char *details, nx_status outcome)
+{
+    const nx_cli_event event = {.action = action,
+                                .kind = "user",
+                                .name = who,
+                                .details = outcome == NX_OK ? details : NULL,
+                                .outcome = outcome};
+    nx_cli_audit(accounts->store, &event);
+}
 
 /* --- list ---------------------------------------------------------------------------------------
  */
@@ -113,8 +126,11 @@ static nx_status add(const nx_cli_args *args, nx_cli_accounts *accounts, nx_buff
         status = nx_cli_password(args, password, err);
     }
     if (status == NX_OK) {
+        char details[40];
         status = nx_auth_user_add(accounts->auth, args->operands[0], password, role,
                                   &accounts->arena, &user, err);
+        snprintf(details, sizeof details, "{\"role\":\"%s\"}", nx_role_name(role));
+        note(accounts, "user.add", args->operands[0], details, status);
     }
     sodium_memzero(password, sizeof password);
     if (status == NX_OK) {
@@ -167,6 +183,7 @@ static nx_status set_password(const nx_cli_args *args, nx_cli_accounts *accounts
     }
     if (status == NX_OK) {
         status = nx_auth_set_password(accounts->auth, user.id, password, err);
+        note(accounts, "user.change", user.name, "{\"change\":\"password\"}", status);
     }
     sodium_memzero(password, sizeof password);
     if (status == NX_OK) {
@@ -207,7 +224,10 @@ static nx_status set_role(const nx_cli_args *args, nx_cli_accounts *accounts, nx
     nx_role role = NX_ROLE_NONE;
     nx_status status = nx_role_parse(args->operands[1], &role, err);
     if (status == NX_OK) {
+        char details[40];
         status = nx_auth_user_set_role(accounts->auth, args->operands[0], role, err);
+        snprintf(details, sizeof details, "{\"role\":\"%s\"}", nx_role_name(role));
+        note(accounts, "user.change", args->operands[0], details, status);
     }
     if (status == NX_OK) {
         nx_buffer_printf(said, "%s is %s %s.\n", args->operands[0],
@@ -234,10 +254,14 @@ static const nx_cli_command users_role = {
     .run = run_role,
 };
 
-typedef nx_status (*change)(nx_auth *auth, const char *who, nx_error *err);
+typedef struct change {
+    nx_status (*make)(nx_auth *auth, const char *who, nx_error *err);
+    const char *done;             /* "is removed" */
+    const char *action, *details; /* of the audit log */
+} change;
 
 /* Each of the names; one that fails does not keep the others. */
-static int change_each(const nx_cli_args *args, change what, const char *done)
+static int change_each(const nx_cli_args *args, const change *what)
 {
     nx_error err = {0};
     nx_cli_accounts accounts;
@@ -249,12 +273,13 @@ static int change_each(const nx_cli_args *args, change what, const char *done)
         return nx_cli_fail(args, nx_cli_exit_code(status), &err);
     }
     for (int i = 0; i < args->operand_count; i++) {
-        status = what(accounts.auth, args->operands[i], &err);
+        status = what->make(accounts.auth, args->operands[i], &err);
+        note(&accounts, what->action, args->operands[i], what->details, status);
         if (status != NX_OK) {
             code = nx_cli_fail(args, nx_cli_exit_code(status), &err);
             failed++;
         } else {
-            nx_buffer_printf(&said, "%s %s.\n", args->operands[i], done);
+            nx_buffer_printf(&said, "%s %s.\n", args->operands[i], what->done);
         }
     }
     nx_cli_accounts_close(&accounts);
@@ -275,17 +300,20 @@ static nx_status enable(nx_auth *auth, const char *who, nx_error *err)
 
 static int run_disable(const nx_cli_args *args)
 {
-    return change_each(args, disable, "is disabled");
+    static const change what = {disable, "is disabled", "user.change", "{\"disabled\":true}"};
+    return change_each(args, &what);
 }
 
 static int run_enable(const nx_cli_args *args)
 {
-    return change_each(args, enable, "is enabled");
+    static const change what = {enable, "is enabled", "user.change", "{\"disabled\":false}"};
+    return change_each(args, &what);
 }
 
 static int run_remove(const nx_cli_args *args)
 {
-    return change_each(args, nx_auth_user_remove, "is removed");
+    static const change what = {nx_auth_user_remove, "is removed", "user.remove", NULL};
+    return change_each(args, &what);
 }
 
 static const nx_cli_command users_disable = {
@@ -338,6 +366,8 @@ static nx_status make_link(const nx_cli_args *args, nx_cli_accounts *accounts, n
     const char *host = nx_config_string(args->config, NX_CONFIG_HOST);
     bool bare_v6 = strchr(host, ':') != NULL && host[0] != '[';
     nx_status status = nx_auth_setup_link(accounts->auth, token, err);
+    const nx_cli_event event = {.action = "auth.setup_link", .outcome = status};
+    nx_cli_audit(accounts->store, &event);
     if (status == NX_OK) {
         nx_buffer_printf(said, "http://%s%s%s:%lld/setup#%s\n", bare_v6 ? "[" : "", host,
                          bare_v6 ? "]" : "", (long long)nx_config_int(args->config, NX_CONFIG_PORT),

@@ -41,7 +41,7 @@ static nx_status work(const nx_cli_args *args, const nx_setup *setup, const sigs
                       bool *anew, nx_error *err)
 {
     const nx_config *config = args->config;
-    nx_reload reload = nx_reload_begin(args);
+    nx_reload reload = nx_reload_begin(args, setup->database);
     int64_t most = nx_config_int(config, NX_CONFIG_MAX_TASKS_PER_CHILD);
     quota jobs = {.main = pthread_self()};
     nx_worker_options options = nx_background_worker_options(config, setup);

@@ -1,6 +1,8 @@
 #include "cli/reload.h"
 
+#include "base/json_writer.h"
 #include "base/log.h"
+#include "cli/audit.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -19,9 +21,10 @@ bool nx_reload_is_wanted(bool had_terminal)
     return !had_terminal || nx_reload_has_terminal();
 }
 
-nx_reload nx_reload_begin(const nx_cli_args *args)
+nx_reload nx_reload_begin(const nx_cli_args *args, nx_store *database)
 {
-    return (nx_reload){.args = args, .has_terminal = nx_reload_has_terminal()};
+    return (nx_reload){
+        .args = args, .database = database, .has_terminal = nx_reload_has_terminal()};
 }
 
 const char *nx_reload_signal_name(int number)
@@ -37,6 +40,7 @@ void nx_reload_end(nx_reload *reload)
 
 typedef struct tally {
     unsigned taken, waiting;
+    nx_config_key keys[NX_CONFIG_COUNT]; /* those taken at the front, the others at the back */
 } tally;
 
 static void tell(const nx_config_change *change, void *user)
@@ -44,11 +48,11 @@ static void tell(const nx_config_change *change, void *user)
     tally *count = user;
     const char *name = nx_config_name(change->key);
     if (change->taken) {
-        count->taken++;
+        count->keys[count->taken++] = change->key;
         nx_log_info("cli", "%s: changed from '%s' to '%s' (%s)", name, change->from, change->to,
                     change->origin);
     } else {
-        count->waiting++;
+        count->keys[NX_CONFIG_COUNT - ++count->waiting] = change->key;
         nx_log_warn("cli", "%s: changed from '%s' to '%s' in %s, needs a restart", name,
                     change->from, change->to, change->origin);
     }
@@ -63,6 +67,42 @@ static nx_status apply(const nx_config *config, nx_api *api, const nx_background
         status = nx_api_reconfigure(api, config, err);
     }
     return status;
+}
+
+static void write_names(nx_json *json, const char *key, const nx_config_key *keys, size_t count)
+{
+    nx_json_key(json, key);
+    nx_json_array_begin(json);
+    for (size_t i = 0; i < count; i++) {
+        nx_json_string(json, nx_config_name(keys[i]));
+    }
+    nx_json_array_end(json);
+}
+
+/* Names alone: values may be secrets. */
+static void note(const nx_reload *reload, nx_api *api, const tally *count, nx_status outcome)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    nx_json json = nx_json_begin(&text);
+    nx_json_object_begin(&json);
+    if (outcome == NX_OK) {
+        write_names(&json, "changed", count->keys, count->taken);
+        write_names(&json, "needs_restart", &count->keys[NX_CONFIG_COUNT - count->waiting],
+                    count->waiting);
+    } else {
+        nx_json_key_string(&json, "error", nx_status_name(outcome));
+    }
+    nx_json_object_end(&json);
+    nx_buffer_append_char(&text, '\0');
+    const nx_cli_event event = {.action = "settings.reload",
+                                .details = text.failed ? NULL : (const char *)text.data,
+                                .outcome = outcome};
+    if (api != NULL) {
+        nx_api_note(api, event.action, outcome, event.details);
+    } else {
+        nx_cli_audit_system(reload->database, &event);
+    }
+    nx_buffer_free(&text);
 }
 
 /* Where the log can tell it: before it becomes quieter, or after it became less so. */
@@ -97,12 +137,14 @@ static void read_again(nx_reload *reload, nx_api *api, const nx_background *back
         status = apply(next, api, background, &err);
     }
     if (status != NX_OK) {
+        note(reload, api, &count, status);
         nx_log_error("cli", "SIGHUP: the configuration stays as it was: %s", err.message);
         nx_config_free(next);
         return;
     }
     nx_config_free(reload->config);
     reload->config = next;
+    note(reload, api, &count, NX_OK);
     finish(next, &count);
 }
 

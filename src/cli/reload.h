@@ -13,17 +13,19 @@
  * Plain owner. */
 typedef struct nx_reload {
     const nx_cli_args *args;
-    nx_config *config; /* what the process runs with; NULL: args' own */
-    bool has_terminal; /* a SIGHUP may say that it was closed */
+    nx_config *config;  /* what the process runs with; NULL: args' own */
+    nx_store *database; /* for the audit log; borrowed */
+    bool has_terminal;  /* a SIGHUP may say that it was closed */
 } nx_reload;
 
-nx_reload nx_reload_begin(const nx_cli_args *args);
+nx_reload nx_reload_begin(const nx_cli_args *args, nx_store *database);
 
 /* Waits for a signal that is to end the process; returns it. On SIGHUP the file, the environment
  * and the command line are read again (the environment is the one at the start, but the files that
  * it names may have changed). A configuration with a mistake changes nothing, and the log says what
- * is wrong; otherwise it says what has changed, and what needs a restart for that. When the
- * terminal that the process was started from is closed, SIGHUP ends it. api may be NULL. */
+ * is wrong; otherwise it says what has changed, and what needs a restart for that; the audit log
+ * has the names of these settings. When the terminal that the process was started from is closed,
+ * SIGHUP ends it. api may be NULL. */
 int nx_reload_wait(nx_reload *reload, const sigset_t *signals, nx_api *api,
                    const nx_background *background);
 

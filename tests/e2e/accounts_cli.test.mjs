@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { assertRefused, nexus, scratch, skipWithout } from './lib/cli.mjs';
@@ -80,6 +81,37 @@ async function usersAndKeys(nx) {
   assert.equal(await nx.ok(['users', 'remove', 'bob']), 'bob is removed.\n');
   assert.deepEqual(await nx.json(['keys', 'list', '--user', 'ann']), await nx.json(['keys', 'list']));
   assertRefused(await nx.run(['keys', 'list', '--user', 'bob']), 3, /there is no user 'bob'/);
+  await inTheAuditLog(nx, made.id, camera.id);
+}
+
+/** What usersAndKeys did, by whom, in the order in which it did it; no secret. */
+async function inTheAuditLog(nx, made, camera) {
+  const text = await nx.ok(['audit', 'list', '--format', 'json']);
+  const rows = text.trim().split('\n').map((line) => JSON.parse(line));
+  const who = userInfo().username;
+  assert.deepEqual(rows.map((row) => [row.actor_kind, row.actor]), rows.map(() => ['command', who]));
+  assert.deepEqual(rows.map(({ action, object, result, details }) => `${action} ${object} ${result} ${details}`), [
+    'user.add user:bob failed {"error":"conflict"}',
+    'auth.setup_link  ok {}',
+    'user.add user:Ann ok {"role":"admin"}',
+    'user.add user:bob ok {"role":"operator"}',
+    'auth.setup_link  failed {"error":"conflict"}',
+    'user.add user:ANN failed {"error":"conflict"}',
+    'user.change user:BOB ok {"role":"viewer"}',
+    'user.remove user:ann failed {"error":"conflict"}',
+    'user.change user:ann failed {"error":"conflict"}',
+    'user.change user:ann failed {"error":"conflict"}',
+    'user.change user:bob ok {"disabled":true}',
+    `user.change user:${rows[11].object.slice(5)} ok {"disabled":false}`,
+    'user.change user:bob ok {"change":"password"}',
+    `key.add key:${rows[13].object.slice(4)} ok {}`,
+    `key.add key:${made} ok {}`,
+    `key.revoke key:${camera} ok {}`,
+    'key.revoke key:nosuchkey0 failed {"error":"not_found"}',
+    'user.remove user:bob ok {}',
+  ]);
+  assert.match(await nx.ok(['audit', 'verify']), /^18 rows, intact\n$/);
+  assert.doesNotMatch(text, /correct horse/);
 }
 
 describe('accounts from the command line', () => {

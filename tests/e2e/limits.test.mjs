@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { addKey, addUser, ask, json, setUp, signIn } from './lib/accounts.mjs';
+import { scratch } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
 import { eventually, metric, skipWithoutShared, startServer } from './lib/server.mjs';
 
@@ -137,6 +138,26 @@ describe('limits on how often', { skip }, () => {
     await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get('retry-after'))));
     assert.equal((await ask(quick, READ, { headers: bob.headers })).status, 200);
     assert.equal(await quick.stop(), 0);
+  });
+
+  it('are taken anew on SIGHUP', async (t) => {
+    const path = join(scratch(t), 'nexus.yaml');
+    writeFileSync(path, 'rate_limit_read: 1/h\n');
+    const told = await startServer({ args: ['--data-dir', data.path, '--config', path], env: { RUN_JOBS: 'false', LOG_FORMAT: '' } });
+    const read = async () => {
+      const answer = await ask(told, READ, { headers: bob.headers });
+      return [answer.status, limits(answer).limit];
+    };
+    assert.deepEqual(await read(), [200, 1]);
+    assert.deepEqual(await read(), [429, 1]);
+    for (const [text, expected] of [['rate_limit_read: 2/h\n', [200, 2]], ['rate_limit: false\n', [200, undefined]]]) {
+      const from = told.logs().length;
+      writeFileSync(path, text);
+      process.kill(told.pid, 'SIGHUP');
+      await eventually(() => /SIGHUP: the configuration was read again/.test(told.logs().slice(from)), 'it is read again');
+      assert.deepEqual(await read(), expected);
+    }
+    assert.equal(await told.stop(), 0);
   });
 
   it('hold behind nginx, where a client forges X-Forwarded-For', { skip: nginx === undefined && 'there is no nginx' }, async () => {

@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { scratch, skipWithout, start } from './lib/cli.mjs';
+import { nexus, scratch, skipWithout, start } from './lib/cli.mjs';
 import {
   binary, children, eventually, sharedPath, skipWithoutShared, startServer,
 } from './lib/server.mjs';
@@ -47,6 +47,17 @@ describe('a server', { skip }, () => {
     return server.logs().slice(from);
   }
 
+  /** What the audit log has of it, the newest first, once that are so many rows. */
+  async function noted(count) {
+    let rows = [];
+    await eventually(async () => {
+      const { items } = await (await fetch(`${server.url}/api/v1/audit?action=settings.reload`)).json();
+      rows = items.map(({ actor_kind: kind, result, details }) => `${kind} ${result} ${details}`);
+      return rows.length === count;
+    }, 'the audit log has it', 60_000);
+    return rows;
+  }
+
   async function detect() {
     const response = await fetch(`${server.url}/api/v1/inference/image`,
       { method: 'POST', headers: { 'Content-Type': 'image/jpeg' }, body: bus });
@@ -61,6 +72,7 @@ describe('a server', { skip }, () => {
     assert.match(log, /backlog: changed from '2048' to '7' in .*nexus\.yaml:2, needs a restart/);
     assert.match(log, /read again: 1 settings changed, 1 need a restart/);
     assert.equal(await found(), 2);
+    assert.deepEqual(await noted(1), ['system ok {"changed":["max_detections"],"needs_restart":["backlog"]}']);
   });
 
   it('takes a new secret from its file, and shows none', async () => {
@@ -69,6 +81,7 @@ describe('a server', { skip }, () => {
     assert.match(log, /webhook_secret: changed from '\*\*\*' to '\*\*\*'/);
     assert.match(log, /backlog: changed from '2048' to '7'/, 'it still needs one');
     assert.doesNotMatch(server.logs(), /geheim/);
+    assert.equal((await noted(2))[0], 'system ok {"changed":["webhook_secret"],"needs_restart":["backlog"]}');
   });
 
   it('stays as it was when there is a mistake', async () => {
@@ -81,6 +94,7 @@ describe('a server', { skip }, () => {
       assert.match(await reload(text), message);
       assert.equal(await found(), 2);
     }
+    assert.deepEqual((await noted(6)).slice(0, 4), Array(4).fill('system failed {"error":"invalid"}'));
   });
 
   it('changes limits for what comes next', async () => {
@@ -138,6 +152,10 @@ describe('a worker', { skip }, () => {
     assert.match(log, /concurrency: changed from '4' to '2' in .*nexus\.yaml:2, needs a restart/);
     child.kill('SIGTERM');
     assert.equal((await ended).code, 0);
+    const { stdout } = await nexus(['audit', 'list', '--format', 'json', '--action', 'settings.reload'], { env });
+    const { actor_kind: kind, details } = JSON.parse(stdout);
+    assert.deepEqual([kind, JSON.parse(details)],
+      ['system', { changed: ['confidence'], needs_restart: ['concurrency'] }]);
   });
 });
 

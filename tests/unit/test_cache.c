@@ -324,18 +324,38 @@ static void settings_become_options(void **state)
 
 #define cache_test(function) cmocka_unit_test_setup_teardown(function, make, end)
 
+static void lifetimes_change(void **state)
+{
+    NEED_BACKEND();
+    nx_cache *cache = *state;
+    const uint32_t off[NX_CACHE_KINDS] = {0, 0, 0, 600000};
+    const uint32_t on[NX_CACHE_KINDS] = {600000, 600000, 600000, 0};
+    nx_cache_key key = {.kind = NX_CACHE_PREDICTIONS, .bytes = "k", .size = 1};
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_cache_put(cache, &key, "old", 3, 0);
+    nx_cache_settle(cache);
+    assert_true(nx_cache_keeps(cache, NX_CACHE_PREDICTIONS));
+    nx_cache_set_lifetimes(cache, off);
+    assert_false(nx_cache_keeps(cache, NX_CACHE_PREDICTIONS));
+    assert_true(nx_cache_keeps(cache, NX_CACHE_RESPONSES));
+    assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_OFF);
+    nx_cache_put(cache, &key, "new", 3, 0);
+    nx_cache_settle(cache);
+    nx_cache_set_lifetimes(cache, on);
+    assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_HIT);
+    assert_memory_equal(out.data, "old", 3);
+    assert_false(nx_cache_keeps(NULL, NX_CACHE_PREDICTIONS));
+    nx_buffer_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cache_test(a_value_comes_back),
-        cache_test(bytes_are_bytes),
-        cache_test(kinds_are_apart),
-        cache_test(what_is_removed_is_gone),
-        cache_test(a_late_put_is_not_found),
-        cache_test(a_kind_is_switched_off),
-        cache_test(keys_have_a_largest_size),
-        cache_test(threads_share_it),
-        cmocka_unit_test(settings_become_options),
+        cache_test(a_value_comes_back),      cache_test(bytes_are_bytes),
+        cache_test(kinds_are_apart),         cache_test(what_is_removed_is_gone),
+        cache_test(a_late_put_is_not_found), cache_test(a_kind_is_switched_off),
+        cache_test(lifetimes_change),        cache_test(keys_have_a_largest_size),
+        cache_test(threads_share_it),        cmocka_unit_test(settings_become_options),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL) +
            cmocka_run_group_tests_name("redis", tests, begin_redis, end_redis);

@@ -74,10 +74,26 @@ static void a_profile_changes_what_it_can(void **state)
     nx_config_free(next);
 }
 
+static void limits_and_lifetimes_are_taken(void **state)
+{
+    (void)state;
+    static const nx_config_key keys[] = {
+        NX_CONFIG_RATE_LIMIT,       NX_CONFIG_RATE_LIMIT_AUTH,     NX_CONFIG_RATE_LIMIT_INFER,
+        NX_CONFIG_RATE_LIMIT_WRITE, NX_CONFIG_RATE_LIMIT_READ,     NX_CONFIG_CACHE_TTL_PREDICTIONS,
+        NX_CONFIG_CACHE_TTL_VIDEOS, NX_CONFIG_CACHE_TTL_RESPONSES, NX_CONFIG_CACHE_TTL_SESSIONS,
+    };
+    for (size_t i = 0; i < NX_COUNT(keys); i++) {
+        assert_true(nx_config_can_reload(keys[i]));
+    }
+    assert_false(nx_config_can_reload(NX_CONFIG_CACHE_BYTES));
+    assert_false(nx_config_can_reload(NX_CONFIG_REDIS_URL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_can_is_taken_and_the_rest_stays),
+        cmocka_unit_test(limits_and_lifetimes_are_taken),
         cmocka_unit_test(a_profile_changes_what_it_can),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,6 +166,31 @@ static void test_a_flood_resets_nothing(void **state)
     nx_rate_limiter_free(limiter);
 }
 
+static void test_other_rates(void **state)
+{
+    (void)state;
+    nx_rate_limiter *limiter = make("1/h burst 2");
+    const nx_rate_subject one = stranger("192.0.2.1");
+    nx_rate rates[NX_RATE_CLASSES];
+    nx_error err = {0};
+    (void)ask(limiter, &one, START, NX_RATE_ALLOWED);
+    (void)ask(limiter, &one, START, NX_RATE_ALLOWED);
+    (void)ask(limiter, &one, START, NX_RATE_REFUSED);
+    for (size_t i = 0; i < NX_COUNT(rates); i++) {
+        nx_assert_ok(
+            nx_rate_parse(i == NX_RATE_CLASS_READ ? "1/s burst 1" : "off", &rates[i], &err), err);
+    }
+    nx_rate_limiter_set(limiter, rates);
+    /* what the slow rate has written into the bucket would keep it empty for hours */
+    assert_int_equal(ask(limiter, &one, START, NX_RATE_ALLOWED).limit, 1);
+    (void)ask(limiter, &one, START, NX_RATE_REFUSED);
+    nx_rate_state now;
+    assert_int_equal(nx_rate_take(limiter, NX_RATE_CLASS_INFER, &one, START, &now), NX_RATE_OFF);
+    nx_rate_limiter_set(limiter, rates); /* the same ones: nothing begins anew */
+    (void)ask(limiter, &one, START, NX_RATE_REFUSED);
+    nx_rate_limiter_free(limiter);
+}
+
 static void test_off(void **state)
 {
     (void)state;
@@ -232,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_the_rate_holds),
         cmocka_unit_test(test_each_has_a_bucket),
         cmocka_unit_test(test_a_flood_resets_nothing),
+        cmocka_unit_test(test_other_rates),
         cmocka_unit_test(test_off),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_threads),
