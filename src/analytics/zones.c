@@ -162,7 +162,7 @@ static bool count_event(nx_zones *z, ledger *book, nx_zone_event event)
     return true;
 }
 
-static bool passes(const nx_zone_filter *filter, int32_t class_id)
+bool nx_zone_filter_passes(const nx_zone_filter *filter, int32_t class_id)
 {
     return !filter->only || (class_id >= 0 && class_id < NX_MAX_CLASSES &&
                              (filter->mask[class_id / 64] >> (class_id % 64) & 1) != 0);
@@ -356,7 +356,7 @@ static bool look_at_zone(nx_zones *z, uint32_t index, const visitor *who, stay *
 {
     const nx_zone *zone = &z->spec.zones[index];
     ledger *book = &z->ledgers[index];
-    if (!passes(&zone->classes, who->class_id)) {
+    if (!nx_zone_filter_passes(&zone->classes, who->class_id)) {
         return true;
     }
     if (s->inside) {
@@ -393,7 +393,7 @@ static bool look_at_line(nx_zones *z, uint32_t index, const visitor *who, passag
                          const spot *at)
 {
     const nx_line *line = &z->spec.lines[index];
-    if (!passes(&line->classes, who->class_id)) {
+    if (!nx_zone_filter_passes(&line->classes, who->class_id)) {
         return true;
     }
     double now = right_of(line, at, at->x, at->y);
@@ -518,4 +518,20 @@ nx_line_totals nx_zones_line(const nx_zones *zones, size_t index)
         .classes = book->classes,
         .class_count = book->class_count,
     };
+}
+
+size_t nx_zones_inside(const nx_zones *zones, size_t index, nx_zone_stay *out, size_t room)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < zones->count && count < room; i++) {
+        const visitor *who = &zones->visitors[i];
+        const stay *s = &zones->stays[i * zones->spec.zone_count + index];
+        if (s->inside) {
+            out[count++] = (nx_zone_stay){.track_id = who->id,
+                                          .class_id = who->class_id,
+                                          .dwell_ns = s->dwell_ns - s->before_ns,
+                                          .seen_ns = who->seen_ns};
+        }
+    }
+    return count;
 }

@@ -37,6 +37,8 @@ typedef struct nx_zone_filter {
     uint64_t mask[NX_MAX_CLASSES / 64];
 } nx_zone_filter;
 
+bool nx_zone_filter_passes(const nx_zone_filter *filter, int32_t class_id);
+
 /* The inside is by the even-odd rule. */
 typedef struct nx_zone {
     char name[NX_ZONES_MAX_NAME_BYTES + 1];
@@ -140,6 +142,18 @@ const nx_zone_event *nx_zones_events(const nx_zones *zones, size_t *count);
 /* Sums since the start. index is below the spec's count. */
 nx_zone_totals nx_zones_zone(const nx_zones *zones, size_t index);
 nx_line_totals nx_zones_line(const nx_zones *zones, size_t index);
+
+/* Somebody who is inside a zone, seen now or not. */
+typedef struct nx_zone_stay {
+    uint64_t track_id;
+    int32_t class_id;
+    int64_t dwell_ns; /* of this stay, until seen_ns */
+    int64_t seen_ns;
+} nx_zone_stay;
+
+/* Those inside, by rising track id, up to `room` of them; at most NX_ZONES_MAX_TRACKS are. Returns
+ * how many there are in out. index is below the spec's count. */
+size_t nx_zones_inside(const nx_zones *zones, size_t index, nx_zone_stay *out, size_t room);
 
 /* Appends the state without the spec. A failure is out->failed. */
 void nx_zones_save(const nx_zones *zones, nx_buffer *out);
