@@ -10,6 +10,7 @@
 #ifndef NX_BASE_CONFIG_H
 #define NX_BASE_CONFIG_H
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -192,5 +193,9 @@ nx_config_secrecy nx_config_secrecy_of(nx_config_key key);
 /* The value as it may be shown to anybody; space is used for what has to be cut. */
 #define NX_CONFIG_SHOWN_SIZE 512
 const char *nx_config_shown(const nx_config *config, nx_config_key key, char *space, size_t size);
+
+/* All settings as a YAML file with what they mean. What is set stands there as it is and means the
+ * same when it is read; defaults, what a profile says and secrets are commented out. */
+void nx_config_write_yaml(const nx_config *config, nx_buffer *out);
 
 #endif

@@ -377,8 +377,12 @@ static int run(const nx_cli_args *args)
 {
     report state = {0};
     nx_buffer text = NX_BUFFER_INIT;
-    check_all(args->config, &state);
     const char *format = nx_cli_value(args, "format");
+    if (format != NULL && strcmp(format, "yaml") == 0) { /* a file; nothing is tried for it */
+        nx_config_write_yaml(args->config, &text);
+        return nx_cli_print(args, &text);
+    }
+    check_all(args->config, &state);
     if (format != NULL && strcmp(format, "json") == 0) {
         append_json(args->config, &state, &text);
     } else {
@@ -389,7 +393,7 @@ static int run(const nx_cli_args *args)
 }
 
 static const nx_cli_option options[] = {
-    {"format", 'f', "FORMAT", "text or json (default text)", NX_CLI_NO_KEY, "text|json"},
+    {"format", 'f', "FORMAT", "text, json or yaml (default text)", NX_CLI_NO_KEY, "text|json|yaml"},
 };
 
 const nx_cli_command nx_cmd_check = {
@@ -400,8 +404,11 @@ const nx_cli_command nx_cmd_check = {
         "Prints each setting with its value and where that came from (default, profile, file\n"
         "and line, environment, command line), then tries everything that Nexus depends on. The "
         "exit code\n"
-        "is 3 when something that is needed has failed.\n",
-    .examples = "  nexus check\n  NEXUS_MODEL=yolov8s nexus check --config nexus.yaml\n",
+        "is 3 when something that is needed has failed. As yaml it prints a file for --config "
+        "with\n"
+        "every setting explained, and tries nothing; secrets are left out of it.\n",
+    .examples = "  nexus check\n  NEXUS_MODEL=yolov8s nexus check --config nexus.yaml\n"
+                "  nexus check --format yaml > nexus.yaml\n",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .uses_config = true,

@@ -270,6 +270,21 @@ describe('check and the configuration', () => {
     assert.match((await objects('http://x', 'S3RVER')).detail, /^OBJECTS_URL is 'http:\/\/x'; use s3:/);
   });
 
+  it('writes a file that sets what is set', async (t) => {
+    const env = { NEXUS_PORT: '9001', TRUSTED_PROXIES: '10.0.0.0/8, fd00::/8', VIDEO_FOLDERS: '/a: "b"', WEBHOOK_SECRET: 'geheim' };
+    const { code, stdout, stderr } = await nexus(['check', '--format', 'yaml', '--profile', 'large'], { env });
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stdout, /geheim/);
+    const path = file(t, stdout);
+    const before = await settings(['--profile', 'large'], { ...env, WEBHOOK_SECRET: '' });
+    const after = await settings(['--config', path], {});
+    assert.deepEqual(Object.entries(after).map(([name, [value]]) => [name, value]),
+      Object.entries(before).map(([name, [value]]) => [name, value]));
+    assert.match(after.port[1], /nexus\.yaml:\d+$/);
+    assert.equal(after.db_pool_size[1], 'profile large');
+    assert.equal(after.iou[1], 'default');
+  });
+
   it('never shows what webhooks are signed with', async () => {
     const env = { WEBHOOK_SECRET: 'geheim', WEBHOOK_ALLOW_PRIVATE: 'yes' };
     const { stdout, stderr } = await nexus(['check', '--format', 'json'], { env });
@@ -510,6 +525,7 @@ describe('output', () => {
     const lines = [
       'check',
       'check -f json',
+      'check -f yaml',
       '--help',
       '--version',
       'help --man',

@@ -21,6 +21,24 @@ static void must(bool condition)
     }
 }
 
+/* Written as a file it is the same again, but for secrets. */
+static void write_and_read(const nx_config *config)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    nx_config *again = NULL;
+    nx_error err = {0};
+    nx_config_write_yaml(config, &text);
+    must(nx_config_load_text(nx_buffer_cstr(&text), text.size, "again.yaml", no_environment, NULL,
+                             &again, &err) == NX_OK);
+    for (int key = 0; key < NX_CONFIG_COUNT; key++) {
+        must(nx_config_secrecy_of((nx_config_key)key) != NX_CONFIG_PUBLIC ||
+             strcmp(nx_config_text(config, (nx_config_key)key),
+                    nx_config_text(again, (nx_config_key)key)) == 0);
+    }
+    nx_config_free(again);
+    nx_buffer_free(&text);
+}
+
 /* What a server does with it next. */
 static void use(nx_config *config)
 {
@@ -50,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must((status == NX_OK) == (config != NULL));
     must(status == NX_OK || err.message[0] != '\0');
     if (config != NULL) {
+        write_and_read(config);
         use(config);
     }
     nx_config_free(config);
