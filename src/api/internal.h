@@ -47,6 +47,7 @@ struct nx_api {
     nx_metric *redis_calls;
     nx_metric *redis_connections;
     nx_metric *db_connections;
+    nx_metric *db_counts[3]; /* timeouts, connects, lost */
     nx_metric *work_wait;
     nx_metric *jobs;
     nx_metric *audit_rows;

@@ -1,6 +1,7 @@
 /* db_pool_connections{state} and jobs{state}: what the database says when somebody looks. */
 #include "api/internal.h"
 #include "api/work.h"
+#include "ops/process.h"
 #include "store/jobs.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -23,6 +24,31 @@ static void register_shared(nx_api *api, nx_metrics *registry)
     }
 }
 
+static double disk_size(void *user)
+{
+    const nx_api *api = user;
+    double size = 0;
+    double left = 0;
+    return nx_process_disk(api->deps.data_dir, &size, &left) ? size : 0;
+}
+
+static double disk_free(void *user)
+{
+    const nx_api *api = user;
+    double size = 0;
+    double left = 0;
+    return nx_process_disk(api->deps.data_dir, &size, &left) ? left : 0;
+}
+
+static void register_disk(nx_api *api, nx_metrics *registry)
+{
+    nx_metric_share(nx_metrics_gauge_read(registry, "data_disk_size_bytes",
+                                          "Of the file system that DATA_DIR is on.", disk_size,
+                                          api));
+    nx_metric_share(nx_metrics_gauge_read(registry, "data_disk_free_bytes",
+                                          "What may still be written to it.", disk_free, api));
+}
+
 void nx_api_storage_metrics_register(nx_api *api)
 {
     static const char *const connections[] = {"in_use", "idle", "overflow", "waiting"};
@@ -43,6 +69,13 @@ void nx_api_storage_metrics_register(nx_api *api)
                                            &connection, 1);
     api->jobs =
         nx_metrics_gauge(registry, "jobs", "Jobs in the database, by their state.", &state, 1);
+    api->db_counts[0] = nx_metrics_counter(registry, "db_pool_timeouts_total",
+                                           "Waits for a connection that ended in vain.", NULL, 0);
+    api->db_counts[1] =
+        nx_metrics_counter(registry, "db_connects_total", "Connections that were made.", NULL, 0);
+    api->db_counts[2] = nx_metrics_counter(registry, "db_connections_lost_total",
+                                           "Connections that were found broken.", NULL, 0);
+    register_disk(api, registry);
     register_shared(api, registry);
     nx_metric_share(api->jobs);
 }
@@ -71,6 +104,9 @@ void nx_api_pool_metrics_read(nx_api *api)
     set(api->db_connections, 1, stats.idle);
     set(api->db_connections, 2, stats.overflow);
     set(api->db_connections, 3, stats.waiting + nx_api_pool_waiting(api->quick));
+    nx_metric_show(api->db_counts[0], 0, (uint64_t)stats.timeouts);
+    nx_metric_show(api->db_counts[1], 0, (uint64_t)stats.connects);
+    nx_metric_show(api->db_counts[2], 0, (uint64_t)stats.lost);
     count_failures(api);
 }
 

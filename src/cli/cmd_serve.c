@@ -189,6 +189,11 @@ static void count_run(const nx_backend *backend, int64_t run_ns, uint32_t batch,
     nx_service_metrics_run(user, backend->name, run_ns, batch);
 }
 
+static void count_transaction(void *user, bool writes, int64_t ns, nx_status status)
+{
+    nx_service_metrics_transaction(user, writes, ns, status);
+}
+
 /* What runs the default model, and so every other. */
 static const char *provider_of(nx_registry *registry)
 {
@@ -220,7 +225,9 @@ static int serve_here(const nx_cli_args *args, const place *at, const sigset_t *
         status = nx_service_metrics_new(provider_of(setup.registry),
                                         nx_runtime_version(setup.runtime), &metrics, &err);
     }
+    const nx_store_observer observer = {.ended = count_transaction, .user = metrics};
     if (status == NX_OK) {
+        nx_store_observe(setup.database, &observer); /* which ends before the metrics do */
         const nx_engine_options hooks = {.on_run = count_run, .user = metrics};
         status = nx_setup_start_engine(args->config, &hooks, &setup, &err);
     }

@@ -25,6 +25,7 @@ struct nx_metric {
     char *name;
     char *help;
     bool shared;
+    bool zeros; /* are shown */
     label labels[NX_METRIC_MAX_LABELS];
     size_t label_count;
     size_t series_count;
@@ -188,20 +189,28 @@ nx_metric *nx_metrics_histogram(nx_metrics *metrics, const char *name, const cha
     return adopt(metrics, metric, complete);
 }
 
-void nx_metrics_gauge_read(nx_metrics *metrics, const char *name, const char *help,
-                           double (*read)(void *user), void *user)
+nx_metric *nx_metrics_gauge_read(nx_metrics *metrics, const char *name, const char *help,
+                                 double (*read)(void *user), void *user)
 {
     nx_metric *metric = nx_metrics_gauge(metrics, name, help, NULL, 0);
     if (metric != NULL) {
         metric->read = read;
         metric->user = user;
     }
+    return metric;
 }
 
 void nx_metric_share(nx_metric *metric)
 {
     if (metric != NULL) {
         metric->shared = true;
+    }
+}
+
+void nx_metric_show_zeros(nx_metric *metric)
+{
+    if (metric != NULL) {
+        metric->zeros = true;
     }
 }
 
@@ -335,7 +344,7 @@ static void append_labels(const nx_metric *metric, size_t series, const char *le
 static void render_counter(const nx_metric *metric, size_t series, nx_buffer *out)
 {
     uint64_t count = atomic_load_explicit(&metric->counts[series], memory_order_relaxed);
-    if (count == 0 && metric->label_count > 0) {
+    if (count == 0 && metric->label_count > 0 && !metric->zeros) {
         return;
     }
     nx_buffer_append_str(out, metric->name);

@@ -48,8 +48,12 @@ nx_metric *nx_metrics_histogram(nx_metrics *metrics, const char *name, const cha
                                 const double *bounds, size_t count, const nx_label *labels,
                                 size_t label_count);
 /* A gauge without labels that is read when it is rendered. */
-void nx_metrics_gauge_read(nx_metrics *metrics, const char *name, const char *help,
-                           double (*read)(void *user), void *user);
+nx_metric *nx_metrics_gauge_read(nx_metrics *metrics, const char *name, const char *help,
+                                 double (*read)(void *user), void *user);
+
+/* A counter with labels shows all its series from the start: the first of them to count can be told
+ * from none before (prometheus.io/docs/practices/instrumentation, "avoid missing metrics"). */
+void nx_metric_show_zeros(nx_metric *metric);
 
 /* The gauge says the same in every process (how many jobs there are): of several processes' values
  * one is shown, instead of their sum. */

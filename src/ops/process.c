@@ -2,8 +2,11 @@
 
 #include "base/clock.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,4 +55,35 @@ double nx_process_memory_bytes(void)
         fclose(file);
     }
     return pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+double nx_process_open_fds(void)
+{
+    double count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL) {
+        return 0;
+    }
+    for (const struct dirent *one = readdir(folder); one != NULL; one = readdir(folder)) {
+        count += one->d_name[0] != '.';
+    }
+    closedir(folder);
+    return count - 1; /* the folder itself was one */
+}
+
+double nx_process_max_fds(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (double)limit.rlim_cur : 0;
+}
+
+bool nx_process_disk(const char *path, double *size, double *free)
+{
+    struct statvfs space;
+    if (statvfs(path, &space) != 0) {
+        return false;
+    }
+    *size = (double)space.f_blocks * (double)space.f_frsize;
+    *free = (double)space.f_bavail * (double)space.f_frsize;
+    return true;
 }

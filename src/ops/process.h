@@ -3,6 +3,7 @@
 #define NX_OPS_PROCESS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Use of the CPU between two looks. Its own lock guards it; any thread may ask. */
@@ -21,5 +22,13 @@ double nx_cpu_meter_read(nx_cpu_meter *meter);
 
 /* Resident bytes; 0 when /proc is not there. */
 double nx_process_memory_bytes(void);
+
+/* Descriptors that are open, and how many may be. 0 when that can't be found out. */
+double nx_process_open_fds(void);
+double nx_process_max_fds(void);
+
+/* Bytes of the file system that a path is on, and those that this user may still fill. False: it
+ * can't be asked. */
+bool nx_process_disk(const char *path, double *size, double *free);
 
 #endif

@@ -11,6 +11,8 @@ struct nx_service_metrics {
     nx_metric *batch_size;
     nx_metric *stage_duration;
     nx_metric *failures;
+    nx_metric *transactions;
+    nx_metric *transaction_failures;
     nx_cpu_meter cpu;
 };
 
@@ -21,9 +23,6 @@ static const char *const stages[NX_STAGE_COUNT] = {
 /* Models are named as they run; what is beyond counts as "other". */
 #define MAX_MODELS 64
 static const char *const other_model = "other";
-
-/* Every way in which an inference can fail; indexed by nx_status. */
-#define STATUS_COUNT (NX_ERR_INTERNAL + 1)
 
 static double read_cpu(void *user)
 {
@@ -36,6 +35,47 @@ static double read_memory(void *user)
     (void)user;
     return nx_process_memory_bytes();
 }
+
+static double read_open_fds(void *user)
+{
+    (void)user;
+    return nx_process_open_fds();
+}
+
+static double read_max_fds(void *user)
+{
+    (void)user;
+    return nx_process_max_fds();
+}
+
+/* What of a transaction's ends is a failure; others are answers: there is no such row. */
+static const nx_status database_failures[] = {NX_ERR_BUSY, NX_ERR_TIMEOUT, NX_ERR_UNAVAILABLE,
+                                              NX_ERR_IO, NX_ERR_INTERNAL};
+#define DATABASE_FAILURES (sizeof database_failures / sizeof database_failures[0])
+
+static void register_database(nx_service_metrics *metrics)
+{
+    static const double seconds[] = {0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                     0.05,   0.1,    0.25,  0.5,    1,     5,    30};
+    static const char *const kinds[] = {"read", "write"};
+    const char *reasons[DATABASE_FAILURES];
+    for (size_t i = 0; i < DATABASE_FAILURES; i++) {
+        reasons[i] = nx_status_name(database_failures[i]);
+    }
+    const nx_label kind = {"kind", kinds, 2, 0};
+    const nx_label reason = {"reason", reasons, DATABASE_FAILURES, 0};
+    metrics->transactions = nx_metrics_histogram(
+        metrics->registry, "db_transaction_duration_seconds",
+        "Time of one transaction of the database, with its wait for a connection.", seconds,
+        sizeof seconds / sizeof seconds[0], &kind, 1);
+    metrics->transaction_failures = nx_metrics_counter(
+        metrics->registry, "db_transactions_failed_total",
+        "Transactions that the database, or the wait for it, failed, by reason.", &reason, 1);
+    nx_metric_show_zeros(metrics->transaction_failures);
+}
+
+/* Every way in which an inference can fail; indexed by nx_status. */
+#define STATUS_COUNT (NX_ERR_INTERNAL + 1)
 
 static void register_inference(nx_service_metrics *metrics)
 {
@@ -79,6 +119,7 @@ nx_status nx_service_metrics_new(const char *provider, const char *runtime_versi
     metrics->registry = registry;
     nx_cpu_meter_init(&metrics->cpu);
     register_inference(metrics);
+    register_database(metrics);
     const nx_label info[] = {{"provider", &provider, 1, 0},
                              {"runtime_version", &runtime_version, 1, 0}};
     nx_metric *provider_info = nx_metrics_gauge(registry, "execution_provider_info",
@@ -89,6 +130,9 @@ nx_status nx_service_metrics_new(const char *provider, const char *runtime_versi
                           "CPU time since the last look, in per cent of one core.", read_cpu,
                           metrics);
     nx_metrics_gauge_read(registry, "process_memory_bytes", "Resident memory.", read_memory, NULL);
+    nx_metrics_gauge_read(registry, "process_open_fds", "Open descriptors.", read_open_fds, NULL);
+    nx_metrics_gauge_read(registry, "process_max_fds", "As many descriptors may be open.",
+                          read_max_fds, NULL);
     *out = metrics;
     return NX_OK;
 }
@@ -126,6 +170,20 @@ void nx_service_metrics_stage(nx_service_metrics *metrics, nx_stage stage, doubl
 void nx_service_metrics_failure(nx_service_metrics *metrics, nx_status reason)
 {
     nx_metric_add(metrics->failures, nx_metric_series(metrics->failures, reason, 0, 0), 1);
+}
+
+void nx_service_metrics_transaction(nx_service_metrics *metrics, bool writes, int64_t ns,
+                                    nx_status status)
+{
+    nx_metric_observe(metrics->transactions,
+                      nx_metric_series(metrics->transactions, writes ? 1 : 0, 0, 0),
+                      (double)ns / (double)NX_NS_PER_SEC);
+    for (size_t i = 0; i < DATABASE_FAILURES; i++) {
+        if (database_failures[i] == status) {
+            nx_metric_add(metrics->transaction_failures,
+                          nx_metric_series(metrics->transaction_failures, i, 0, 0), 1);
+        }
+    }
 }
 
 void nx_service_metrics_queue_depth(nx_service_metrics *metrics, double (*read)(void *user),

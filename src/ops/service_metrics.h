@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "ops/metrics.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct nx_service_metrics nx_service_metrics;
@@ -36,6 +37,10 @@ void nx_service_metrics_run(nx_service_metrics *metrics, const char *model, int6
 
 void nx_service_metrics_stage(nx_service_metrics *metrics, nx_stage stage, double milliseconds);
 void nx_service_metrics_failure(nx_service_metrics *metrics, nx_status reason);
+
+/* A transaction of the database that has ended. */
+void nx_service_metrics_transaction(nx_service_metrics *metrics, bool writes, int64_t ns,
+                                    nx_status status);
 
 /* Where inference_queue_depth is read; call once, before the first rendering. */
 void nx_service_metrics_queue_depth(nx_service_metrics *metrics, double (*read)(void *user),

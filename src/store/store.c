@@ -2,6 +2,7 @@
 #include "store/migrate.h"
 #include "store/migrations.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/url.h"
 
@@ -13,6 +14,7 @@
 struct nx_store {
     nx_db_backend *backend;
     atomic_uint ticks;
+    const nx_store_observer *_Atomic observer;
 };
 
 typedef enum url_kind { URL_SQLITE, URL_POSTGRES } url_kind;
@@ -157,15 +159,34 @@ const char *nx_store_kind(const nx_store *store)
     return store->backend->ops->kind;
 }
 
+void nx_store_observe(nx_store *store, const nx_store_observer *observer)
+{
+    atomic_store(&store->observer, observer);
+}
+
+static void tell(nx_store *store, nx_tx how, int64_t begun_ns, nx_status status)
+{
+    const nx_store_observer *observer = atomic_load(&store->observer);
+    if (observer != NULL) {
+        observer->ended(observer->user, how != NX_TX_READ, nx_clock_now_ns() - begun_ns, status);
+    }
+}
+
 nx_status nx_store_transact(nx_store *store, nx_tx how, nx_db_work work, void *user, nx_error *err)
 {
-    return store->backend->ops->transact(store->backend, how, work, user, err);
+    int64_t begun = nx_clock_now_ns();
+    nx_status status = store->backend->ops->transact(store->backend, how, work, user, err);
+    tell(store, how, begun, status);
+    return status;
 }
 
 nx_status nx_store_run(nx_store *store, nx_tx how, const nx_call *call, int64_t *rows,
                        nx_error *err)
 {
-    return store->backend->ops->run(store->backend, how, call, rows, err);
+    int64_t begun = nx_clock_now_ns();
+    nx_status status = store->backend->ops->run(store->backend, how, call, rows, err);
+    tell(store, how, begun, status);
+    return status;
 }
 
 unsigned nx_store_tick(nx_store *store)

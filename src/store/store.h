@@ -66,6 +66,17 @@ typedef struct nx_store_stats {
 } nx_store_stats;
 nx_store_stats nx_store_get_stats(nx_store *store);
 
+/* Is told of every transaction when it has ended: how long it took, its wait for a connection
+ * included. Called on the thread that asked; it must be quick, and call no store. */
+typedef struct nx_store_observer {
+    void (*ended)(void *user, bool writes, int64_t ns, nx_status status);
+    void *user;
+} nx_store_observer;
+
+/* observer is borrowed as long as the store lives, or until another takes its place (NULL: none)
+ * and all calls that had begun have ended. Thread-safe. */
+void nx_store_observe(nx_store *store, const nx_store_observer *observer);
+
 /* "sqlite" or "postgresql". */
 const char *nx_store_kind(const nx_store *store);
 
