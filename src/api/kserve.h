@@ -85,6 +85,16 @@ nx_status nx_kserve_check_gone(const nx_kserve_call *call, nx_error *err);
 nx_status nx_kserve_write_answer(nx_kserve_call *call, const nx_tensor *outputs, size_t count,
                                  nx_error *err);
 
+/* What was found in a picture; borrowed. */
+typedef struct nx_kserve_found {
+    const nx_detection *items;
+    size_t count;
+} nx_kserve_found;
+
+/* Builds the answer of an inference on so many pictures. Errors: as nx_kserve_write_answer. */
+nx_status nx_kserve_write_detections(nx_kserve_call *call, const nx_kserve_found *pictures,
+                                     size_t count, nx_error *err);
+
 /* Sends the answer, or the error, and counts it. The call may be freed before it returns. */
 void nx_kserve_finish(nx_kserve_call *call, nx_status status, const nx_error *err,
                       const nx_kserve_sample *sample);

@@ -1,30 +1,37 @@
 /*
- * An inference on encoded pictures: each becomes an ordinary image job, so that pictures of all
- * requests share batches, and their detections become tensors.
+ * An inference on encoded pictures: each becomes a prediction as those of /api/v1/inference are,
+ * from the cache, with another request or as an ordinary image job, so that pictures of all
+ * requests share batches; and their detections become tensors.
  *
- * A request keeps a window of jobs in the engine, and each completion submits the next. Its lock
- * guards the progress; it is held while jobs are submitted (the engine's lock nests inside) and
- * never while they are cancelled, because cancelling calls `finished` on the same thread.
+ * A request gives a window of its pictures their turn, and each that ends lets others follow. Its
+ * lock guards the progress; it is held while jobs are submitted (the engine's lock nests inside),
+ * and never while predictions begin or end or jobs are cancelled, because that may call back on the
+ * same thread.
  */
 #include "api/inference.h"
 #include "api/kserve.h"
 #include "api/payload.h"
+#include "api/predictions.h"
 #include "base/clock.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define OUTPUTS 4
-
 typedef struct pictures_work pictures_work;
 
 typedef struct picture {
+    nx_prediction prediction; /* first */
     pictures_work *work;
     const void *bytes; /* in the body, or in decoded */
     size_t size;
     nx_buffer decoded; /* when it came as base64 */
-    nx_image_job *job; /* kept until the request ends: cancelling may look at it any time */
+    _Atomic(nx_image_job *)
+        job;               /* kept until the request ends: cancelling may look at it any time */
+    nx_detection *copy;    /* owned: of what was found by another */
+    nx_kserve_found found; /* in the job or the copy */
+    int64_t began_ns;
+    bool needs_room; /* its job is to be submitted once the engine has room */
 } picture;
 
 struct pictures_work {
@@ -35,9 +42,14 @@ struct pictures_work {
     size_t count;
     size_t window;
 
-    pthread_mutex_t lock; /* guards what follows, and picture.job */
+    pthread_mutex_t lock; /* guards what follows, and picture.needs_room */
     size_t next;          /* the first without a turn yet */
-    size_t running;
+    size_t running;       /* have had their turn and have not ended */
+    size_t submitted;     /* of these, in the engine */
+    bool full;            /* the engine was, and none has ended there since */
+    bool advancing;       /* a thread gives turns; the others tell it that it may go on */
+    bool again;
+    bool over;
     bool cancelled;
     nx_status status; /* of the first that failed */
     nx_error err;
@@ -50,183 +62,52 @@ static void free_work(void *context)
     for (size_t i = 0; i < work->count; i++) {
         nx_image_job_free(work->items[i].job);
         nx_buffer_free(&work->items[i].decoded);
+        free(work->items[i].copy);
     }
     free(work->items);
     pthread_mutex_destroy(&work->lock);
     free(work);
 }
 
-/* --- detections as tensors ----------------------------------------------------------------------
+/* --- the answer ---------------------------------------------------------------------------------
  */
 
-/* The tensors of all pictures; rows beyond a picture's own detections are 0, their class is -1. */
-typedef struct arrays {
-    float *boxes;
-    float *scores;
-    int64_t *classes;
-    int32_t *counts;
-    size_t pictures;
-    size_t most; /* detections of the picture that has the most */
-} arrays;
-
-static void free_arrays(arrays *self)
+/* Where the detections come from, for all pictures together: X-Cache. */
+static void tell_origin(const pictures_work *work)
 {
-    free(self->boxes);
-    free(self->scores);
-    free(self->classes);
-    free(self->counts);
-}
-
-static bool make_arrays(const pictures_work *work, arrays *out)
-{
-    *out = (arrays){.pictures = work->count};
+    nx_prediction_origin origin = NX_PREDICTION_HIT;
     for (size_t i = 0; i < work->count; i++) {
-        size_t count = nx_image_job_result(work->items[i].job).count;
-        out->most = count > out->most ? count : out->most;
-    }
-    size_t rows = out->pictures * out->most; /* at most 100 times the largest max_detections */
-    size_t room = rows > 0 ? rows : 1;
-    out->boxes = calloc(room, 4 * sizeof *out->boxes);
-    out->scores = calloc(room, sizeof *out->scores);
-    out->classes = calloc(room, sizeof *out->classes);
-    out->counts = calloc(out->pictures, sizeof *out->counts);
-    return out->boxes != NULL && out->scores != NULL && out->classes != NULL && out->counts != NULL;
-}
-
-static void fill_arrays(const pictures_work *work, arrays *out)
-{
-    for (size_t i = 0; i < work->count; i++) {
-        nx_result result = nx_image_job_result(work->items[i].job);
-        out->counts[i] = (int32_t)result.count;
-        for (size_t d = 0; d < out->most; d++) {
-            size_t row = i * out->most + d;
-            if (d >= result.count) {
-                out->classes[row] = -1;
-                continue;
-            }
-            const nx_detection *found = &result.detections[d];
-            const float box[4] = {found->x1, found->y1, found->x2, found->y2};
-            memcpy(out->boxes + 4 * row, box, sizeof box);
-            out->scores[row] = found->confidence;
-            out->classes[row] = found->class_id;
+        nx_prediction_origin its = work->items[i].prediction.origin;
+        if (its == NX_PREDICTION_PLAIN || its == NX_PREDICTION_MISS) {
+            origin = its;
+            break;
         }
+        origin = its == NX_PREDICTION_JOIN ? its : origin;
     }
-}
-
-static void describe(const arrays *from, nx_tensor out[OUTPUTS])
-{
-    void *const data[OUTPUTS] = {from->boxes, from->scores, from->classes, from->counts};
-    nx_kserve_model pictures = {.pictures = true};
-    size_t count = 0; /* OUTPUTS */
-    const nx_tensor *ports = nx_kserve_outputs(&pictures, &count);
-    for (size_t i = 0; i < OUTPUTS; i++) {
-        out[i] = ports[i];
-        out[i].dims[0] = (int64_t)from->pictures;
-        if (out[i].rank > 1) {
-            out[i].dims[1] = (int64_t)from->most;
-        }
-        size_t elements = 0;
-        nx_kserve_elements(out[i].dims, out[i].rank, &elements); /* small numbers all */
-        out[i].bytes = elements * nx_type_size(out[i].type);
-        out[i].data = data[i];
+    const char *name = nx_prediction_origin_name(origin);
+    if (name != NULL) {
+        nx_http_add_header(work->call->request, "X-Cache", name);
     }
-}
-
-/* The outputs in the order in which they were asked for. */
-static nx_status write_answer(pictures_work *work, const nx_tensor all[OUTPUTS], nx_error *err)
-{
-    const nx_kserve_request *parsed = &work->call->parsed;
-    if (parsed->output_count == 0) {
-        return nx_kserve_write_answer(work->call, all, OUTPUTS, err);
-    }
-    nx_tensor chosen[OUTPUTS] = {{0}}; /* no name twice and none unknown, so at most four */
-    for (size_t i = 0; i < parsed->output_count; i++) {
-        for (size_t o = 0; o < OUTPUTS; o++) {
-            if (strcmp(all[o].name, parsed->outputs[i].name) == 0) {
-                chosen[i] = all[o];
-            }
-        }
-    }
-    return nx_kserve_write_answer(work->call, chosen, parsed->output_count, err);
 }
 
 static nx_status answer(pictures_work *work, nx_error *err)
 {
-    arrays values;
-    nx_tensor tensors[OUTPUTS];
-    nx_status status = NX_OK;
     int64_t start = nx_clock_now_ns();
-    if (make_arrays(work, &values)) {
-        fill_arrays(work, &values);
-        describe(&values, tensors);
-        status = write_answer(work, tensors, err);
-    } else {
-        status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the answer");
+    nx_kserve_found *found = calloc(work->count, sizeof *found);
+    nx_status status = NX_OK;
+    if (found == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the answer");
     }
-    free_arrays(&values);
+    for (size_t i = 0; i < work->count; i++) {
+        found[i] = work->items[i].found;
+    }
+    status = nx_kserve_write_detections(work->call, found, work->count, err);
+    free(found);
+    if (status == NX_OK) {
+        tell_origin(work);
+    }
     work->sample.output_ns += nx_clock_now_ns() - start;
     return status;
-}
-
-/* --- progress -----------------------------------------------------------------------------------
- */
-
-static void finished(nx_image_job *job, nx_status status, const nx_error *err, void *user);
-
-/* The lock is held. */
-static void note_failure(pictures_work *work, const picture *item, nx_status status,
-                         const nx_error *err)
-{
-    if (work->status == NX_OK) {
-        work->status = status;
-        work->err = *err;
-        if (work->count > 1) {
-            nx_error_prefix(&work->err, "picture %zu", (size_t)(item - work->items));
-        }
-    }
-}
-
-/* Gives a picture its turn; the lock is held. False: the engine has no room now, try it later. */
-static bool start_picture(picture *item)
-{
-    pictures_work *work = item->work;
-    nx_api *api = work->call->api;
-    nx_error err = {0};
-    nx_status status = NX_OK;
-    if (item->job == NULL) {
-        const nx_image_job_options options = {
-            .postprocess = work->options.postprocess,
-            .annotate = NX_ANNOTATE_NONE,
-            .priority = NX_PRIORITY_INTERACTIVE,
-            .max_pixels = api->max_pixels,
-            .deadline_ns = work->call->deadline_ns,
-        };
-        status = nx_image_job_new(work->call->model.model, item->bytes, item->size, &options,
-                                  &item->job, &err);
-    }
-    if (status == NX_OK) {
-        status = nx_image_job_submit(item->job, api->deps.engine, finished, item, &err);
-        if (status == NX_ERR_BUSY && work->running > 0) {
-            return false;
-        }
-    }
-    if (status == NX_OK) {
-        work->running++;
-    } else {
-        note_failure(work, item, status, &err);
-    }
-    return true;
-}
-
-/* Fills the window; the lock is held. Returns whether all is over. */
-static bool advance(pictures_work *work)
-{
-    while (!work->cancelled && work->status == NX_OK && work->next < work->count &&
-           work->running < work->window && start_picture(&work->items[work->next])) {
-        work->next++;
-    }
-    bool ended = work->cancelled || work->status != NX_OK || work->next == work->count;
-    return work->running == 0 && ended;
 }
 
 /* Nobody else looks at the work any more. */
@@ -242,17 +123,107 @@ static void end(pictures_work *work)
     nx_kserve_finish(work->call, status, &err, &work->sample);
 }
 
-static void count_job(pictures_work *work, const nx_image_job *job)
+/* --- progress -----------------------------------------------------------------------------------
+ */
+
+/* No more turns; the lock is held. */
+static bool is_ending(const pictures_work *work)
 {
-    nx_result result = nx_image_job_result(job);
+    return work->cancelled || work->status != NX_OK;
+}
+
+/* Whose turn it is; NULL: nobody's for now. The lock is held. */
+static picture *next_turn(pictures_work *work)
+{
+    for (size_t i = 0; i < work->next && (is_ending(work) || !work->full); i++) {
+        if (work->items[i].needs_room) {
+            work->items[i].needs_room = false;
+            return &work->items[i];
+        }
+    }
+    bool more = !is_ending(work) && !work->full && work->next < work->count;
+    if (!more || work->running >= work->window) {
+        return NULL;
+    }
+    work->running++;
+    return &work->items[work->next++];
+}
+
+static void begin(picture *item)
+{
+    const nx_kserve_model *model = &item->work->call->model;
+    const nx_prediction_question question = {
+        .model = nx_model_get_spec(model->model),
+        .version = nx_registry_version(model->handle),
+        .options = &item->work->options.postprocess,
+        .max_pixels = item->work->call->api->max_pixels,
+    };
+    item->began_ns = nx_clock_now_ns();
+    nx_prediction_begin(&item->prediction, &question, item->bytes, item->size);
+}
+
+static void run(nx_prediction *prediction);
+
+/* Gives turns. Of threads that come here at once one does; what it begins may call back to here
+ * before it returns. */
+static void advance(pictures_work *work)
+{
+    picture *item = NULL;
+    pthread_mutex_lock(&work->lock);
+    work->again = true;
+    if (work->advancing) {
+        pthread_mutex_unlock(&work->lock);
+        return;
+    }
+    work->advancing = true;
+    while (work->again) {
+        work->again = false;
+        while ((item = next_turn(work)) != NULL) {
+            pthread_mutex_unlock(&work->lock);
+            if (item->began_ns == 0) {
+                begin(item);
+            } else { /* it has waited for room */
+                run(&item->prediction);
+            }
+            pthread_mutex_lock(&work->lock);
+        }
+    }
+    work->advancing = false;
+    bool ended = work->running == 0 && (is_ending(work) || work->next == work->count);
+    bool over = ended && !work->over;
+    work->over |= ended;
+    pthread_mutex_unlock(&work->lock);
+    if (over) {
+        end(work);
+    }
+}
+
+/* A picture's turn is over. */
+static void end_turn(picture *item, nx_status status, const nx_error *err)
+{
+    pictures_work *work = item->work;
+    pthread_mutex_lock(&work->lock);
+    work->running--;
+    if (status != NX_OK && work->status == NX_OK) {
+        work->status = status;
+        work->err = *err;
+        if (work->count > 1) {
+            nx_error_prefix(&work->err, "picture %zu", (size_t)(item - work->items));
+        }
+    }
+    pthread_mutex_unlock(&work->lock);
+    advance(work);
+}
+
+static void count_job(pictures_work *work, const nx_result *result)
+{
     nx_kserve_sample *sample = &work->sample;
     const double ns = (double)NX_NS_PER_MS;
-    nx_api_record(work->call->api, NX_OK, &result);
     sample->executions++;
-    sample->queue_ns += llround(result.timings.queue * ns);
-    sample->input_ns += llround((result.timings.decode + result.timings.preprocess) * ns);
-    sample->infer_ns += llround(result.timings.inference * ns);
-    sample->output_ns += llround(result.timings.postprocess * ns);
+    sample->queue_ns += llround(result->timings.queue * ns);
+    sample->input_ns += llround((result->timings.decode + result->timings.preprocess) * ns);
+    sample->infer_ns += llround(result->timings.inference * ns);
+    sample->output_ns += llround(result->timings.postprocess * ns);
 }
 
 /* On an engine thread, or on the watch's when the client left. */
@@ -260,18 +231,129 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
 {
     picture *item = user;
     pictures_work *work = item->work;
-    pthread_mutex_lock(&work->lock);
+    nx_result result = {0};
     if (status == NX_OK) {
-        count_job(work, job);
+        result = nx_image_job_result(job);
+        item->found = (nx_kserve_found){result.detections, result.count};
+        nx_api_record(work->call->api, status, &result);
+        nx_prediction_ran(&item->prediction, &result);
     } else {
-        note_failure(work, item, status, err);
+        nx_prediction_did_not_run(&item->prediction, status, err);
     }
-    work->running--;
-    bool over = advance(work);
+    pthread_mutex_lock(&work->lock);
+    work->submitted--;
+    work->full = false;
+    if (status == NX_OK) {
+        count_job(work, &result);
+    }
     pthread_mutex_unlock(&work->lock);
-    if (over) {
-        end(work);
+    end_turn(item, status, err);
+}
+
+/* The lock is held. NX_ERR_BUSY with item->needs_room: later, when one of those in the engine has
+ * ended; not of another request's, which might wait for this one. */
+static nx_status submit(picture *item, nx_error *err)
+{
+    pictures_work *work = item->work;
+    if (is_ending(work)) {
+        return nx_error_set(err, NX_ERR_CANCELLED, "the request is not answered any more");
     }
+    nx_status status =
+        nx_image_job_submit(item->job, work->call->api->deps.engine, finished, item, err);
+    if (status == NX_OK) {
+        work->submitted++;
+    } else if (status == NX_ERR_BUSY && work->submitted > 0) {
+        work->full = item->needs_room = true;
+    }
+    return status;
+}
+
+/* --- a picture's prediction ---------------------------------------------------------------------
+ */
+
+static nx_status new_job(picture *item, nx_error *err)
+{
+    const pictures_work *work = item->work;
+    const nx_image_job_options options = {
+        .postprocess = work->options.postprocess,
+        .annotate = NX_ANNOTATE_NONE,
+        .priority = NX_PRIORITY_INTERACTIVE,
+        .max_pixels = work->call->api->max_pixels,
+        .deadline_ns = work->call->deadline_ns,
+    };
+    nx_image_job *job = NULL;
+    nx_status status =
+        nx_image_job_new(work->call->model.model, item->bytes, item->size, &options, &job, err);
+    atomic_store(&item->job, job);
+    return status;
+}
+
+/* The lock is held. */
+static void count_look(pictures_work *work, const picture *item)
+{
+    int64_t ns = nx_clock_now_ns() - item->began_ns;
+    switch (item->prediction.origin) {
+    case NX_PREDICTION_PLAIN:
+        break;
+    case NX_PREDICTION_MISS:
+        work->sample.cache_misses++;
+        work->sample.cache_miss_ns += ns;
+        break;
+    case NX_PREDICTION_HIT:
+    case NX_PREDICTION_JOIN:
+        work->sample.cache_hits++;
+        work->sample.cache_hit_ns += ns;
+        break;
+    }
+}
+
+/* The model has to run. */
+static void run(nx_prediction *prediction)
+{
+    picture *item = (picture *)prediction;
+    pictures_work *work = item->work;
+    nx_error err = {0};
+    bool first = item->job == NULL;
+    nx_status status = first ? new_job(item, &err) : NX_OK;
+    bool later = false;
+    pthread_mutex_lock(&work->lock);
+    if (first) {
+        count_look(work, item);
+    }
+    if (status == NX_OK) {
+        status = submit(item, &err);
+        later = item->needs_room;
+    }
+    pthread_mutex_unlock(&work->lock);
+    if (status != NX_OK && !later) {
+        nx_prediction_did_not_run(prediction, status, &err);
+        end_turn(item, status, &err);
+    }
+}
+
+/* Somebody found it before, or meanwhile. */
+static void found(nx_prediction *prediction, const nx_result *what)
+{
+    picture *item = (picture *)prediction;
+    nx_error err = {0};
+    nx_status status = NX_OK;
+    item->copy = calloc(what->count > 0 ? what->count : 1, sizeof *item->copy);
+    if (item->copy == NULL) {
+        status = nx_error_set(&err, NX_ERR_NO_MEMORY, "no memory for the detections");
+    } else if (what->count > 0) {
+        memcpy(item->copy, what->detections, what->count * sizeof *item->copy);
+    }
+    item->found = (nx_kserve_found){item->copy, what->count};
+    pthread_mutex_lock(&item->work->lock);
+    count_look(item->work, item);
+    pthread_mutex_unlock(&item->work->lock);
+    end_turn(item, status, &err);
+}
+
+/* What another failed of, this one would too. */
+static void failed(nx_prediction *prediction, nx_status status, const nx_error *err)
+{
+    end_turn((picture *)prediction, status, err);
 }
 
 static void cancel(void *user)
@@ -282,10 +364,16 @@ static void cancel(void *user)
     size_t started = work->next;
     pthread_mutex_unlock(&work->lock);
     for (size_t i = 0; i < started; i++) {
-        if (work->items[i].job != NULL) {
-            nx_image_job_cancel(work->items[i].job, work->call->api->deps.engine);
+        picture *item = &work->items[i];
+        nx_image_job *job = atomic_load(&item->job);
+        if (nx_prediction_withdraw(&item->prediction)) {
+            nx_error err;
+            end_turn(item, nx_error_set(&err, NX_ERR_CANCELLED, "the client went away"), &err);
+        } else if (job != NULL) {
+            nx_image_job_cancel(job, work->call->api->deps.engine);
         }
     }
+    advance(work); /* lets go of those that wait for room */
 }
 
 /* --- reading the request ------------------------------------------------------------------------
@@ -416,6 +504,7 @@ static nx_status read_options(pictures_work *work, nx_error *err)
 static nx_status read_request(pictures_work *work, nx_error *err)
 {
     const nx_kserve_input *input = work->call->parsed.inputs;
+    const nx_prediction_policy policy = nx_prediction_policy_of(work->call->request);
     nx_status status = check_request(work->call, err);
     if (status == NX_OK) {
         status = read_options(work, err);
@@ -429,7 +518,14 @@ static nx_status read_request(pictures_work *work, nx_error *err)
     }
     work->count = input->elements;
     for (size_t i = 0; i < work->count; i++) {
-        work->items[i].work = work;
+        picture *item = &work->items[i];
+        item->work = work;
+        item->decoded = (nx_buffer)NX_BUFFER_INIT;
+        item->prediction.run = run;
+        item->prediction.found = found;
+        item->prediction.failed = failed;
+        nx_prediction_prepare(&item->prediction, work->call->api->predictions, policy,
+                              &work->call->gone);
     }
     status = input->binary ? read_binary(work, input, err) : read_json(work, input, err);
     for (size_t i = 0; i < work->count && status == NX_OK; i++) {
@@ -464,10 +560,5 @@ void nx_kserve_start_pictures(nx_kserve_call *call)
         nx_kserve_finish(call, status, &err, &(nx_kserve_sample){0});
         return;
     }
-    pthread_mutex_lock(&work->lock);
-    bool over = advance(work);
-    pthread_mutex_unlock(&work->lock);
-    if (over) {
-        end(work);
-    }
+    advance(work);
 }

@@ -26,7 +26,7 @@ typedef struct entry {
     int64_t last_ms; /* since 1970 */
     uint64_t inferences;
     uint64_t executions;
-    duration success, fail, queue, input, infer, output;
+    duration success, fail, queue, input, infer, output, cache_hit, cache_miss;
     batch_entry batches[MAX_BATCHES];
 } entry;
 
@@ -108,6 +108,11 @@ static void add_success(entry *to, const nx_kserve_sample *sample)
     to->inferences += (uint64_t)sample->batch * runs;
     to->executions += runs;
     add(&to->success, 1, sample->total_ns);
+    add(&to->cache_hit, sample->cache_hits, sample->cache_hit_ns);
+    add(&to->cache_miss, sample->cache_misses, sample->cache_miss_ns);
+    if (runs == 0) { /* all from the cache */
+        return;
+    }
     add(&to->queue, 1, sample->queue_ns);
     add(&to->input, 1, sample->input_ns);
     add(&to->infer, 1, sample->infer_ns);
@@ -184,8 +189,8 @@ void nx_kserve_stats_write(nx_kserve_stats *stats, const char *name, const char 
     write_duration("compute_input", from->input, json);
     write_duration("compute_infer", from->infer, json);
     write_duration("compute_output", from->output, json);
-    write_duration("cache_hit", (duration){0}, json);
-    write_duration("cache_miss", (duration){0}, json);
+    write_duration("cache_hit", from->cache_hit, json);
+    write_duration("cache_miss", from->cache_miss, json);
     nx_json_object_end(json);
     write_batches(from, json);
     nx_json_object_end(json);

@@ -23,6 +23,9 @@ typedef struct nx_kserve_sample {
     int64_t input_ns;  /* reading and preparing what goes in */
     int64_t infer_ns;  /* the Run */
     int64_t output_ns; /* writing what comes out */
+    /* looks into the cache, of which those that hit were no executions */
+    uint32_t cache_hits, cache_misses;
+    int64_t cache_hit_ns, cache_miss_ns;
 } nx_kserve_sample;
 
 /* NULL when memory is short. */

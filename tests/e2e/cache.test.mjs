@@ -230,6 +230,104 @@ describe('equal requests at the same time', { skip }, () => {
   });
 });
 
+describe('predictions by the KServe protocol', { skip }, () => {
+  let server;
+  const bus = skip ? null : picture('bus.jpg');
+  const other = skip ? null : picture('zidane.jpg');
+  before(async () => {
+    server = await start({ ...ON, LIMIT_CONCURRENCY_PER_CLIENT: '0', INFERENCE_QUEUE_SIZE: '4' });
+  });
+  after(() => server?.close());
+
+  /** An inference on pictures; { status, from, bytes }. */
+  async function infer(pictures, { parameters = {}, headers = {}, signal } = {}) {
+    const tail = Buffer.concat(pictures.flatMap((bytes) => {
+      const size = Buffer.alloc(4);
+      size.writeUInt32LE(bytes.length);
+      return [size, bytes];
+    }));
+    const json = Buffer.from(JSON.stringify({
+      id: 'same',
+      inputs: [{ name: 'image', shape: [pictures.length], datatype: 'BYTES',
+        parameters: { binary_data_size: tail.length } }],
+      parameters: { ...parameters, binary_data_output: true },
+    }));
+    const response = await fetch(`${server.url}/v2/models/yolov8n.image/infer`, {
+      method: 'POST',
+      headers: { 'Inference-Header-Content-Length': json.length, ...headers },
+      body: Buffer.concat([json, tail]),
+      signal,
+    });
+    const bytes = Buffer.from(await response.arrayBuffer());
+    return { status: response.status, from: response.headers.get('x-cache'), bytes };
+  }
+  const named = (name) => Buffer.concat([bus, Buffer.from(name)]);
+
+  it('are those of the model to the last byte, and shared with the other ways in', async () => {
+    const parameters = { confidence: 0.3 };
+    const plain = await infer([bus, other], { parameters, headers: { 'Cache-Control': 'no-store' } });
+    assert.deepEqual([plain.status, plain.from], [200, null]);
+    const first = await infer([bus, other], { parameters });
+    assert.equal(first.from, 'miss');
+    const before = await runs(server);
+    const again = await infer([bus, other], { parameters });
+    assert.equal(again.from, 'hit');
+    assert.ok(first.bytes.equals(plain.bytes) && again.bytes.equals(plain.bytes));
+    assert.equal((await detect(server, bus, { confidence: 0.3 })).from, 'hit');
+    assert.equal(await runs(server), before);
+    const mixed = await infer([bus, named('kserve')], { parameters });
+    assert.equal(mixed.from, 'miss');
+    assert.equal(await runs(server), before + 1);
+    assert.equal((await detect(server, named('kserve'), { confidence: 0.3 })).from, 'hit');
+    await detect(server, named('first'), { confidence: 0.3 });
+    assert.equal((await infer([named('first')], { parameters })).from, 'hit');
+    const stats = await (await fetch(`${server.url}/v2/models/yolov8n.image/stats`)).json();
+    const { inference_stats: { cache_hit: hits, cache_miss: misses }, execution_count: run } = stats.model_stats[0];
+    assert.deepEqual([hits.count, misses.count, run], [4, 3, 5]);
+  });
+
+  it('run the model once for each picture, however requests cross', async () => {
+    const pictures = Array.from({ length: 6 }, (_, i) => named(`cross ${i}`));
+    const before = await runs(server);
+    const orders = Array.from({ length: 8 }, (_, i) =>
+      [...pictures.slice(i % 6), ...pictures.slice(0, i % 6), pictures[i % 6]]);
+    const answers = await Promise.all(orders.map((order, i) =>
+      infer(i % 2 === 0 ? order : order.reverse())));
+    /* the queue is short: a request may be refused, and its pictures are then others' to run */
+    answers.forEach(({ status }) => assert.ok(status === 200 || status === 429 || status === 503, `${status}`));
+    assert.ok(answers.some(({ status }) => status === 200));
+    assert.ok(await runs(server) <= before + pictures.length);
+    for (const one of pictures) {
+      assert.equal((await infer([one])).status, 200);
+    }
+    assert.equal(await runs(server), before + pictures.length);
+  });
+
+  it('go on when a request leaves that others wait for', async () => {
+    for (let round = 0; round < 5; round++) {
+      const pictures = [0, 1, 2, 3].map((i) => named(`leaves ${round} ${i}`));
+      const leaver = new AbortController();
+      const left = infer(pictures, { signal: leaver.signal });
+      const others = [infer(pictures.slice(0, 2)), infer(pictures.slice(2))];
+      leaver.abort();
+      await assert.rejects(left, { name: 'AbortError' });
+      for (const { status } of await Promise.all(others)) {
+        assert.equal(status, 200);
+      }
+    }
+    await eventually(async () => (await metric(server.url, 'inference_queue_depth')) === 0, 'an empty queue');
+  });
+
+  it('all get the same error when a picture is to blame', async () => {
+    const broken = picture('odd/truncated.jpg');
+    const answers = await Promise.all([1, 2, 3, 4].map(() => infer([bus, broken])));
+    answers.forEach(({ status, bytes }) => {
+      assert.equal(status, 400);
+      assert.match(JSON.parse(bytes.toString()).error, /^picture 1/);
+    });
+  });
+});
+
 describe('a model that is swapped', { skip }, () => {
   let data;
   let server;

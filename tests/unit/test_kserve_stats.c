@@ -65,10 +65,36 @@ static void what_is_counted_is_bounded(void **state)
     nx_kserve_stats_free(stats);
 }
 
+static void what_the_cache_had_is_no_execution(void **state)
+{
+    (void)state;
+    nx_kserve_stats *stats = nx_kserve_stats_new();
+    const nx_kserve_sample some = {.batch = 1,
+                                   .executions = 1,
+                                   .infer_ns = 50,
+                                   .cache_hits = 2,
+                                   .cache_misses = 1,
+                                   .cache_hit_ns = 6,
+                                   .cache_miss_ns = 4};
+    const nx_kserve_sample all = {.batch = 1, .cache_hits = 3, .cache_hit_ns = 1, .output_ns = 9};
+    nx_kserve_stats_add(stats, "a", "1", &some);
+    nx_kserve_stats_add(stats, "a", "1", &all);
+    char *text = text_of(stats, "a", "1");
+    nx_assert_contains(text, "\"inference_count\":1,\"execution_count\":1");
+    nx_assert_contains(text, "\"success\":{\"count\":2,");
+    nx_assert_contains(text, "\"compute_infer\":{\"count\":1,\"ns\":50}");
+    nx_assert_contains(text, "\"compute_output\":{\"count\":1,\"ns\":0}");
+    nx_assert_contains(text, "\"cache_hit\":{\"count\":5,\"ns\":7}");
+    nx_assert_contains(text, "\"cache_miss\":{\"count\":1,\"ns\":4}");
+    free(text);
+    nx_kserve_stats_free(stats);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_by_model_and_version),
+        cmocka_unit_test(what_the_cache_had_is_no_execution),
         cmocka_unit_test(what_is_counted_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
