@@ -5,7 +5,11 @@ import { useRef } from 'preact/hooks';
 import { may, type Role } from './api/accounts.ts';
 import { Analyze } from './analyze/analyze.tsx';
 import { useObserved } from './observable.ts';
+import { JobPage } from './pages/job.tsx';
+import { Jobs } from './pages/jobs.tsx';
 import { Overview } from './pages/overview.tsx';
+import { VideoPage } from './pages/video.tsx';
+import { Videos } from './pages/videos.tsx';
 import { match, place, setUpRouter, type Params, type Place } from './router.ts';
 import { Door, entrance, knock } from './shell/door.tsx';
 import { setUpHealth } from './shell/health.ts';
@@ -34,6 +38,24 @@ const routes: PageRoute[] = [
     nav: { title: 'Analyze', icon: 'analyze', group: 'work' },
     show: () => null,
   },
+  {
+    pattern: '/videos',
+    role: 'viewer',
+    nav: { title: 'Videos', icon: 'videos', group: 'work' },
+    show: () => <Videos />,
+  },
+  {
+    pattern: '/videos/:id',
+    role: 'viewer',
+    show: ({ id = '' }, { query }) => <VideoPage id={id} analyse={query.has('analyse')} />,
+  },
+  {
+    pattern: '/jobs',
+    role: 'viewer',
+    nav: { title: 'Jobs', icon: 'jobs', group: 'work' },
+    show: (_, { query }) => <Jobs state={query.get('state')} />,
+  },
+  { pattern: '/jobs/:id', role: 'viewer', show: ({ id = '' }) => <JobPage id={id} /> },
 ];
 
 const navItems: NavItem[] = routes.flatMap(({ pattern, role, nav }) =>

@@ -1,6 +1,6 @@
 // Jobs: videos that are analysed, or wait for it.
 
-import { getJson, withQuery, type ListPage } from './http.ts';
+import { getJson, sendJson, withQuery, type ListPage } from './http.ts';
 
 export const jobStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead'] as const;
 export type JobState = (typeof jobStates)[number];
@@ -40,3 +40,58 @@ export const listJobs = (
   query: { limit?: number; cursor?: string | null; state?: string | null },
   signal?: AbortSignal,
 ): Promise<ListPage<Job>> => getJson(withQuery('/api/v1/jobs', query), signal);
+
+export const getJob = (id: string, signal?: AbortSignal): Promise<Job> =>
+  getJson(`/api/v1/jobs/${encodeURIComponent(id)}`, signal);
+
+export const cancelJob = (id: string): Promise<Job> =>
+  sendJson('DELETE', `/api/v1/jobs/${encodeURIComponent(id)}`);
+
+export const retryJob = (id: string): Promise<Job> =>
+  sendJson('POST', `/api/v1/jobs/${encodeURIComponent(id)}/retry`);
+
+export const hasEnded = (state: JobState): boolean => state !== 'queued' && state !== 'running';
+
+export interface JobEvent {
+  state: JobState;
+  progress: JobProgress | null;
+  error: string | null;
+}
+
+/**
+ * Tells what happens to a job until it has ended; the browser connects again by itself. onGone: no
+ * connection can be had (any more), which is right when the job has ended. The answer ends it.
+ */
+export function followJob(id: string, onEvent: (event: JobEvent) => void, onGone: () => void): () => void {
+  const source = new EventSource(`/api/v1/jobs/${encodeURIComponent(id)}/events`);
+  const take = (event: MessageEvent<string>): void => onEvent(JSON.parse(event.data) as JobEvent);
+  source.addEventListener('state', take);
+  source.addEventListener('progress', take);
+  source.addEventListener('error', () => {
+    if (source.readyState === EventSource.CLOSED) {
+      onGone();
+    }
+  });
+  return () => source.close();
+}
+
+/** What a finished job amounts to: of its summary.json what the page shows. */
+export interface Summary {
+  frames: number;
+  frames_inferred: number;
+  duration: number;
+  classes: { class_id: number; class_name: string; tracks: number; objects: number; most_at_once: number }[];
+  lines: { name: string; class_name: string; in: number; out: number }[];
+  zones: {
+    name: string;
+    class_name: string;
+    entries: number;
+    exits: number;
+    inside: number;
+    most_inside: number;
+    dwell_mean: number | null;
+    dwell_max: number | null;
+  }[];
+}
+
+export const getSummary = (url: string, signal: AbortSignal): Promise<Summary> => getJson(url, signal);

@@ -47,6 +47,7 @@ function RecentJobs() {
     <section class="card" aria-labelledby="recent-title">
       <div class="card-head">
         <h2 id="recent-title">Recent jobs</h2>
+        <a href="/jobs">All jobs</a>
       </div>
       <LoadedList
         list={{ ...jobs, more: false }}
@@ -61,7 +62,9 @@ function RecentJobs() {
             {items.map((job) => (
               <li key={job.id}>
                 <JobBadge state={job.state} />
-                <span class="grow mono">{job.id.slice(-12)}</span>
+                <a class="grow mono" href={`/jobs/${job.id}`}>
+                  {job.id.slice(-12)}
+                </a>
                 <Time at={job.finished_at ?? job.started_at ?? job.created_at} />
               </li>
             ))}
