@@ -18,6 +18,7 @@ static nx_audit_entry entry_of(const nx_http_request *request, const nx_api_even
     nx_audit_entry entry = {
         .action = event->action,
         .result = event->outcome == NX_OK ? "ok" : "failed",
+        .details = event->details,
         .request_id = nx_http_request_id(request),
     };
     nx_audit_actor(who != NULL ? who : &anonymous, &entry);

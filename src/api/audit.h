@@ -7,12 +7,13 @@
 
 /* One action on one thing. */
 typedef struct nx_api_event {
-    const char *action; /* a literal: "model.add" */
-    const char *kind;   /* of the thing: "model"; NULL: no thing */
-    const char *name;   /* its name or id */
-    nx_status outcome;  /* NX_OK, or why it failed */
-    const char *actor;  /* a user's name where the request's identity is not who it is about (a
-                           sign-in);  NULL: the identity's */
+    const char *action;  /* a literal: "model.add" */
+    const char *kind;    /* of the thing: "model"; NULL: no thing */
+    const char *name;    /* its name or id */
+    nx_status outcome;   /* NX_OK, or why it failed */
+    const char *details; /* a JSON object, of what went well; may be NULL */
+    const char *actor;   /* a user's name where the request's identity is not who it is about (a
+                            sign-in);  NULL: the identity's */
 } nx_api_event;
 
 /* Returns when the row is on the disk, or waits for a database that failed: before the answer, on a

@@ -4,6 +4,7 @@
 #include "api/payload.h"
 #include "api/storage.h"
 #include "base/uuid.h"
+#include "store/users.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -92,6 +93,7 @@ static void write_grant(const nx_model_grant *grant, nx_json *json)
 {
     bool user = grant->kind == NX_GRANT_USER;
     nx_json_object_begin(json);
+    nx_json_key_string(json, "user", user ? grant->subject_name : NULL);
     nx_json_key_string(json, "user_id", user ? grant->subject : NULL);
     nx_json_key_string(json, "key_id", user ? NULL : grant->subject);
     nx_api_json_time(json, "expires_at", grant->expires_at);
@@ -176,11 +178,32 @@ static const char *actor(const nx_http_request *request)
     return who != NULL ? who->name : "";
 }
 
-/* What a change ended with: noted, answered, and seen by this process at once. */
-static void end_change(nx_api *api, nx_http_request *request, const char *action, const char *name,
-                       nx_status status, const nx_error *err)
+/* A change of the rules, and what the audit log says of it. */
+typedef struct change {
+    const char *action;
+    const char *name; /* of the model */
+    const char *key, *value;
+} change;
+
+static change change_of_grant(const char *action, const char *name, nx_grantee kind,
+                              const char *subject)
 {
-    const nx_api_event event = {.action = action, .kind = "model", .name = name, .outcome = status};
+    return (change){action, name, kind == NX_GRANT_USER ? "user_id" : "key_id", subject};
+}
+
+/* What a change ended with: noted, answered, and seen by this process at once. value: what was
+ * said, without characters that JSON would escape. */
+static void end_change(nx_api *api, nx_http_request *request, const change *what, nx_status status,
+                       const nx_error *err)
+{
+    char details[120];
+    const char *name = what->name;
+    const nx_api_event event = {.action = what->action,
+                                .kind = "model",
+                                .name = name,
+                                .details = details,
+                                .outcome = status};
+    snprintf(details, sizeof details, "{\"%s\":\"%.64s\"}", what->key, what->value);
     nx_api_audit(api, request, &event);
     if (status == NX_OK) {
         nx_shared_models_poke(api->deps.shared);
@@ -228,37 +251,34 @@ static void set_level(nx_api *api, nx_http_request *request)
     } else {
         nx_status status =
             nx_store_model_level_set(api->deps.database, name, level, actor(request), &err);
-        end_change(api, request, "model.access", name, status, &err);
+        const change what = {"model.access", name, "level", text};
+        end_change(api, request, &what, status, &err);
     }
     json_decref(body);
 }
 
-static bool is_key_id(const char *text)
-{
-    return strlen(text) == NX_KEY_ID_SIZE - 1 &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") ==
-               NX_KEY_ID_SIZE - 1;
-}
-
-/* What a grant is for, and until when. False: answered. */
+/* What a grant is for, and until when; subject: a user's name or id where `user` is given. False:
+ * answered. */
 static bool read_grant(nx_http_request *request, json_t *body, nx_model_grant *out)
 {
-    static const char advice[] = "Send {\"user_id\": \"...\"} or {\"key_id\": \"...\"}, and "
-                                 "\"expires_in_s\" for a grant that "
-                                 "ends.";
+    static const char advice[] = "Send {\"user\": \"ann\"}, {\"user_id\": \"...\"} or {\"key_id\": "
+                                 "\"...\"}, and \"expires_in_s\" for a grant that ends.";
     const json_t *seconds = json_object_get(body, "expires_in_s");
+    const char *name = json_string_value(json_object_get(body, "user"));
     const char *user = json_string_value(json_object_get(body, "user_id"));
     const char *key = json_string_value(json_object_get(body, "key_id"));
     bool ends = seconds != NULL && !json_is_null(seconds);
-    size_t known = (user != NULL) + (key != NULL) + (seconds != NULL);
-    if ((user == NULL) == (key == NULL) || known != json_object_size(body)) {
+    size_t subjects = (name != NULL) + (user != NULL) + (key != NULL);
+    if (subjects != 1 || subjects + (seconds != NULL) != json_object_size(body)) {
         refuse_member(request, advice, "a grant is for one user or one key");
         return false;
     }
-    if (user != NULL ? !nx_uuid_is(user) : !is_key_id(key)) {
-        refuse_member(request, advice,
-                      user != NULL ? "user_id: this is not the id of a user"
-                                   : "key_id: this is not the id of an API key");
+    if (user != NULL && !nx_uuid_is(user)) {
+        refuse_member(request, advice, "user_id: this is not the id of a user");
+        return false;
+    }
+    if (key != NULL && !nx_key_id_is(key)) {
+        refuse_member(request, advice, "key_id: this is not the id of an API key");
         return false;
     }
     if (ends && (!json_is_integer(seconds) || json_integer_value(seconds) < 1 ||
@@ -266,10 +286,20 @@ static bool read_grant(nx_http_request *request, json_t *body, nx_model_grant *o
         refuse_member(request, advice, "expires_in_s: send whole seconds, at most ten years");
         return false;
     }
-    out->kind = user != NULL ? NX_GRANT_USER : NX_GRANT_KEY;
-    out->subject = user != NULL ? user : key;
+    out->kind = key != NULL ? NX_GRANT_KEY : NX_GRANT_USER;
+    out->subject = key != NULL ? key : user != NULL ? user : name;
     out->expires_at = ends ? ((int64_t)time(NULL) + json_integer_value(seconds)) * 1000 : 0;
     return true;
+}
+
+/* The id of a user by name. */
+static nx_status find_user(nx_api *api, const char *who, nx_arena *arena, const char **id,
+                           nx_error *err)
+{
+    nx_user user;
+    nx_status status = nx_store_user_get(api->deps.database, who, arena, &user, err);
+    *id = status == NX_OK ? user.id : *id;
+    return status;
 }
 
 static void add_grant(nx_api *api, nx_http_request *request)
@@ -278,24 +308,55 @@ static void add_grant(nx_api *api, nx_http_request *request)
     const char *name = read_name(api, request);
     json_t *body = name != NULL ? read_body(request) : NULL;
     nx_model_grant grant = {.name = name, .granted_by = actor(request)};
+    nx_arena arena = nx_arena_make(0);
     if (body != NULL && read_grant(request, body, &grant)) {
-        nx_status status = nx_store_model_grant(api->deps.database, &grant, &err);
-        end_change(api, request, "model.grant", name, status, &err);
+        bool by_id = grant.kind == NX_GRANT_KEY || nx_uuid_is(grant.subject);
+        nx_status status =
+            by_id ? NX_OK : find_user(api, grant.subject, &arena, &grant.subject, &err);
+        if (status == NX_OK) {
+            status = nx_store_model_grant(api->deps.database, &grant, &err);
+        }
+        const change what = change_of_grant("model.grant", name, grant.kind, grant.subject);
+        end_change(api, request, &what, status, &err);
     }
+    nx_arena_free(&arena);
     json_decref(body);
+}
+
+/* Whose grant the path means. A key's id, which is looked for first, can look like a user's name.
+ */
+static nx_status revoke(nx_api *api, nx_model_grant *grant, nx_arena *arena, nx_error *err)
+{
+    nx_store *database = api->deps.database;
+    const char *subject = grant->subject;
+    grant->kind = nx_uuid_is(subject) ? NX_GRANT_USER : NX_GRANT_KEY;
+    nx_status status = nx_store_model_revoke(database, grant->name, grant->kind, subject, err);
+    if (status == NX_ERR_NOT_FOUND && grant->kind == NX_GRANT_KEY) {
+        nx_error why = {0};
+        status = find_user(api, subject, arena, &grant->subject, &why);
+        if (status == NX_OK) {
+            grant->kind = NX_GRANT_USER;
+            return nx_store_model_revoke(database, grant->name, grant->kind, grant->subject, err);
+        }
+        if (!nx_key_id_is(subject)) {
+            *err = why;
+        }
+    }
+    return status;
 }
 
 static void remove_grant(nx_api *api, nx_http_request *request)
 {
     nx_error err = {0};
-    const char *name = read_name(api, request);
-    const char *subject = nx_http_path_param(request, "subject");
-    if (name != NULL) {
-        nx_status status = nx_store_model_revoke(api->deps.database, name,
-                                                 nx_uuid_is(subject) ? NX_GRANT_USER : NX_GRANT_KEY,
-                                                 subject, &err);
-        end_change(api, request, "model.revoke", name, status, &err);
+    nx_arena arena = nx_arena_make(0);
+    nx_model_grant grant = {.name = read_name(api, request),
+                            .subject = nx_http_path_param(request, "subject")};
+    if (grant.name != NULL) {
+        nx_status status = revoke(api, &grant, &arena, &err);
+        const change what = change_of_grant("model.revoke", grant.name, grant.kind, grant.subject);
+        end_change(api, request, &what, status, &err);
     }
+    nx_arena_free(&arena);
 }
 
 void nx_api_model_access_get(nx_http_request *request, void *user)

@@ -87,6 +87,13 @@ static nx_status unknown_scope(const char *word, size_t length, nx_error *err)
                         near != NULL ? "'?)" : "");
 }
 
+bool nx_key_id_is(const char *text)
+{
+    return strlen(text) == NX_KEY_ID_SIZE - 1 &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") ==
+               NX_KEY_ID_SIZE - 1;
+}
+
 nx_status nx_scopes_parse(const char *text, uint32_t *out, nx_error *err)
 {
     uint32_t scopes = 0;

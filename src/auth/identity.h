@@ -41,7 +41,9 @@ enum {
 #define NX_SCOPES_COUNT 6
 
 #define NX_KEY_ID_SIZE 11 /* ten letters and digits, and the NUL */
-#define NX_HASH_HEX    65 /* SHA-256 in hexadecimal digits, and the NUL */
+/* Whether it could be one; letters in either case. */
+bool nx_key_id_is(const char *text);
+#define NX_HASH_HEX 65 /* SHA-256 in hexadecimal digits, and the NUL */
 
 typedef struct nx_identity {
     nx_identity_kind kind;

@@ -374,13 +374,13 @@ const nx_cli_command nx_cmd_models_remove = {
 
 static const nx_cli_command *const subcommands[] = {
     &nx_cmd_models_list, &nx_cmd_models_add,      &nx_cmd_models_remove,
-    &nx_cmd_models_pull, &nx_cmd_models_optimize,
+    &nx_cmd_models_pull, &nx_cmd_models_optimize, &nx_cmd_models_access,
 };
 
 const nx_cli_command nx_cmd_models = {
     .name = "models",
     .operands = "COMMAND",
-    .summary = "list, download, add, remove and optimise models",
+    .summary = "list, download, add, remove, optimise and restrict models",
     .description =
         "Models lie in the data folder, as models/NAME.onnx or\n"
         "models/NAME/VERSION/model.onnx. NEXUS_MODEL or --model says which one is used.\n",

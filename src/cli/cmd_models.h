@@ -10,6 +10,7 @@ extern const nx_cli_command nx_cmd_models_add;
 extern const nx_cli_command nx_cmd_models_remove;
 extern const nx_cli_command nx_cmd_models_pull;
 extern const nx_cli_command nx_cmd_models_optimize;
+extern const nx_cli_command nx_cmd_models_access;
 
 /* The store in the configured data folder; the caller frees it. Errors: NX_ERR_NO_MEMORY. */
 nx_status nx_cmd_models_store(const nx_cli_args *args, nx_model_store **out, nx_error *err);

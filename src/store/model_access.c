@@ -179,12 +179,15 @@ nx_status nx_store_model_revoke(nx_store *store, const char *name, nx_grantee ki
 
 static const nx_sql select_rules =
     NX_SQL("SELECT name, level FROM model_access ORDER BY name LIMIT $1");
-#define GRANTS                                                                                     \
-    "SELECT name, kind, subject, expires_at, granted_by, granted_at FROM model_grants"             \
-    " WHERE (expires_at IS NULL OR expires_at > nx_now())"
+#define GRANT "SELECT g.name, g.kind, g.subject, g.expires_at, g.granted_by, g.granted_at"
+#define GOOD  " WHERE (g.expires_at IS NULL OR g.expires_at > nx_now())"
 static const nx_sql select_grants =
-    NX_SQL(GRANTS " AND name = $1 ORDER BY kind DESC, subject LIMIT $2");
-static const nx_sql select_all_grants = NX_SQL(GRANTS " ORDER BY name, subject, kind LIMIT $1");
+    NX_SQL(GRANT ", CASE g.kind WHEN 'user' THEN u.name ELSE k.name END FROM model_grants g"
+                 " LEFT JOIN users u ON g.kind = 'user' AND u.id = g.subject"
+                 " LEFT JOIN api_keys k ON g.kind = 'key' AND k.id = g.subject" GOOD
+                 " AND g.name = $1 ORDER BY g.kind DESC, g.subject LIMIT $2");
+static const nx_sql select_all_grants =
+    NX_SQL(GRANT ", NULL FROM model_grants g" GOOD " ORDER BY g.name, g.subject, g.kind LIMIT $1");
 static const nx_sql count_all = NX_SQL("SELECT count(*) FROM model_grants");
 static const nx_sql count_rules = NX_SQL("SELECT count(*) FROM model_access");
 static const nx_sql read_clock = NX_SQL("SELECT nx_now()");
@@ -205,6 +208,7 @@ static void read_grant(const nx_row *row, void *item, nx_arena *arena)
         .expires_at = nx_row_int(row, 3),
         .granted_by = nx_row_copy(row, 4, arena),
         .granted_at = nx_row_int(row, 5),
+        .subject_name = nx_row_copy(row, 6, arena),
     };
 }
 

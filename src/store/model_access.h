@@ -32,7 +32,9 @@ typedef struct nx_model_grant {
     const char *name; /* of the model */
     nx_grantee kind;
     const char *subject; /* id of the user or the key */
-    int64_t expires_at;  /* 0: never */
+    /* of the user or the key, by nx_store_model_grants alone; NULL: it is gone */
+    const char *subject_name;
+    int64_t expires_at; /* 0: never */
     const char *granted_by;
     int64_t granted_at;
 } nx_model_grant;

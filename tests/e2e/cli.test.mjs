@@ -42,6 +42,7 @@ const COMMANDS = {
   'models add': ['name'],
   'models remove': [],
   'models pull': ['from'],
+  'models access': ['grant', 'grant-key', 'days', 'revoke', 'revoke-key', 'format'],
   'users list': ['format'],
   'users add': ['role', 'password-file'],
   'users passwd': ['password-file'],

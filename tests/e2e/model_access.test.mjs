@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { addKey, addUser, ask, json, setUp, signIn } from './lib/accounts.mjs';
-import { start } from './lib/cli.mjs';
+import { assertRefused, nexus, start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
 import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 import { writeTinyModel } from './lib/tiny_model.mjs';
@@ -103,6 +103,81 @@ describe('who may use a model', { skip: skipWithoutShared() }, () => {
     await becomes(key, 404); // by itself
     assert.equal((await revoke(ids.olga)).status, 200);
     await becomes(olga, 404);
+  });
+
+  it('is granted by name, too', async () => {
+    const given = await grant({ user: 'OLGA', expires_in_s: 3600 });
+    assert.equal(given.status, 200);
+    const [first] = given.value.grants.filter(({ user }) => user === 'olga');
+    assert.deepEqual([first.user_id, first.key_id, first.granted_by], [ids.olga, null, 'ann']);
+    await becomes(olga, 200);
+    assert.equal((await revoke('Olga')).status, 200);
+    await becomes(olga, 404);
+    assert.equal((await revoke('olga')).status, 404, 'it is taken back already');
+    for (const value of [{ user: 'nobody' }, { user: "' OR 1=1" }]) {
+      const refused = await grant(value);
+      assert.equal(refused.status, 404, JSON.stringify(value));
+      assert.match(refused.value.detail, /there is no user/);
+    }
+    for (const value of [{ user: 'olga', user_id: ids.olga }, { user: '' }, { user: 7 }, {}]) {
+      assert.ok([404, 422].includes((await grant(value)).status), JSON.stringify(value));
+    }
+    const { value: log } = await ask(server, '/api/v1/audit?action=model.', { headers: admin.headers });
+    const rows = log.items.filter(({ object }) => object === 'model:closed')
+      .map(({ action, result, details }) => [action, result, JSON.parse(details).user_id]);
+    assert.deepEqual(rows.filter(([, result]) => result === 'ok').slice(0, 2),
+      [['model.revoke', 'ok', ids.olga], ['model.grant', 'ok', ids.olga]]);
+    assert.deepEqual(rows[0], ['model.grant', 'failed', undefined]);
+  });
+
+  it('is said from the command line', async () => {
+    const run = (...args) => nexus(['models', 'access', ...args, '--data-dir', data.path], { env });
+    const ok = async (...args) => {
+      const { code, stdout, stderr } = await run(...args);
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    assert.match(await ok('base'), /^base is authenticated: for whoever is signed in or has a key\.\n$/);
+    await ok('base', 'private', '--grant', 'Olga', '--days', '30');
+    const code = async (who) => (await detect(who, 'base')).status;
+    await eventually(async () => (await code(oscar)) === 404, 'it is private', FOLLOW_MS);
+    assert.equal(await code(olga), 200);
+    const key = await addKey(server, oscar, ['infer']);
+    const shown = await ok('base', '--grant-key', key.id, '--grant', ids.vera);
+    assert.match(shown, /\nolga +user +20\d\d-\S+Z +20\d\d-\S+Z  command line\n/);
+    assert.match(shown, new RegExp(`\n${key.id} +key +never `));
+    await eventually(async () => (await code(key)) === 200, 'the key may', FOLLOW_MS);
+    const rules = JSON.parse(await ok('base', '--revoke', 'OLGA', '--revoke', 'vera', '--format', 'json'));
+    assert.deepEqual([rules.model, rules.level, rules.grants.length], ['base', 'private', 1]);
+    assert.deepEqual([rules.grants[0].key_id, rules.grants[0].user, rules.grants[0].expires], [key.id, null, null]);
+    await eventually(async () => (await code(olga)) === 404, 'hers is taken back', FOLLOW_MS);
+    await ok('base', 'authenticated', '--revoke-key', key.id);
+    await eventually(async () => (await code(olga)) === 200, 'as before', FOLLOW_MS);
+
+    for (const [args, exit, why] of [
+      [['base', 'secret'], 2, /'secret' is no level; use public, authenticated or private/],
+      [['../base', 'public'], 2, /name/],
+      [['base', '--days', '3'], 2, /--days says when --grant/],
+      [['base', '--grant', 'olga', '--days', '0'], 2, /--days/],
+      [['base', '--grant-key', 'x'], 2, /no ID of an API key/],
+      [['base', 'private', '--grant', 'olga', '--grant', 'nobody'], 3, /there is no user 'nobody'/],
+      [['base', '--revoke', 'olga'], 3, /has no grant for the user/],
+      [['missing'], 3, /there is no model 'missing'/],
+    ]) {
+      assertRefused(await run(...args), exit, why);
+    }
+    assert.match(await ok('base'), /^base is authenticated/, 'what was refused changed nothing');
+    const early = await run('later', 'private');
+    assert.deepEqual([early.code, early.stdout], [0, 'later is private: for admins, and whoever has a grant.\n']);
+    assert.match(early.stderr, /no model 'later' in this data folder \(yet\)/);
+    const { value: log } = await ask(server, '/api/v1/audit?action=model.&limit=100', { headers: admin.headers });
+    const rows = log.items.filter(({ actor_kind: kind }) => kind === 'command').reverse();
+    const told = ({ action, object, result, details }) => [action, object, result, JSON.parse(details)];
+    assert.deepEqual(rows.slice(0, 2).map(told), [
+      ['model.grant', 'model:base', 'ok', { user_id: ids.olga }],
+      ['model.access', 'model:base', 'ok', { level: 'private' }],
+    ]);
+    assert.ok(rows.some(({ action, result }) => action === 'model.revoke' && result === 'failed'));
   });
 
   it('is asked again when a job starts', async () => {

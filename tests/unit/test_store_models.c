@@ -5,6 +5,7 @@
 #include "store/model_access.h"
 #include "store/models.h"
 #include "store/object_uses.h"
+#include "store/users.h"
 
 #include <pthread.h>
 
@@ -211,6 +212,8 @@ static void levels_and_grants_are_kept(void **state)
     assert_string_equal(grants[0].granted_by, "root");
     assert_true(grants[0].granted_at > 0);
     assert_int_equal(grants[1].kind, NX_GRANT_KEY);
+    assert_null(grants[0].subject_name); /* nobody has these ids */
+    assert_null(grants[1].subject_name);
     nx_model_rules rules;
     nx_assert_ok(nx_store_model_rules(store, &fixture->arena, &rules, &err), err);
     assert_int_equal(rules.rule_count, 1);
@@ -222,6 +225,24 @@ static void levels_and_grants_are_kept(void **state)
     assert_int_equal(nx_store_model_revoke(store, "doors", NX_GRANT_KEY, "k1", &err),
                      NX_ERR_NOT_FOUND);
     assert_int_equal(generation(fixture), 6);
+}
+
+static void grants_tell_whose_they_are(void **state)
+{
+    STORE_FIXTURE(state);
+    nx_store *store = fixture->store;
+    nx_user user;
+    nx_model_grant *grants = NULL;
+    size_t count = 0;
+    nx_assert_ok(
+        nx_store_user_add(store, "Ann", "hash", NX_USER_ADMIN, &fixture->arena, &user, &err), err);
+    nx_assert_ok(grant(fixture, "gates", NX_GRANT_KEY, user.id, 0, &err), err); /* no key's id */
+    nx_assert_ok(grant(fixture, "gates", NX_GRANT_USER, user.id, 0, &err), err);
+    nx_assert_ok(nx_store_model_grants(store, "gates", &fixture->arena, &grants, &count, &err),
+                 err);
+    assert_int_equal(count, 2);
+    assert_string_equal(grants[0].subject_name, "Ann");
+    assert_null(grants[1].subject_name);
 }
 
 static void quotes_are_nothing_special(void **state)
@@ -293,6 +314,7 @@ int main(void)
         store_test(a_number_is_given_once),
         store_test(objects_of_models_stay_until_the_model_goes),
         store_test(levels_and_grants_are_kept),
+        store_test(grants_tell_whose_they_are),
         store_test(quotes_are_nothing_special),
         store_test(a_job_knows_for_whom_it_is),
         cmocka_unit_test(levels_have_names),
