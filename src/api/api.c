@@ -72,6 +72,7 @@ static const char process_types_text[] =
 #define PASSWORD_THREADS 2
 #define MOST_PASSWORDS   32
 #define MOST_SLOW        64
+#define MOST_METRICS     8
 /* Quick work that may wait beside every request that LIMIT_CONCURRENCY lets in: health, metrics,
  * the ends of uploads. */
 #define SPARE_QUICK 256
@@ -428,6 +429,12 @@ static nx_status start_storage(nx_api *api, nx_error *err)
         status = nx_api_pool_new(PASSWORD_THREADS, MOST_PASSWORDS, &api->passwords, err);
     }
     if (status == NX_OK) {
+        status = nx_api_pool_new(1, MOST_METRICS, &api->metrics, err);
+    }
+    if (status == NX_OK) {
+        status = nx_job_counts_new(api->deps.database, &api->job_counts, err);
+    }
+    if (status == NX_OK) {
         status = nx_api_job_events_new(api->deps.database, &api->job_events, err);
     }
     if (status == NX_OK) {
@@ -495,6 +502,8 @@ static void free_api(nx_api *api)
     nx_api_pool_free(api->quick); /* which may put something into the other */
     nx_api_pool_free(api->slow);
     nx_api_pool_free(api->passwords);
+    nx_api_pool_free(api->metrics);
+    nx_job_counts_free(api->job_counts);
     nx_rate_limiter_free(api->rates);
     nx_audit_free(api->audit); /* after all who have something to say */
     free(api->upload_dir);

@@ -3,6 +3,7 @@
 #define NX_API_INTERNAL_H
 
 #include "api/api.h"
+#include "api/job_counts.h"
 #include "api/options.h"
 #include "auth/audit.h"
 #include "auth/rate_limit.h"
@@ -50,6 +51,8 @@ struct nx_api {
     nx_metric *db_counts[3]; /* timeouts, connects, lost */
     nx_metric *work_wait;
     nx_metric *jobs;
+    nx_metric *jobs_age;
+    nx_metric *jobs_failures;
     nx_metric *audit_rows;
     nx_audit *audit; /* NULL without a database */
     nx_metric *shared_failures;
@@ -65,6 +68,8 @@ struct nx_api {
     struct nx_api_pool *quick;
     struct nx_api_pool *slow;
     struct nx_api_pool *passwords; /* what calculates with them */
+    struct nx_api_pool *metrics; /* what shows them: never behind work that waits for a database */
+    nx_job_counts *job_counts;
     struct nx_api_job_events *job_events;
     char *upload_dir;  /* where uploads are while they come in */
     int64_t upload_ms; /* how long an upload waits for its next bytes */
@@ -99,11 +104,10 @@ void nx_api_infer_segment(nx_http_request *request, void *user);
 /* Refuses an inference before its body comes while the server does not take any. */
 void nx_api_admit_inference(nx_http_request *request, void *user);
 
-/* storage_metrics.c: what the database says of itself and of the jobs; read before rendering. */
+/* storage_metrics.c: connections to the database and jobs; read, without waiting, before rendering.
+ */
 void nx_api_storage_metrics_register(nx_api *api);
 void nx_api_storage_metrics_read(nx_api *api);
-/* The part that asks nobody. */
-void nx_api_pool_metrics_read(nx_api *api);
 
 /* http_metrics.c */
 void nx_api_http_metrics_register(nx_api *api);

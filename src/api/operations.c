@@ -172,18 +172,20 @@ void nx_api_ready(nx_http_request *request, void *user)
     if (api->quick == NULL) {
         const nx_identity who = nx_api_look_up(api, request);
         reply_ready(api, request, &who, NULL);
-    } else if (!nx_api_try_quickly(api, request, answer_ready)) {
+    } else if (!nx_api_try_in(api->quick, api, request, answer_ready)) {
         reply_ready(api, request, nx_api_identity(request), "too many requests wait for it");
     }
 }
 
 /* For the other processes to publish; one that does not in time counts as it did last. */
 #define OTHERS_MS 250
+/* For the database to count the jobs; likewise. */
+#define JOBS_MS 1000
 
 void nx_api_metrics_render(nx_buffer *out, void *user)
 {
     nx_api *api = user;
-    nx_api_pool_metrics_read(api);
+    nx_api_storage_metrics_read(api);
     nx_api_cache_metrics_read(api);
     nx_api_audit_metrics_read(api);
     nx_api_rate_metrics_read(api);
@@ -204,14 +206,14 @@ static void reply_metrics(nx_api *api, nx_http_request *request, uint32_t wait_m
 
 static void answer_metrics(nx_api *api, nx_http_request *request)
 {
-    nx_api_storage_metrics_read(api);
+    (void)nx_job_counts_read(api->job_counts, JOBS_MS); /* rendering asks for the last ones */
     reply_metrics(api, request, OTHERS_MS);
 }
 
 void nx_api_metrics(nx_http_request *request, void *user)
 {
     nx_api *api = user;
-    if (api->quick == NULL || !nx_api_try_quickly(api, request, answer_metrics)) {
+    if (api->metrics == NULL || !nx_api_try_in(api->metrics, api, request, answer_metrics)) {
         reply_metrics(api, request, 0); /* what the database said last */
     }
 }

@@ -1,8 +1,10 @@
-/* db_pool_connections{state} and jobs{state}: what the database says when somebody looks. */
+/* db_pool_connections{state}; jobs{state}, and how old that is. */
 #include "api/internal.h"
 #include "api/work.h"
+#include "base/clock.h"
 #include "ops/process.h"
-#include "store/jobs.h"
+
+#include <math.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -76,13 +78,34 @@ void nx_api_storage_metrics_register(nx_api *api)
     api->db_counts[2] = nx_metrics_counter(registry, "db_connections_lost_total",
                                            "Connections that were found broken.", NULL, 0);
     register_disk(api, registry);
+    api->jobs_age = nx_metrics_gauge(
+        registry, "jobs_age_seconds",
+        "How long ago the jobs were counted: more than a moment when the database does not answer.",
+        NULL, 0);
+    api->jobs_failures = nx_metrics_counter(
+        registry, "jobs_count_failures_total",
+        "Times that the database refused to count the jobs, or took too long.", NULL, 0);
     register_shared(api, registry);
     nx_metric_share(api->jobs);
+    nx_metric_share(api->jobs_age);
 }
 
 static void set(nx_metric *metric, size_t index, int64_t value)
 {
     nx_metric_set(metric, nx_metric_series(metric, index, 0, 0), (double)value);
+}
+
+/* What is not known is not 0. */
+static void show_jobs(nx_api *api)
+{
+    const nx_job_census census = nx_job_counts_last(api->job_counts);
+    bool known = census.age_ns >= 0;
+    for (size_t i = 0; i < NX_JOB_STATE_COUNT; i++) {
+        nx_metric_set(api->jobs, nx_metric_series(api->jobs, i, 0, 0),
+                      known ? (double)census.jobs[i] : NAN);
+    }
+    nx_metric_set(api->jobs_age, 0, known ? (double)census.age_ns / (double)NX_NS_PER_SEC : NAN);
+    nx_metric_show(api->jobs_failures, 0, census.failures);
 }
 
 static void count_failures(nx_api *api)
@@ -94,7 +117,7 @@ static void count_failures(nx_api *api)
     }
 }
 
-void nx_api_pool_metrics_read(nx_api *api)
+void nx_api_storage_metrics_read(nx_api *api)
 {
     if (api->deps.database == NULL) {
         return;
@@ -108,16 +131,5 @@ void nx_api_pool_metrics_read(nx_api *api)
     nx_metric_show(api->db_counts[1], 0, (uint64_t)stats.connects);
     nx_metric_show(api->db_counts[2], 0, (uint64_t)stats.lost);
     count_failures(api);
-}
-
-void nx_api_storage_metrics_read(nx_api *api)
-{
-    int64_t counts[NX_JOB_STATE_COUNT];
-    nx_error err = {0};
-    nx_api_pool_metrics_read(api);
-    if (nx_store_jobs_count(api->deps.database, counts, &err) == NX_OK) {
-        for (size_t i = 0; i < NX_JOB_STATE_COUNT; i++) {
-            set(api->jobs, i, counts[i]);
-        }
-    }
+    show_jobs(api);
 }

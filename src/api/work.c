@@ -143,8 +143,7 @@ static void answer_kept(nx_api_work *work)
     kept.answer(kept.api, kept.request);
 }
 
-static bool put_request(nx_api_pool *pool, nx_api *api, nx_http_request *request,
-                        nx_api_answer answer)
+bool nx_api_try_in(nx_api_pool *pool, nx_api *api, nx_http_request *request, nx_api_answer answer)
 {
     kept_request *kept = malloc(sizeof *kept);
     if (kept == NULL) {
@@ -173,17 +172,12 @@ static void answer_in(nx_api_pool *pool, nx_api *api, nx_http_request *request,
         problem = nx_problem_make(503, "Ask a server that was started with 'nexus serve'.",
                                   "this server has no database");
         nx_http_reply_problem(request, &problem);
-    } else if (!put_request(pool, api, request, answer)) {
+    } else if (!nx_api_try_in(pool, api, request, answer)) {
         problem = nx_problem_make(503, "Try again after the seconds in Retry-After.",
                                   "too many requests wait for the database and the videos");
         problem.retry_after_s = 1;
         nx_http_reply_problem(request, &problem);
     }
-}
-
-bool nx_api_try_quickly(nx_api *api, nx_http_request *request, nx_api_answer answer)
-{
-    return put_request(api->quick, api, request, answer);
 }
 
 void nx_api_answer_quickly(nx_api *api, nx_http_request *request, nx_api_answer answer)

@@ -34,8 +34,9 @@ void nx_api_work_metrics_register(nx_api *api);
 /* Answers a request; on a thread of a pool, where it may wait. */
 typedef void (*nx_api_answer)(nx_api *api, nx_http_request *request);
 
-/* False: too much waits already, and the request is still to be answered. Only with a database. */
-bool nx_api_try_quickly(nx_api *api, nx_http_request *request, nx_api_answer answer);
+/* On a thread of this pool. False: too much waits already, and the request is still to be answered.
+ */
+bool nx_api_try_in(nx_api_pool *pool, nx_api *api, nx_http_request *request, nx_api_answer answer);
 
 /* Have a request answered so. Answered 503 instead when the server has no database, or too much
  * waits already. From a handler; the request must not be touched afterwards. */

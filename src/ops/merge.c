@@ -182,6 +182,10 @@ static void read_text(merger *m, const nx_exposition *text, bool first)
 
 static void write_value(double value, nx_buffer *out)
 {
+    if (isnan(value)) {
+        nx_buffer_append_str(out, " NaN\n");
+        return;
+    }
     bool whole = value == floor(value) && fabs(value) < 9e15;
     nx_buffer_printf(out, whole ? " %.0f\n" : " %.12g\n", value);
 }

@@ -1,5 +1,6 @@
 #include "ops/metrics.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -359,7 +360,11 @@ static void render_gauge(const nx_metric *metric, size_t series, nx_buffer *out)
                        : atomic_load_explicit(&metric->values[series], memory_order_relaxed);
     nx_buffer_append_str(out, metric->name);
     append_labels(metric, series, NULL, out);
-    nx_buffer_printf(out, " %.12g\n", value);
+    if (isnan(value)) { /* printf would add its sign */
+        nx_buffer_append_str(out, " NaN\n");
+    } else {
+        nx_buffer_printf(out, " %.12g\n", value);
+    }
 }
 
 static void render_histogram(const nx_metric *metric, size_t series, nx_buffer *out)

@@ -43,6 +43,12 @@ function get(agent, path) {
   return { sent, status };
 }
 
+async function metricsText() {
+  const answer = await fetch(`${server.url}/metrics`);
+  assert.equal(answer.status, 200);
+  return answer.text();
+}
+
 /** Runs it while nobody else can read the table of jobs. */
 async function whileLocked(action) {
   const session = postgres.session();
@@ -87,4 +93,28 @@ test('how long they waited can be seen, and that nobody waits any more', { skip 
     'nobody waits',
   );
   assert.ok((await metric(server.url, 'db_pool_connections{state="idle"}')) <= 50);
+});
+
+test('metrics come while the database does not answer, and say how old its part is', { skip }, async () => {
+  const failures = () => metric(server.url, 'jobs_count_failures_total');
+  const before = await failures();
+  assert.equal(await metric(server.url, 'jobs{state="queued"}'), 0);
+  const slow = await whileLocked(async () => {
+    await metricsText(); // would wait for the lock
+    return metricsText();
+  });
+  assert.match(slow, /^jobs\{state="queued"\} 0$/m);
+  assert.match(slow, /^jobs_age_seconds \d/m);
+  assert.ok((await failures()) > before);
+  await postgres.kill();
+  const counted = await failures();
+  assert.match(await metricsText(), /^jobs\{state="queued"\} 0$/m);
+  await eventually(async () => (await failures()) > counted, 'it is counted');
+  await postgres.start();
+  let age = 0;
+  await eventually(async () => {
+    const before = age; // it grows until they are counted
+    age = await metric(server.url, 'jobs_age_seconds');
+    return age < before;
+  }, 'the jobs are counted again', 60_000);
 });
