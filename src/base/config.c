@@ -197,6 +197,12 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_WEBHOOK_ALLOW_PRIVATE] =
         {"webhook_allow_private", "WEBHOOK_ALLOW_PRIVATE", TYPE_CHOICE, "false", 0, 0, BOOLEAN,
          "let webhooks go to loopback, private and other special addresses"},
+    [NX_CONFIG_EVENT_LIFETIME] = {"event_lifetime", "EVENT_LIFETIME", TYPE_INT, "2592000", 60,
+                                  3153600000.0, NULL, "seconds that an event of a stream is kept"},
+    [NX_CONFIG_EVENT_MAX_BYTES] = {"event_max_bytes", "EVENT_MAX_BYTES", TYPE_BYTES, "10g", 1048576,
+                                   1099511627776.0, NULL,
+                                   "bytes of all events with their pictures and clips; beyond it "
+                                   "the oldest go"},
     [NX_CONFIG_LOG_LEVEL] = {"log_level", "LOG_LEVEL", TYPE_CHOICE, "info", 0, 0,
                              "debug|info|warning|error", "least level that is logged"},
     [NX_CONFIG_LOG_FORMAT] = {"log_format", "LOG_FORMAT", TYPE_CHOICE, "auto", 0, 0,

@@ -4,6 +4,7 @@
 #include "base/condition.h"
 #include "base/log.h"
 #include "jobs/sweep_files.h"
+#include "store/events.h"
 #include "store/object_uses.h"
 #include "store/videos.h"
 
@@ -12,9 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT_ONCE       ((size_t)64)
-#define LEAST_FILE_MS (INT64_C(3600) * 1000)
-#define PARTS_MS      (INT64_C(24) * 3600 * 1000)
+#define AT_ONCE        ((size_t)64)
+#define EVENTS_AT_ONCE ((size_t)500)
+#define LEAST_FILE_MS  (INT64_C(3600) * 1000)
+#define PARTS_MS       (INT64_C(24) * 3600 * 1000)
 
 nx_sweep_options nx_sweep_options_of(const nx_config *config, nx_store *store, nx_objects *objects,
                                      const char *data_dir)
@@ -26,6 +28,8 @@ nx_sweep_options nx_sweep_options_of(const nx_config *config, nx_store *store, n
         .data_dir = data_dir,
         .file_ms = upload_ms > LEAST_FILE_MS ? upload_ms : LEAST_FILE_MS,
         .parts_ms = PARTS_MS,
+        .event_ms = nx_config_int(config, NX_CONFIG_EVENT_LIFETIME) * 1000,
+        .event_bytes = nx_config_int(config, NX_CONFIG_EVENT_MAX_BYTES),
     };
 }
 
@@ -50,6 +54,20 @@ static nx_status sweep_uploads(const nx_sweep_options *options, nx_swept *out, n
         }
         out->uploads += status == NX_OK ? count : 0;
         nx_arena_free(&arena);
+    }
+    return status;
+}
+
+/* Their pictures and clips are objects that nothing needs then. */
+static nx_status sweep_events(const nx_sweep_options *options, nx_swept *out, nx_error *err)
+{
+    size_t removed = EVENTS_AT_ONCE;
+    nx_status status = NX_OK;
+    while (status == NX_OK && options->event_ms > 0 && removed == EVENTS_AT_ONCE &&
+           !is_stopped(options)) {
+        status = nx_store_events_expire(options->store, options->event_ms, options->event_bytes,
+                                        EVENTS_AT_ONCE, &removed, err);
+        out->events += removed;
     }
     return status;
 }
@@ -80,10 +98,7 @@ static nx_status sweep_objects(const nx_sweep_options *options, nx_swept *out, n
 nx_status nx_sweep(const nx_sweep_options *options, nx_swept *out, nx_error *err)
 {
     static nx_status (*const kinds[])(const nx_sweep_options *, nx_swept *, nx_error *) = {
-        sweep_uploads,
-        nx_sweep_upload_files,
-        nx_sweep_lease_folders,
-        sweep_objects,
+        sweep_uploads, nx_sweep_upload_files, nx_sweep_lease_folders, sweep_events, sweep_objects,
     };
     nx_status status = NX_OK;
     *out = (nx_swept){0};
@@ -121,12 +136,13 @@ static void sweep_and_tell(const nx_sweeper *self)
     if (status != NX_OK) {
         nx_log_warn("jobs", "what is left behind is not all taken away: %s", err.message);
     }
-    if (found.uploads + found.files + found.folders + found.objects > 0) {
+    if (found.uploads + found.files + found.folders + found.events + found.objects > 0) {
         nx_log_info("jobs",
-                    "taken away: %llu old uploads, %llu files, %llu folders and %llu objects that "
-                    "nothing needs",
+                    "taken away: %llu old uploads, %llu files, %llu folders, %llu events and %llu "
+                    "objects that nothing needs",
                     (unsigned long long)found.uploads, (unsigned long long)found.files,
-                    (unsigned long long)found.folders, (unsigned long long)found.objects);
+                    (unsigned long long)found.folders, (unsigned long long)found.events,
+                    (unsigned long long)found.objects);
     }
     if (self->swept != NULL) {
         self->swept(&found, self->user);

@@ -171,6 +171,8 @@ static const nx_sql lock_object = {
     "NOT EXISTS (SELECT 1 FROM videos WHERE hash = " object ")"                                    \
     " AND NOT EXISTS (SELECT 1 FROM job_objects WHERE object = " object ")"                        \
     " AND NOT EXISTS (SELECT 1 FROM model_files WHERE sha256 = " object " AND stored = 1)"         \
+    " AND NOT EXISTS (SELECT 1 FROM events WHERE snapshot = " object ")"                           \
+    " AND NOT EXISTS (SELECT 1 FROM events WHERE clip = " object ")"                               \
     " AND NOT EXISTS (SELECT 1 FROM object_holds WHERE object = " object                           \
     " AND held_until > nx_now())"
 static const nx_sql is_unused = NX_SQL("SELECT 1 WHERE " UNUSED("$1"));

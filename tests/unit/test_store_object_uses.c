@@ -411,15 +411,17 @@ static void what_there_was_before_is_known(void **state)
         nx_assert_ok(nx_store_jobs_finish(fixture->store, &outcome, 1, &became, &err), err);
     }
     static const nx_sql later[] = {
-        NX_SQL("DROP TABLE streams"),      NX_SQL("DROP TABLE login_attempts"),
-        NX_SQL("DROP TABLE setup_tokens"), NX_SQL("DROP TABLE api_keys"),
-        NX_SQL("DROP TABLE sessions"),     NX_SQL("DROP TABLE users"),
-        NX_SQL("DROP TABLE job_subjects"), NX_SQL("DROP TABLE model_grants"),
-        NX_SQL("DROP TABLE model_access"), NX_SQL("DROP TABLE model_unloads"),
-        NX_SQL("DROP TABLE model_files"),  NX_SQL("DROP TABLE model_versions"),
-        NX_SQL("DROP TABLE models"),       NX_SQL("DROP TABLE model_state"),
-        NX_SQL("DROP TABLE audit_log"),    NX_SQL("DROP TABLE audit_head"),
-        NX_SQL("DROP TABLE object_holds"), NX_SQL("DROP TABLE job_objects"),
+        NX_SQL("DROP TABLE event_attempts"), NX_SQL("DROP TABLE event_deliveries"),
+        NX_SQL("DROP TABLE events"),         NX_SQL("DROP TABLE event_head"),
+        NX_SQL("DROP TABLE streams"),        NX_SQL("DROP TABLE login_attempts"),
+        NX_SQL("DROP TABLE setup_tokens"),   NX_SQL("DROP TABLE api_keys"),
+        NX_SQL("DROP TABLE sessions"),       NX_SQL("DROP TABLE users"),
+        NX_SQL("DROP TABLE job_subjects"),   NX_SQL("DROP TABLE model_grants"),
+        NX_SQL("DROP TABLE model_access"),   NX_SQL("DROP TABLE model_unloads"),
+        NX_SQL("DROP TABLE model_files"),    NX_SQL("DROP TABLE model_versions"),
+        NX_SQL("DROP TABLE models"),         NX_SQL("DROP TABLE model_state"),
+        NX_SQL("DROP TABLE audit_log"),      NX_SQL("DROP TABLE audit_head"),
+        NX_SQL("DROP TABLE object_holds"),   NX_SQL("DROP TABLE job_objects"),
         NX_SQL("DROP TABLE objects"),
     };
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
