@@ -3,6 +3,7 @@
 #include "api/access.h"
 #include "api/accounts.h"
 #include "api/audit.h"
+#include "api/events.h"
 #include "api/gate.h"
 #include "api/internal.h"
 #include "api/job_events.h"
@@ -299,6 +300,15 @@ static const nx_http_route fixed_routes[] = {
     JSON("POST", "/api/v1/auth/password", nx_api_auth_password, NX_ACCESS_OWN, NX_RATE_AUTH),
     PLAIN("GET", "/api/v1/auth/setup", nx_api_auth_setup_state, NX_ACCESS_ANYBODY, NX_RATE_READ),
     JSON("POST", "/api/v1/auth/setup", nx_api_auth_setup, NX_ACCESS_ANYBODY, NX_RATE_AUTH),
+    PLAIN("GET", "/api/v1/events", nx_api_events_list, NX_ACCESS_READ, NX_RATE_READ),
+    PLAIN("GET", "/api/v1/events/stream", nx_api_events_follow, NX_ACCESS_READ, NX_RATE_READ),
+    PLAIN("GET", "/api/v1/events/{id}", nx_api_events_get, NX_ACCESS_READ, NX_RATE_READ),
+    PLAIN("DELETE", "/api/v1/events/{id}", nx_api_events_remove, NX_ACCESS_VIDEOS, NX_RATE_WRITE),
+    PLAIN("GET", "/api/v1/events/{id}/snapshot", nx_api_events_snapshot, NX_ACCESS_READ,
+          NX_RATE_READ),
+    PLAIN("GET", "/api/v1/events/{id}/clip", nx_api_events_clip, NX_ACCESS_READ, NX_RATE_READ),
+    PLAIN("GET", "/api/v1/events/{id}/deliveries", nx_api_events_deliveries, NX_ACCESS_READ,
+          NX_RATE_READ),
     PLAIN("GET", "/api/v1/audit", nx_api_audit_list, NX_ACCESS_ADMIN, NX_RATE_READ),
     PLAIN("GET", "/api/v1/settings", nx_api_settings_list, NX_ACCESS_ADMIN, NX_RATE_READ),
     PLAIN("GET", "/api/v1/users", nx_api_users_list, NX_ACCESS_ADMIN, NX_RATE_READ),

@@ -20,6 +20,7 @@ typedef struct follower {
     struct follower *next;
     nx_api_job_events *events;
     nx_http_stream *stream;
+    nx_api_read_events read;
     atomic_int holders;
     atomic_bool gone; /* nobody listens */
     int64_t after;    /* number of the last event that was written */
@@ -85,45 +86,46 @@ static void write_event(const nx_job_event *event, nx_buffer *out)
     nx_buffer_append_str(out, "\n\n");
 }
 
-/* Writes what is new; false: the stream is to be ended. An event's own text has no line breaks:
- * those of JSON strings are escaped, and progress is written compactly. */
-static bool write_new(follower *one, const nx_job_event *events, size_t count)
+/* An event's own text has no line breaks: those of JSON strings are escaped, and progress is
+ * written compactly. */
+static nx_status read_job(nx_store *store, const char *id, int64_t *after, nx_buffer *out,
+                          bool *over, nx_error *err)
 {
-    nx_buffer out = NX_BUFFER_INIT;
-    int64_t now_ns = nx_clock_now_ns();
-    for (size_t i = 0; i < count; i++) {
-        write_event(&events[i], &out);
-        one->after = events[i].seq;
-    }
-    if (count == 0 && now_ns - one->written_ns >= HEARTBEAT_NS) {
-        nx_buffer_append_str(&out, ": still there\n\n");
-    }
-    bool good = !out.failed;
-    if (good && out.size > 0) {
-        one->written_ns = now_ns;
-        good = nx_http_stream_write(one->stream, out.data, out.size);
-    }
-    nx_buffer_free(&out);
-    return good;
-}
-
-/* False: nobody listens any more, or the job has ended and everything was told. */
-static bool look_at(nx_store *store, follower *one)
-{
-    nx_error err = {0};
     nx_job_event events[MOST_EVENTS];
     size_t count = 0;
     nx_arena arena = nx_arena_make(0);
+    nx_status status =
+        nx_store_job_events(store, id, *after, MOST_EVENTS, &arena, events, &count, err);
+    for (size_t i = 0; status == NX_OK && i < count; i++) {
+        write_event(&events[i], out);
+        *after = events[i].seq;
+    }
+    *over = status == NX_OK && count > 0 && count < MOST_EVENTS && is_end(&events[count - 1]);
+    nx_arena_free(&arena);
+    return status;
+}
+
+/* False: nobody listens any more, or everything was told. */
+static bool look_at(nx_store *store, follower *one)
+{
+    nx_error err = {0};
+    nx_buffer out = NX_BUFFER_INIT;
+    bool over = false;
     if (atomic_load(&one->gone)) {
         return false;
     }
-    nx_status status =
-        nx_store_job_events(store, one->id, one->after, MOST_EVENTS, &arena, events, &count, &err);
-    count = status == NX_OK ? count : 0; /* it may answer the next time */
-    bool stays = write_new(one, events, count);
-    stays = stays && (count == 0 || count == MOST_EVENTS || !is_end(&events[count - 1]));
-    nx_arena_free(&arena);
-    return stays;
+    (void)one->read(store, one->id, &one->after, &out, &over, &err);
+    int64_t now_ns = nx_clock_now_ns();
+    if (out.size == 0 && now_ns - one->written_ns >= HEARTBEAT_NS) {
+        nx_buffer_append_str(&out, ": still there\n\n");
+    }
+    bool stays = !out.failed;
+    if (stays && out.size > 0) {
+        one->written_ns = now_ns;
+        stays = nx_http_stream_write(one->stream, out.data, out.size);
+    }
+    nx_buffer_free(&out);
+    return stays && !over;
 }
 
 /* --- the thread ---------------------------------------------------------------------------------
@@ -236,8 +238,8 @@ static void give_place(nx_api_job_events *events)
     pthread_mutex_unlock(&events->lock);
 }
 
-void nx_api_job_events_follow(nx_api_job_events *events, nx_http_request *request, const char *id,
-                              int64_t after)
+void nx_api_job_events_follow(nx_api_job_events *events, nx_http_request *request,
+                              nx_api_read_events read, const char *id, int64_t after)
 {
     bool placed = take_place(events);
     follower *one = placed ? calloc(1, sizeof *one) : NULL;
@@ -245,13 +247,14 @@ void nx_api_job_events_follow(nx_api_job_events *events, nx_http_request *reques
         if (placed) {
             give_place(events);
         }
-        nx_problem problem = nx_problem_make(503, "Ask for the job itself now and then.",
+        nx_problem problem = nx_problem_make(503, "Ask for what is there now and then.",
                                              "too many streams of events are open");
         problem.retry_after_s = 5;
         nx_http_reply_problem(request, &problem);
         return;
     }
     one->events = events;
+    one->read = read;
     one->after = after;
     one->written_ns = nx_clock_now_ns();
     atomic_init(&one->holders, 2);
@@ -271,19 +274,23 @@ void nx_api_job_events_follow(nx_api_job_events *events, nx_http_request *reques
     pthread_mutex_unlock(&events->lock);
 }
 
-/* Last-Event-ID: the number of an event. False: it is none. */
-static bool read_last(const nx_http_request *request, int64_t *out)
+bool nx_api_last_event(nx_http_request *request, int64_t *after)
 {
     const char *text = nx_http_header(request, "Last-Event-ID");
     char *end = NULL;
-    *out = 0;
     if (text == NULL) {
         return true;
     }
     errno = 0;
     long long number = strtoll(text, &end, 10);
-    *out = number;
-    return end != text && *end == '\0' && errno == 0 && number >= 0;
+    if (end == text || *end != '\0' || errno != 0 || number < 0) {
+        nx_problem problem = nx_problem_make(400, "Send the id of the last event that came.",
+                                             "Last-Event-ID is not the number of an event");
+        nx_http_reply_problem(request, &problem);
+        return false;
+    }
+    *after = number;
+    return true;
 }
 
 static void answer_events(nx_api *api, nx_http_request *request)
@@ -300,14 +307,12 @@ static void answer_events(nx_api *api, nx_http_request *request)
     bool over = status == NX_OK && job.state != NX_JOB_QUEUED && job.state != NX_JOB_RUNNING;
     if (status != NX_OK) {
         nx_api_storage_refuse(api, request, status, &err);
-    } else if (!read_last(request, &after)) {
-        nx_problem problem = nx_problem_make(400, "Send the id of the last event that came.",
-                                             "Last-Event-ID is not the number of an event");
-        nx_http_reply_problem(request, &problem);
-    } else if (over && after >= job.event_seq) {
-        nx_http_reply_static(request, 204, NULL, NULL, 0); /* an EventSource then stays away */
-    } else {
-        nx_api_job_events_follow(api->job_events, request, id, after);
+    } else if (nx_api_last_event(request, &after)) {
+        if (over && after >= job.event_seq) {
+            nx_http_reply_static(request, 204, NULL, NULL, 0); /* an EventSource then stays away */
+        } else {
+            nx_api_job_events_follow(api->job_events, request, read_job, id, after);
+        }
     }
     nx_arena_free(&arena);
 }

@@ -5,6 +5,7 @@
 #include "jobs/webhook_message.h"
 #include "jobs/webhook_post.h"
 #include "jobs/webhook_url.h"
+#include "store/event_deliveries.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,8 +22,26 @@
 #define ATTEMPT_MARGIN_MS 30000 /* for a name that is looked up slowly, and a slow database */
 #define ARENA_BYTES       ((size_t)8 << 20)
 
+/* Whose webhooks they are. */
+typedef struct source {
+    nx_status (*take)(nx_store *store, size_t limit, int64_t attempt_ms, nx_arena *arena,
+                      nx_webhook *out, size_t *count, nx_error *err);
+    nx_status (*compose)(nx_store *store, const nx_webhook *webhook, nx_arena *arena,
+                         char event[NX_WEBHOOK_EVENT_SIZE], nx_buffer *body, nx_error *err);
+    nx_status (*note)(nx_store *store, const nx_webhook *webhook, const nx_webhook_outcome *outcome,
+                      const nx_job_retry_policy *policy, int64_t max_attempts,
+                      nx_webhook_state *became, nx_error *err);
+} source;
+
+static const source sources[] = {
+    {nx_store_webhooks_take, nx_webhook_compose, nx_store_webhook_note},
+    {nx_store_event_webhooks_take, nx_webhook_compose_event, nx_store_event_delivery_note},
+};
+#define SOURCES (sizeof sources / sizeof sources[0])
+
 /* One that is being sent. */
 typedef struct delivery {
+    const source *of;
     nx_arena arena; /* of the webhook and its job */
     nx_webhook webhook;
     nx_webhook_post *post;
@@ -39,6 +58,7 @@ struct nx_webhooks {
     /* the thread's own: */
     delivery *running[MAX_AT_ONCE];
     size_t count;
+    size_t turn;       /* the source that is asked first */
     int64_t look_ns;   /* when to look into the database again */
     bool store_failed; /* the last time, so that the log says it once */
     bool said_unsigned;
@@ -70,13 +90,13 @@ static void log_outcome(const nx_webhook *webhook, const nx_webhook_outcome *out
 
 /* An outcome that can't be noted is forgotten: the webhook is due again when its attempt's time is
  * over. */
-static void note(nx_webhooks *self, const nx_webhook *webhook, const nx_webhook_outcome *outcome)
+static void note(nx_webhooks *self, const delivery *one, const nx_webhook_outcome *outcome)
 {
+    const nx_webhook *webhook = &one->webhook;
     nx_error err = {0};
     nx_webhook_state became = NX_WEBHOOK_PENDING;
-    nx_status status =
-        nx_store_webhook_note(self->options.store, webhook, outcome, &self->options.retry,
-                              self->options.max_attempts, &became, &err);
+    nx_status status = one->of->note(self->options.store, webhook, outcome, &self->options.retry,
+                                     self->options.max_attempts, &became, &err);
     if (status != NX_OK) {
         nx_log_warn("jobs", "the outcome of webhook %s is not noted: %s", webhook->id, err.message);
         return;
@@ -93,7 +113,7 @@ static void finish(nx_webhooks *self, CURL *handle, CURLcode code)
         delivery *one = self->running[i];
         if (nx_webhook_post_handle(one->post) == handle) {
             const nx_webhook_outcome outcome = nx_webhook_post_outcome(one->post, code);
-            note(self, &one->webhook, &outcome);
+            note(self, one, &outcome);
             (void)curl_multi_remove_handle(self->multi, handle);
             free_delivery(one);
             self->running[i] = self->running[--self->count];
@@ -123,7 +143,7 @@ static nx_status make_post(nx_webhooks *self, delivery *one, nx_error *err)
     char event[NX_WEBHOOK_EVENT_SIZE];
     nx_buffer body = NX_BUFFER_INIT;
     nx_status status =
-        nx_webhook_compose(self->options.store, &one->webhook, &one->arena, event, &body, err);
+        one->of->compose(self->options.store, &one->webhook, &one->arena, event, &body, err);
     if (status != NX_OK) {
         nx_buffer_free(&body);
         return status;
@@ -170,7 +190,7 @@ static void begin(nx_webhooks *self, delivery *one)
     }
     if (status != NX_OK) { /* an attempt like any other, so that there is an end to them */
         const nx_webhook_outcome outcome = {.error = err.message};
-        note(self, &one->webhook, &outcome);
+        note(self, one, &outcome);
         free_delivery(one);
         return;
     }
@@ -188,9 +208,13 @@ static delivery *take_one(nx_webhooks *self)
         return NULL;
     }
     one->arena = nx_arena_make(ARENA_BYTES);
-    nx_status status =
-        nx_store_webhooks_take(self->options.store, 1, self->options.timeout_ms + ATTEMPT_MARGIN_MS,
+    nx_status status = NX_OK;
+    for (size_t i = 0; i < SOURCES && status == NX_OK && count == 0; i++) {
+        one->of = &sources[(self->turn + i) % SOURCES];
+        status = one->of->take(self->options.store, 1, self->options.timeout_ms + ATTEMPT_MARGIN_MS,
                                &one->arena, &one->webhook, &count, &err);
+    }
+    self->turn = (self->turn + 1) % SOURCES;
     if (status != NX_OK && !self->store_failed) {
         nx_log_warn("jobs", "webhooks wait for the database: %s", err.message);
     }

@@ -1,15 +1,19 @@
 /*
  * The sender of webhooks: one thread that takes those which are due out of the database
- * (store/webhooks.h), sends up to sixteen at a time (jobs/webhook_post.h) and notes how each went.
- * What fails is tried again with growing, shortened-at-random waits and given up in the end; every
- * attempt is in the log. Any number of senders, in any number of processes, may share a database.
+ * (store/webhooks.h, and for events of streams store/event_deliveries.h), sends up to sixteen at a
+ * time (jobs/webhook_post.h) and notes how each went. What fails is tried again with growing,
+ * shortened-at-random waits and given up in the end; every attempt is in the log. Any number of
+ * senders, in any number of processes, may share a database.
  *
  * A receiver is told at least once, with
  *   {"event": "job.succeeded", "delivery_id": "...", "attempt": 1,
  *    "job": {"id", "kind", "state", "created_at", "finished_at", "error", "result"}}
  * event: job.succeeded, job.failed, job.cancelled or job.dead, as it was at that end, though the
- * job may have been put into the queue again since; its result is given when it has not. Headers:
- * X-Nexus-Event, X-Nexus-Delivery (the same for every attempt), X-Nexus-Signature.
+ * job may have been put into the queue again since; its result is given when it has not. Or, of a
+ * stream, with
+ *   {"event": "stream.line_crossed", "delivery_id": "...", "attempt": 1, "stream_event": {...}}
+ * and in it what jobs/event_message.h says. Headers: X-Nexus-Event, X-Nexus-Delivery (the same for
+ * every attempt), X-Nexus-Signature.
  */
 #ifndef NX_JOBS_WEBHOOK_H
 #define NX_JOBS_WEBHOOK_H

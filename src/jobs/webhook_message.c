@@ -1,12 +1,12 @@
 #include "jobs/webhook_message.h"
 
 #include "base/json_writer.h"
+#include "jobs/event_message.h"
 #include "store/jobs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The end that a webhook tells of. */
 typedef struct ending {
@@ -15,19 +15,6 @@ typedef struct ending {
     int64_t at;
     bool last; /* nothing has happened to the job since */
 } ending;
-
-/* RFC 3339, in UTC. */
-static void write_time(nx_json *json, const char *key, int64_t milliseconds)
-{
-    char seconds[40];
-    char text[48];
-    time_t time = (time_t)(milliseconds / 1000);
-    struct tm utc;
-    (void)gmtime_r(&time, &utc);
-    (void)strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text, sizeof text, "%s.%03dZ", seconds, (int)(milliseconds % 1000));
-    nx_json_key_string(json, key, text);
-}
 
 /* A webhook's id names the event that it tells of (store/migrations: ID:SEQ). The job itself may be
  * in the queue again by now. */
@@ -79,8 +66,8 @@ nx_status nx_webhook_compose(nx_store *store, const nx_webhook *webhook, nx_aren
     nx_json_key_string(&json, "id", job.id);
     nx_json_key_string(&json, "kind", job.kind);
     nx_json_key_string(&json, "state", nx_job_state_name(end.state));
-    write_time(&json, "created_at", job.created_at);
-    write_time(&json, "finished_at", end.at);
+    nx_json_key_time(&json, "created_at", job.created_at);
+    nx_json_key_time(&json, "finished_at", end.at);
     nx_json_key_string(&json, "error", end.error);
     nx_json_key(&json, "result");
     if (end.last && job.result != NULL) {
@@ -89,6 +76,27 @@ nx_status nx_webhook_compose(nx_store *store, const nx_webhook *webhook, nx_aren
         nx_json_null(&json);
     }
     nx_json_object_end(&json);
+    nx_json_object_end(&json);
+    return body->failed ? nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a webhook") : NX_OK;
+}
+
+nx_status nx_webhook_compose_event(nx_store *store, const nx_webhook *webhook, nx_arena *arena,
+                                   char event[NX_WEBHOOK_EVENT_SIZE], nx_buffer *body,
+                                   nx_error *err)
+{
+    nx_event_row row = {0};
+    nx_status status = nx_store_event_get(store, webhook->job_id, arena, &row, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    snprintf(event, NX_WEBHOOK_EVENT_SIZE, "stream.%.20s", row.kind);
+    nx_json json = nx_json_begin(body);
+    nx_json_object_begin(&json);
+    nx_json_key_string(&json, "event", event);
+    nx_json_key_string(&json, "delivery_id", webhook->id);
+    nx_json_key_int(&json, "attempt", webhook->attempts);
+    nx_json_key(&json, "stream_event");
+    nx_event_json(&row, &json);
     nx_json_object_end(&json);
     return body->failed ? nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a webhook") : NX_OK;
 }

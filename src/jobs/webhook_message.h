@@ -15,4 +15,10 @@
 nx_status nx_webhook_compose(nx_store *store, const nx_webhook *webhook, nx_arena *arena,
                              char event[NX_WEBHOOK_EVENT_SIZE], nx_buffer *body, nx_error *err);
 
+/* The same of an event of a stream ("stream.line_crossed"): webhook is a delivery of
+ * store/event_deliveries.h. */
+nx_status nx_webhook_compose_event(nx_store *store, const nx_webhook *webhook, nx_arena *arena,
+                                   char event[NX_WEBHOOK_EVENT_SIZE], nx_buffer *body,
+                                   nx_error *err);
+
 #endif

@@ -5,9 +5,12 @@
 #include "store_jobs.h"
 
 #include "base/clock.h"
+#include "base/uuid.h"
 #include "http/server.h"
 #include "jobs/webhook.h"
 #include "jobs/webhook_post.h"
+#include "store/event_deliveries.h"
+#include "store/events.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -440,6 +443,81 @@ static void a_redirect_is_a_failure(void **state)
     nx_assert_contains(log[0].error, "redirects are not followed");
 }
 
+static void events_of_streams_are_told_beside_ends_of_jobs(void **state)
+{
+    STORE_FIXTURE(state);
+    const nx_webhooks_options options = sender_options(fixture);
+    char id[NX_UUID_SIZE];
+    char url[100];
+    nx_webhook row;
+    size_t count = 0;
+    there.answers[0] = 500; /* the first one of both is told again */
+    there.answers[1] = 200;
+    there.answer_count = 2;
+    (void)ended_job(fixture, "/hook", NX_JOB_FAILED);
+    nx_assert_ok(nx_uuid_make(id, &err), err);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/hook", nx_http_server_port(there.server));
+    const nx_event_row event = {.id = id,
+                                .stream_id = "s1",
+                                .stream_name = "yard",
+                                .kind = "line_crossed",
+                                .rule = "visitors",
+                                .class_name = "person",
+                                .zone = "gate",
+                                .at = 1700000000123,
+                                .details = "{\"direction\":\"in\"}"};
+    const nx_event_targets targets = {.webhook = url};
+    nx_assert_ok(nx_store_event_add(fixture->store, &event, &targets, NULL, &err), err);
+    send_until_noted(&options, 3);
+    assert_int_equal(there.became, NX_WEBHOOK_DELIVERED);
+    assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM webhooks"
+                                                  " WHERE state = 'delivered'"),
+                     1);
+    nx_assert_ok(
+        nx_store_event_deliveries_list(fixture->store, id, 1, &fixture->arena, &row, &count, &err),
+        err);
+    assert_true(count == 1 && row.state == NX_WEBHOOK_DELIVERED);
+}
+
+static void an_event_tells_what_it_is(void **state)
+{
+    STORE_FIXTURE(state);
+    const nx_webhooks_options options = sender_options(fixture);
+    char id[NX_UUID_SIZE];
+    char url[100];
+    nx_assert_ok(nx_uuid_make(id, &err), err);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/hook", nx_http_server_port(there.server));
+    const nx_event_row event = {.id = id,
+                                .stream_id = "s1",
+                                .stream_name = "yard",
+                                .kind = "object_appeared",
+                                .rule = "visitors",
+                                .class_name = "person",
+                                .track = 7,
+                                .at = 1700000000123,
+                                .details = "{\"confidence\":0.5}"};
+    const nx_event_targets targets = {.webhook = url};
+    nx_assert_ok(nx_store_event_add(fixture->store, &event, &targets, NULL, &err), err);
+    send_until_noted(&options, 1);
+    verify_signature();
+    assert_string_equal(there.event, "stream.object_appeared");
+    json_t *body = json_loads(there.body, 0, NULL);
+    const char *name = NULL, *given = NULL, *stream = NULL, *rule = NULL, *at = NULL;
+    int track = 0;
+    double confidence = 0;
+    assert_int_equal(json_unpack(body, "{s:s, s:{s:s, s:{s:s}, s:s, s:i, s:s, s:{s:f}, s:n}}",
+                                 "event", &name, "stream_event", "id", &given, "stream", "name",
+                                 &stream, "rule", &rule, "track_id", &track, "at", &at, "details",
+                                 "confidence", &confidence, "snapshot"),
+                     0);
+    assert_string_equal(name, "stream.object_appeared");
+    assert_string_equal(given, id);
+    assert_string_equal(stream, "yard");
+    assert_string_equal(at, "2023-11-14T22:13:20.123Z");
+    assert_true(track == 7 && confidence == 0.5);
+    json_decref(body);
+}
+
 /* The timeout is far away: only the limit of the answer's length ends this. */
 static void an_answer_without_end_is_cut_off(void **state)
 {
@@ -593,6 +671,8 @@ int main(void)
         hook_test(it_is_given_up_in_the_end),
         hook_test(a_slow_receiver_times_out),
         hook_test(a_redirect_is_a_failure),
+        hook_test(events_of_streams_are_told_beside_ends_of_jobs),
+        hook_test(an_event_tells_what_it_is),
         hook_test(an_answer_without_end_is_cut_off),
         hook_test(stopping_while_it_sends_loses_nothing),
         hook_test(many_are_sent_while_one_is_slow),
