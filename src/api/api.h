@@ -13,6 +13,7 @@
 #define NX_API_API_H
 
 #include "auth/auth.h"
+#include "auth/rate_limit.h"
 #include "base/config.h"
 #include "base/error.h"
 #include "base/share.h"
@@ -39,8 +40,9 @@ typedef struct nx_api_deps {
     const nx_model_store *store;
     nx_engine *engine;
     nx_service_metrics *metrics;
-    nx_cache *cache; /* NULL: nothing is kept */
-    nx_redis *redis; /* NULL: none is configured */
+    nx_cache *cache;             /* NULL: nothing is kept */
+    nx_redis *redis;             /* NULL: none is configured */
+    nx_rate_memory *rate_memory; /* what all processes of this server count in; NULL: it is alone */
     /* All four or none: without them there are no videos, jobs and accounts, their routes are 503,
      * and nobody is asked who they are. */
     nx_store *database;

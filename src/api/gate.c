@@ -289,13 +289,14 @@ static void refuse_user(nx_http_request *request, const nx_identity *who, uint32
     nx_http_reply_problem(request, &problem);
 }
 
-/* Any thread. False: the request is answered. */
-static bool decide(nx_api *api, nx_http_request *request, const credentials *given,
-                   const nx_identity *who)
+/* Whoever it is: from where, and by whose page? False: the request is answered. who may become
+ * anonymous. */
+static bool check_manners(nx_api *api, nx_http_request *request, const credentials *given,
+                          const nx_identity **who_is_it)
 {
     nx_problem problem;
+    const nx_identity *who = *who_is_it;
     uint32_t access = nx_http_request_route(request)->access;
-    access = access != 0 ? access : NX_ACCESS_ADMIN;
     if (who->kind == NX_IDENTITY_LOCAL && !check_open_use(request, &problem)) {
         if ((access & NX_ACCESS_ANYBODY) == 0) {
             nx_http_set_identity(request, &anonymous, sizeof anonymous);
@@ -303,7 +304,7 @@ static bool decide(nx_api *api, nx_http_request *request, const credentials *giv
             nx_http_reply_problem(request, &problem);
             return false;
         }
-        who = &anonymous; /* who may still show the token of the set-up link */
+        *who_is_it = who = &anonymous; /* who may still show the token of the set-up link */
     }
     nx_http_set_identity(request, who, sizeof *who);
     if (who->kind != NX_IDENTITY_LOCAL && !check_forgery(request, given, who, &problem)) {
@@ -311,9 +312,15 @@ static bool decide(nx_api *api, nx_http_request *request, const credentials *giv
         nx_http_reply_problem(request, &problem);
         return false;
     }
-    if (!nx_api_rate_allow(api, request, who)) {
-        return false;
-    }
+    return true;
+}
+
+/* False: the request is answered. */
+static bool admit(nx_api *api, nx_http_request *request, const credentials *given,
+                  const nx_identity *who)
+{
+    uint32_t access = nx_http_request_route(request)->access;
+    access = access != 0 ? access : NX_ACCESS_ADMIN;
     if (may(api, request, who, access)) {
         return true;
     }
@@ -326,6 +333,62 @@ static bool decide(nx_api *api, nx_http_request *request, const credentials *giv
     return false;
 }
 
+/* --- those who wait for what other hosts have let through ---------------------------------------
+ */
+
+typedef struct patient {
+    nx_api_rate_wait wait; /* first */
+    nx_api *api;
+    credentials given;
+    nx_identity who;
+} patient;
+
+static void go_on(nx_api_rate_wait *wait, nx_api_rate_verdict verdict)
+{
+    patient *self = (patient *)wait;
+    nx_http_request *request = self->wait.request;
+    if (verdict == NX_API_RATE_PASS && admit(self->api, request, &self->given, &self->who)) {
+        nx_http_gate_done(request);
+    }
+    free(self);
+}
+
+static nx_api_rate_verdict wait_for_others(nx_api *api, nx_http_request *request,
+                                           const credentials *given, const nx_identity *who)
+{
+    nx_api_rate_verdict verdict = NX_API_RATE_PASS;
+    patient *self = malloc(sizeof *self);
+    if (self != NULL) { /* else it is not refused for want of memory */
+        *self = (patient){.wait = {.request = request, .decided = go_on},
+                          .api = api,
+                          .given = *given,
+                          .who = *who};
+        verdict = nx_api_rate_wait_for(api, &self->wait, who);
+        if (verdict != NX_API_RATE_LATER) {
+            free(self);
+        }
+    }
+    return verdict;
+}
+
+/* Any thread. WAIT: go_on will be called. */
+static nx_http_gate_result decide(nx_api *api, nx_http_request *request, const credentials *given,
+                                  const nx_identity *who)
+{
+    if (!check_manners(api, request, given, &who)) {
+        return NX_HTTP_GATE_ANSWERED;
+    }
+    nx_api_rate_verdict verdict = nx_api_rate_ask(api, request, who);
+    if (verdict == NX_API_RATE_LATER) {
+        verdict = wait_for_others(api, request, given, who);
+    }
+    if (verdict == NX_API_RATE_LATER) {
+        return NX_HTTP_GATE_WAIT;
+    }
+    return verdict == NX_API_RATE_PASS && admit(api, request, given, who) ? NX_HTTP_GATE_PASS
+                                                                          : NX_HTTP_GATE_ANSWERED;
+}
+
 /* --- on connection threads, and where it may wait -----------------------------------------------
  */
 
@@ -334,6 +397,7 @@ typedef struct question {
     nx_api *api;
     nx_http_request *request;
     credentials given;
+    nx_api_rate_hold hold;
 } question;
 
 static void refuse_for_now(nx_http_request *request, const char *why)
@@ -350,25 +414,46 @@ static void answer_question(nx_api_work *work)
     free(work);
     nx_identity who;
     nx_error err = {0};
-    if (ask(self.api, &self.given, &who, &err) != NX_OK) {
+    nx_status status = ask(self.api, &self.given, &who, &err);
+    nx_api_rate_release(self.api, &self.hold, status == NX_OK && self.given.refused);
+    if (status != NX_OK) {
         refuse_for_now(self.request, err.message);
-    } else if (decide(self.api, self.request, &self.given, &who)) {
+    } else if (decide(self.api, self.request, &self.given, &who) == NX_HTTP_GATE_PASS) {
         nx_http_gate_done(self.request);
     }
+}
+
+/* A token that was good a moment ago is no guess. False: too many guesses. */
+static bool hold_for_guess(nx_api *api, const nx_http_request *request, const credentials *given,
+                           nx_api_rate_hold *out)
+{
+    *out = (nx_api_rate_hold){.held = false};
+    return given->as == SHOWN_NOTHING || given->refused ||
+           nx_auth_remembers(api->deps.auth, given->token, nx_clock_now_ns()) ||
+           nx_api_rate_hold_one(api, request, out);
 }
 
 static nx_http_gate_result ask_later(nx_api *api, nx_http_request *request,
                                      const credentials *given)
 {
+    nx_api_rate_hold hold;
+    if (!hold_for_guess(api, request, given, &hold)) {
+        nx_api_rate_refuse_hold(request, &hold);
+        return NX_HTTP_GATE_ANSWERED;
+    }
     question *self = malloc(sizeof *self);
     if (self != NULL) {
-        *self = (question){
-            .work = {.run = answer_question}, .api = api, .request = request, .given = *given};
+        *self = (question){.work = {.run = answer_question},
+                           .api = api,
+                           .request = request,
+                           .given = *given,
+                           .hold = hold};
         if (nx_api_pool_put(api->quick, &self->work)) {
             return NX_HTTP_GATE_WAIT;
         }
         free(self);
     }
+    nx_api_rate_release(api, &hold, false);
     refuse_for_now(request, "too many requests wait to be told who asks");
     return NX_HTTP_GATE_ANSWERED;
 }
@@ -384,7 +469,7 @@ nx_http_gate_result nx_api_gate(nx_http_request *request, void *user)
     } else if (!peek(api, &given, &who)) {
         return ask_later(api, request, &given);
     }
-    return decide(api, request, &given, &who) ? NX_HTTP_GATE_PASS : NX_HTTP_GATE_ANSWERED;
+    return decide(api, request, &given, &who);
 }
 
 nx_identity nx_api_look_up(nx_api *api, const nx_http_request *request)
@@ -393,12 +478,17 @@ nx_identity nx_api_look_up(nx_api *api, const nx_http_request *request)
     nx_identity who = {0};
     nx_error err = {0};
     nx_problem problem;
+    nx_api_rate_hold hold;
     if (api->deps.auth == NULL) {
         return nx_identity_local();
     }
     read_credentials(request, &given);
-    if (ask(api, &given, &who, &err) != NX_OK ||
-        (who.kind == NX_IDENTITY_LOCAL && !check_open_use(request, &problem))) {
+    if (!hold_for_guess(api, request, &given, &hold)) {
+        return (nx_identity){0};
+    }
+    nx_status status = ask(api, &given, &who, &err);
+    nx_api_rate_release(api, &hold, status == NX_OK && given.refused);
+    if (status != NX_OK || (who.kind == NX_IDENTITY_LOCAL && !check_open_use(request, &problem))) {
         return (nx_identity){0};
     }
     return who;

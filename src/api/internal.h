@@ -57,8 +57,12 @@ struct nx_api {
     nx_audit *audit; /* NULL without a database */
     nx_metric *shared_failures;
     _Atomic uint64_t shared_failures_told;
+    nx_metric *auth_looks;
+    nx_metric *auth_refused;
     nx_metric *rate_limited;
     nx_metric *rate_crowded;
+    nx_metric *rate_shared;
+    nx_metric *rate_waits;
     nx_rate_limiter *rates; /* NULL: nothing is limited */
     char url[300];
     nx_fleet_member *member; /* of deps.fleet */

@@ -24,7 +24,9 @@ nx_status nx_api_rate_start(nx_api *api, nx_error *err)
 {
     nx_rate rates[NX_RATE_CLASSES];
     read_rates(api->deps.config, rates);
-    return nx_rate_limiter_new(rates, &api->rates, err);
+    const nx_rate_limiter_options options = {.memory = api->deps.rate_memory,
+                                             .redis = api->deps.redis};
+    return nx_rate_limiter_new(rates, &options, &api->rates, err);
 }
 
 void nx_api_rate_set(nx_api *api, const nx_config *config)
@@ -54,27 +56,99 @@ static void refuse(nx_http_request *request, nx_rate_class rate_class, const nx_
     nx_http_reply_problem(request, &problem);
 }
 
-bool nx_api_rate_allow(nx_api *api, nx_http_request *request, const nx_identity *who)
+static void add_headers(nx_http_request *request, const nx_rate_state *state)
+{
+    add_number(request, "RateLimit-Limit", state->limit);
+    add_number(request, "RateLimit-Remaining", state->remaining);
+    add_number(request, "RateLimit-Reset", state->reset_s);
+}
+
+static nx_api_rate_verdict tell(nx_http_request *request, nx_rate_class rate_class,
+                                const nx_rate_subject *subject, nx_rate_answer answer,
+                                const nx_rate_state *state)
+{
+    if (answer == NX_RATE_OFF) {
+        return NX_API_RATE_PASS;
+    }
+    add_headers(request, state);
+    if (answer == NX_RATE_REFUSED) {
+        refuse(request, rate_class, state, subject);
+    }
+    return answer == NX_RATE_ALLOWED ? NX_API_RATE_PASS : NX_API_RATE_ANSWERED;
+}
+
+nx_api_rate_verdict nx_api_rate_ask(nx_api *api, nx_http_request *request, const nx_identity *who)
 {
     nx_rate_class rate_class = nx_rate_class_of(nx_http_request_route(request)->rate_class);
     if (api->rates == NULL || rate_class == NX_RATE_CLASSES || who->kind == NX_IDENTITY_LOCAL) {
-        return true;
+        return NX_API_RATE_PASS;
     }
     nx_rate_state state;
     const nx_address client = nx_http_client(request);
     const nx_rate_subject subject = nx_rate_subject_of(who, &client, rate_class);
     nx_rate_answer answer =
+        nx_rate_try(api->rates, rate_class, &subject, nx_clock_now_ns(), &state);
+    return answer == NX_RATE_LATER ? NX_API_RATE_LATER
+                                   : tell(request, rate_class, &subject, answer, &state);
+}
+
+static void decided(nx_rate_wait *wait, nx_rate_answer answer, const nx_rate_state *state)
+{
+    nx_api_rate_wait *self = (nx_api_rate_wait *)wait;
+    self->decided(self, tell(self->request, wait->rate_class, &wait->subject, answer, state));
+}
+
+nx_api_rate_verdict nx_api_rate_wait_for(nx_api *api, nx_api_rate_wait *wait,
+                                         const nx_identity *who)
+{
+    nx_rate_state state;
+    nx_http_request *request = wait->request; /* after nx_rate_later wait may be gone */
+    nx_rate_class rate_class = nx_rate_class_of(nx_http_request_route(request)->rate_class);
+    const nx_address client = nx_http_client(request);
+    const nx_rate_subject subject = nx_rate_subject_of(who, &client, rate_class);
+    wait->wait = (nx_rate_wait){.rate_class = rate_class, .subject = subject, .decided = decided};
+    if (nx_rate_later(api->rates, &wait->wait)) {
+        return NX_API_RATE_LATER;
+    }
+    nx_rate_answer answer =
         nx_rate_take(api->rates, rate_class, &subject, nx_clock_now_ns(), &state);
-    if (answer == NX_RATE_OFF) {
+    return tell(request, rate_class, &subject, answer, &state);
+}
+
+/* --- guesses -----------------------------------------------------------------------------------
+ */
+
+bool nx_api_rate_hold_one(nx_api *api, const nx_http_request *request, nx_api_rate_hold *out)
+{
+    const nx_address client = nx_http_client(request);
+    *out = (nx_api_rate_hold){.rate_class =
+                                  nx_rate_class_of(nx_http_request_route(request)->rate_class)};
+    if (api->rates == NULL) {
         return true;
     }
-    add_number(request, "RateLimit-Limit", state.limit);
-    add_number(request, "RateLimit-Remaining", state.remaining);
-    add_number(request, "RateLimit-Reset", state.reset_s);
-    if (answer == NX_RATE_REFUSED) {
-        refuse(request, rate_class, &state, &subject);
+    if (out->rate_class ==
+        NX_RATE_CLASSES) { /* an open route that looks up who asks all the same */
+        out->rate_class = NX_RATE_CLASS_READ;
     }
-    return answer == NX_RATE_ALLOWED;
+    out->subject = nx_rate_subject_of_guesses(&client);
+    nx_rate_answer answer =
+        nx_rate_hold(api->rates, out->rate_class, &out->subject, nx_clock_now_ns(), &out->state);
+    out->held = answer == NX_RATE_ALLOWED;
+    return answer != NX_RATE_REFUSED;
+}
+
+void nx_api_rate_refuse_hold(nx_http_request *request, const nx_api_rate_hold *hold)
+{
+    (void)tell(request, hold->rate_class, &hold->subject, NX_RATE_REFUSED, &hold->state);
+}
+
+void nx_api_rate_release(nx_api *api, const nx_api_rate_hold *hold, bool guessed)
+{
+    if (hold->held && guessed) {
+        nx_rate_pay(api->rates, hold->rate_class, &hold->subject);
+    } else if (hold->held) {
+        nx_rate_give_back(api->rates, hold->rate_class, &hold->subject);
+    }
 }
 
 /* --- metrics ------------------------------------------------------------------------------------
@@ -88,19 +162,53 @@ void nx_api_rate_metrics_register(nx_api *api)
     }
     const nx_label label = {"class", names, NX_RATE_CLASSES, 0};
     nx_metrics *registry = nx_service_metrics_registry(api->deps.metrics);
+    if (api->deps.auth != NULL) {
+        static const char *const places[] = {"memory", "database"};
+        const nx_label by = {"by", places, 2, 0};
+        api->auth_looks = nx_metrics_counter(
+            registry, "auth_looks_total",
+            "Sessions and API keys that were looked up, in this process's memory or by a question "
+            "to the database or Redis.",
+            &by, 1);
+        api->auth_refused =
+            nx_metrics_counter(registry, "auth_refused_total",
+                               "Sessions and API keys that were looked up and are none.", NULL, 0);
+    }
     api->rate_limited = nx_metrics_counter(registry, "rate_limited_total",
                                            "Requests refused because too many came.", &label, 1);
     api->rate_crowded = nx_metrics_counter(
         registry, "rate_limit_crowded_total",
         "Requests counted together with those of others, for want of place.", NULL, 0);
+    if (api->deps.redis != NULL) {
+        static const char *const outcomes[] = {"told", "alone"};
+        const nx_label outcome = {"outcome", outcomes, 2, 0};
+        api->rate_shared = nx_metrics_counter(
+            registry, "rate_limit_shared_total",
+            "Requests that the limits of all hosts know of, and that only this one could count.",
+            &outcome, 1);
+        api->rate_waits = nx_metrics_counter(
+            registry, "rate_limit_waits_total",
+            "Requests that waited for what other hosts had let through.", NULL, 0);
+    }
 }
 
 void nx_api_rate_metrics_read(nx_api *api)
 {
     const nx_rate_stats stats = nx_rate_get_stats(api->rates);
+    if (api->deps.auth != NULL) {
+        const nx_auth_stats auth = nx_auth_get_stats(api->deps.auth);
+        nx_metric_show(api->auth_looks, nx_metric_series(api->auth_looks, 0, 0, 0), auth.hits);
+        nx_metric_show(api->auth_looks, nx_metric_series(api->auth_looks, 1, 0, 0), auth.asked);
+        nx_metric_show(api->auth_refused, 0, auth.refused);
+    }
     for (size_t i = 0; i < NX_RATE_CLASSES; i++) {
         nx_metric_show(api->rate_limited, nx_metric_series(api->rate_limited, i, 0, 0),
                        stats.refused[i]);
     }
     nx_metric_show(api->rate_crowded, 0, stats.crowded);
+    if (api->deps.redis != NULL) {
+        nx_metric_show(api->rate_shared, nx_metric_series(api->rate_shared, 0, 0, 0), stats.told);
+        nx_metric_show(api->rate_shared, nx_metric_series(api->rate_shared, 1, 0, 0), stats.alone);
+        nx_metric_show(api->rate_waits, 0, stats.waited);
+    }
 }

@@ -11,6 +11,8 @@
 
 #define MINUTE_MS INT64_C(60000)
 #define DAY_MS    INT64_C(86400000)
+/* So long a token that was good is remembered as no guess. */
+#define REMEMBER_NS (600 * NX_NS_PER_SEC)
 
 static int64_t or_usual(int64_t value, int64_t usual)
 {
@@ -90,6 +92,13 @@ nx_auth_peeked nx_auth_peek(nx_auth *auth, const char *token, int64_t now_ns, nx
         return NX_AUTH_KNOWN;
     }
     return NX_AUTH_ASK;
+}
+
+bool nx_auth_remembers(nx_auth *auth, const char *token, int64_t now_ns)
+{
+    shown t;
+    return read_token(token, &t) &&
+           nx_auth_table_remembers(auth->table, t.hash, now_ns, REMEMBER_NS);
 }
 
 static nx_role read_role(int64_t role)
@@ -178,6 +187,9 @@ static nx_status check(nx_auth *auth, const char *text, nx_token_kind wanted, in
     } else {
         *out = (nx_identity){0};
         atomic_fetch_add(&auth->refused, status == NX_ERR_NOT_FOUND);
+        if (status == NX_ERR_NOT_FOUND) {
+            nx_auth_table_forget(auth->table, t.hash);
+        }
     }
     return status;
 }

@@ -57,6 +57,10 @@ typedef enum nx_auth_peeked {
  * out is anonymous unless NX_AUTH_KNOWN. */
 nx_auth_peeked nx_auth_peek(nx_auth *auth, const char *token, int64_t now_ns, nx_identity *out);
 
+/* Was this token good when it was last looked up here, some minutes ago at most? Such a one is no
+ * guess; whether it is still good only the database can say. Never waits. */
+bool nx_auth_remembers(nx_auth *auth, const char *token, int64_t now_ns);
+
 /* The table, then the database. Errors: NX_ERR_NOT_FOUND (forged, expired, ended, revoked, or its
  * user is disabled; which of them is not told), and then out is anonymous. */
 nx_status nx_auth_check(nx_auth *auth, const char *token, int64_t now_ns, nx_identity *out,

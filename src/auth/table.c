@@ -64,6 +64,26 @@ bool nx_auth_table_get(nx_auth_table *table, const unsigned char hash[NX_TOKEN_H
     return found;
 }
 
+bool nx_auth_table_remembers(nx_auth_table *table, const unsigned char hash[NX_TOKEN_HASH],
+                             int64_t now_ns, int64_t ago_ns)
+{
+    nx_identity ignored;
+    return nx_auth_table_get(table, hash, now_ns - ago_ns, &ignored);
+}
+
+void nx_auth_table_forget(nx_auth_table *table, const unsigned char hash[NX_TOKEN_HASH])
+{
+    size_t set = set_of(hash);
+    pthread_mutex_lock(&table->locks[set % LOCKS]);
+    for (size_t i = 0; i < WAYS; i++) {
+        entry *e = &table->entries[set][i];
+        if (memcmp(e->hash, hash, NX_TOKEN_HASH) == 0) {
+            e->until_ns = 0; /* the first place that is used again */
+        }
+    }
+    pthread_mutex_unlock(&table->locks[set % LOCKS]);
+}
+
 uint64_t nx_auth_table_era(nx_auth_table *table)
 {
     return atomic_load(&table->era);

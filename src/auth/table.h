@@ -17,6 +17,12 @@ void nx_auth_table_free(nx_auth_table *table);
 bool nx_auth_table_get(nx_auth_table *table, const unsigned char hash[NX_TOKEN_HASH],
                        int64_t now_ns, nx_identity *out);
 
+/* Was it there until at most that long ago? */
+bool nx_auth_table_remembers(nx_auth_table *table, const unsigned char hash[NX_TOKEN_HASH],
+                             int64_t now_ns, int64_t ago_ns);
+/* The database does not know it. */
+void nx_auth_table_forget(nx_auth_table *table, const unsigned char hash[NX_TOKEN_HASH]);
+
 /*
  * Entering what the database said: take the era, ask, put. A put is dropped when the table was
  * cleared in between, for then the answer may be of before the change that cleared it. now_ns: of

@@ -29,6 +29,7 @@ typedef struct place {
     int socket;
     int ready_fd;
     nx_fleet *fleet;
+    nx_rate_memory *rates; /* NULL: nobody shares them on this host */
 } place;
 
 /* Who comes in. */
@@ -139,6 +140,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
         .metrics = metrics,
         .cache = setup->cache,
         .redis = setup->redis,
+        .rate_memory = at->rates,
         .database = setup->database,
         .objects = setup->objects,
         .auth = door->auth,
@@ -249,6 +251,7 @@ typedef struct several {
     uint32_t count;
     int socket;
     nx_fleet *fleet;
+    nx_rate_memory *rates;
 } several;
 
 static int serve_as_one(uint32_t index, int ready_fd, void *user)
@@ -259,6 +262,7 @@ static int serve_as_one(uint32_t index, int ready_fd, void *user)
         .socket = all->socket,
         .ready_fd = ready_fd,
         .fleet = all->fleet,
+        .rates = all->rates,
     };
     return serve_here(all->args, &at, all->signals);
 }
@@ -310,11 +314,15 @@ static int serve_in_several(const nx_cli_args *args, uint32_t count, const sigse
         status = nx_fleet_new(count, &all.fleet, &err);
     }
     if (status == NX_OK) {
+        status = nx_rate_memory_new(&all.rates, &err);
+    }
+    if (status == NX_OK) {
         status = nx_supervise(&watch, &code, &err);
     }
     if (all.socket >= 0) {
         close(all.socket);
     }
+    nx_rate_memory_free(all.rates);
     nx_fleet_free(all.fleet);
     return status == NX_OK ? code : nx_cli_fail(args, nx_cli_exit_code(status), &err);
 }

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -42,6 +43,7 @@ describe('limits on how often', { skip }, () => {
   let admin;
   let bob;
   let key;
+  let ofBob;
 
   before(async () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
@@ -52,6 +54,7 @@ describe('limits on how often', { skip }, () => {
     await addUser(first, admin, 'bob', 'operator');
     bob = await signIn(first, 'bob');
     key = await addKey(first, admin, ['read', 'infer']);
+    ofBob = await addKey(first, bob, ['read']);
     const without = await ask(first, READ, { headers: admin.headers });
     assert.deepEqual(limits(without), { limit: undefined, remaining: undefined, reset: undefined });
     assert.equal(await first.stop(), 0);
@@ -122,6 +125,46 @@ describe('limits on how often', { skip }, () => {
     }
     assert.equal((await login('192.0.2.50')).status, 429);
     assert.equal((await login('192.0.2.51')).status, 401);
+  });
+
+  it('keep whoever tries out keys from the database', async () => {
+    const guess = () => `nxk_${randomBytes(5).toString('hex')}_${randomBytes(32).toString('base64url')}`;
+    const from = (headers) => ask(server, READ, { headers: { 'X-Forwarded-For': '192.0.2.60', ...headers } });
+    const looks = async () => {
+      const text = (await ask(server, '/metrics', { headers: metrics.headers })).value;
+      return ['auth_looks_total{by="database"}', 'auth_refused_total']
+        .map((name) => Number(text.split(`\n${name} `)[1].split('\n')[0]));
+    };
+    const [metrics, key] = [await addKey(server, admin, ['metrics']), await addKey(server, admin, ['read'])];
+    assert.equal((await ask(server, READ, { headers: ofBob.headers })).status, 200);
+    const [, before] = await looks();
+    for (let left = 4; left >= 0; left--) {
+      const answer = await from({ Authorization: `Bearer ${guess()}` });
+      assert.deepEqual([answer.status, limits(answer).remaining], [401, left]);
+    }
+    assert.equal((await looks())[1], before + 5);
+    // strangers who show no key have their own, and keep nobody from being looked up
+    for (let i = 0; i < 6; i++) {
+      await ask(server, READ, { headers: { 'X-Forwarded-For': '192.0.2.61' } });
+    }
+    assert.equal((await ask(server, READ, { headers: { ...key.headers, 'X-Forwarded-For': '192.0.2.61' } })).status, 200);
+    for (let i = 0; i < 20; i++) { // whatever kind of token it is
+      const shown = i % 2 === 0 ? { 'X-API-Key': guess() } : { Cookie: `nexus_session=nxs_${randomBytes(32).toString('base64url')}` };
+      const answer = await from(shown);
+      assert.equal(answer.status, 429);
+      assert.match(answer.value.detail, /from this address/);
+      assert.ok(Number(answer.headers.get('retry-after')) > 600);
+    }
+    // nor through a route that everybody may ask
+    for (let i = 0; i < 5; i++) {
+      assert.equal((await ask(server, '/health/ready', { headers: { 'X-Forwarded-For': '192.0.2.60', 'X-API-Key': guess() } })).status, 200);
+    }
+    assert.equal((await looks())[1], before + 5);
+    // who was good here a moment ago is not kept out by a neighbour who guesses, nor pays for it
+    for (let i = 0; i < 3; i++) {
+      const answer = await from(ofBob.headers);
+      assert.deepEqual([answer.status, limits(answer).remaining], [200, 3 - i]);
+    }
   });
 
   it('are over after Retry-After', async () => {

@@ -140,12 +140,30 @@ static void many_threads_see_whole_entries(void **state)
     assert_int_equal(atomic_load(&all.wrong), 0);
 }
 
+static void what_was_good_is_remembered(void **state)
+{
+    unsigned char hash[NX_TOKEN_HASH];
+    nx_identity found;
+    put(*state, 7, NOW);
+    fill_hash(hash, 7);
+    int64_t later = NOW + 100 * NX_NS_PER_SEC;
+    assert_false(nx_auth_table_get(*state, hash, later, &found));
+    assert_true(nx_auth_table_remembers(*state, hash, later, 100 * NX_NS_PER_SEC));
+    assert_false(nx_auth_table_remembers(*state, hash, later, 98 * NX_NS_PER_SEC));
+    nx_auth_table_forget(*state, hash);
+    assert_false(nx_auth_table_remembers(*state, hash, later, 100 * NX_NS_PER_SEC));
+    put(*state, 7, NOW);
+    nx_auth_table_clear(*state);
+    assert_false(nx_auth_table_remembers(*state, hash, NOW, 100 * NX_NS_PER_SEC));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_entry_holds_for_a_second, make, drop),
         cmocka_unit_test_setup_teardown(a_full_set_loses_the_oldest, make, drop),
         cmocka_unit_test_setup_teardown(what_was_asked_before_a_change_is_not_kept, make, drop),
+        cmocka_unit_test_setup_teardown(what_was_good_is_remembered, make, drop),
         cmocka_unit_test_setup_teardown(many_threads_see_whole_entries, make, drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,10 @@
 #include "testing.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define START (INT64_C(1000) * NX_NS_PER_SEC)
 #define MS    NX_NS_PER_MS
@@ -16,7 +19,7 @@ static nx_rate_limiter *make(const char *text)
     for (size_t i = 0; i < NX_COUNT(rates); i++) {
         nx_assert_ok(nx_rate_parse(text, &rates[i], &err), err);
     }
-    nx_assert_ok(nx_rate_limiter_new(rates, &limiter, &err), err);
+    nx_assert_ok(nx_rate_limiter_new(rates, NULL, &limiter, &err), err);
     return limiter;
 }
 
@@ -249,6 +252,121 @@ static void test_threads(void **state)
     nx_rate_limiter_free(self.limiter);
 }
 
+/* --- several processes ---------------------------------------------------------------------------
+ */
+
+#define PROCESSES 4
+
+static nx_rate_limiter *make_in(nx_rate_memory *memory, const char *text)
+{
+    const nx_rate_limiter_options options = {.memory = memory};
+    nx_rate rates[NX_RATE_CLASSES];
+    nx_rate_limiter *limiter = NULL;
+    nx_error err = {0};
+    for (size_t i = 0; i < NX_COUNT(rates); i++) {
+        nx_assert_ok(nx_rate_parse(text, &rates[i], &err), err);
+    }
+    nx_assert_ok(nx_rate_limiter_new(rates, &options, &limiter, &err), err);
+    return limiter;
+}
+
+/* How many of 60 it gets: the child's exit code. */
+static int take_some(nx_rate_memory *memory)
+{
+    nx_rate_limiter *limiter = make_in(memory, "1/h burst 100");
+    const nx_rate_subject one = stranger("192.0.2.1");
+    int allowed = 0;
+    for (int i = 0; i < 60; i++) {
+        nx_rate_state now;
+        allowed += nx_rate_take(limiter, NX_RATE_CLASS_READ, &one, START, &now) == NX_RATE_ALLOWED;
+    }
+    nx_rate_limiter_free(limiter);
+    return allowed;
+}
+
+static void test_processes_share(void **state)
+{
+    (void)state;
+    nx_rate_memory *memory = NULL;
+    nx_error err = {0};
+    pid_t children[PROCESSES];
+    int allowed = 0;
+    nx_assert_ok(nx_rate_memory_new(&memory, &err), err);
+    for (int i = 0; i < PROCESSES; i++) {
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] == 0) {
+            _exit(take_some(memory));
+        }
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status = 0;
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_true(WIFEXITED(status));
+        allowed += WEXITSTATUS(status);
+    }
+    assert_int_equal(allowed, 100);
+    nx_rate_memory_free(memory);
+    nx_rate_memory_free(NULL);
+}
+
+/* Killed at any point, also with a lock in its hands, a process leaves the others at work. */
+static void test_a_killed_process(void **state)
+{
+    (void)state;
+    nx_rate_memory *memory = NULL;
+    nx_error err = {0};
+    nx_assert_ok(nx_rate_memory_new(&memory, &err), err);
+    nx_rate_limiter *limiter = make_in(memory, "1000000/s");
+    const nx_rate_subject one = stranger("192.0.2.1");
+    for (int i = 0; i < 50; i++) {
+        int ready[2];
+        char byte = 0;
+        assert_int_equal(pipe(ready), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            nx_rate_state now;
+            (void)!write(ready[1], "x", 1);
+            for (int64_t at = START;; at++) {
+                (void)nx_rate_take(limiter, NX_RATE_CLASS_READ, &one, at, &now);
+            }
+        }
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+        kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        close(ready[0]);
+        close(ready[1]);
+        (void)ask(limiter, &one, START * 10, NX_RATE_ALLOWED);
+    }
+    nx_rate_limiter_free(limiter);
+    nx_rate_memory_free(memory);
+}
+
+static void test_what_is_held_comes_back(void **state)
+{
+    (void)state;
+    nx_rate_limiter *limiter = make("1/h burst 2");
+    const nx_rate_subject one = stranger("192.0.2.1");
+    const nx_rate_class kind = NX_RATE_CLASS_READ;
+    nx_rate_state now;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(nx_rate_hold(limiter, kind, &one, START, &now), NX_RATE_ALLOWED);
+        assert_int_equal(now.remaining, 1);
+        nx_rate_give_back(limiter, kind, &one);
+    }
+    assert_int_equal(nx_rate_hold(limiter, kind, &one, START, &now), NX_RATE_ALLOWED);
+    nx_rate_pay(limiter, kind, &one);
+    assert_int_equal(nx_rate_hold(limiter, kind, &one, START, &now), NX_RATE_ALLOWED);
+    assert_int_equal(nx_rate_hold(limiter, kind, &one, START, &now), NX_RATE_REFUSED);
+    (void)ask(limiter, &one, START, NX_RATE_REFUSED);
+    nx_rate_give_back(limiter, kind, &one);
+    (void)ask(limiter, &one, START, NX_RATE_ALLOWED);
+    /* without Redis nobody is ever told to come later */
+    assert_int_equal(nx_rate_try(limiter, kind, &one, START, &now), NX_RATE_REFUSED);
+    nx_rate_limiter_free(limiter);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +379,9 @@ int main(void)
         cmocka_unit_test(test_off),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_processes_share),
+        cmocka_unit_test(test_a_killed_process),
+        cmocka_unit_test(test_what_is_held_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
