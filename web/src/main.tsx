@@ -7,7 +7,12 @@ import { Analyze } from './analyze/analyze.tsx';
 import { useObserved } from './observable.ts';
 import { JobPage } from './pages/job.tsx';
 import { Jobs } from './pages/jobs.tsx';
+import { Account } from './pages/account.tsx';
+import { Audit } from './pages/audit.tsx';
+import { KeysOrNone } from './pages/keys.tsx';
 import { Overview } from './pages/overview.tsx';
+import { Settings } from './pages/settings.tsx';
+import { Users } from './pages/users.tsx';
 import { VideoPage } from './pages/video.tsx';
 import { Videos } from './pages/videos.tsx';
 import { match, place, setUpRouter, type Params, type Place } from './router.ts';
@@ -56,6 +61,31 @@ const routes: PageRoute[] = [
     show: (_, { query }) => <Jobs state={query.get('state')} />,
   },
   { pattern: '/jobs/:id', role: 'viewer', show: ({ id = '' }) => <JobPage id={id} /> },
+  {
+    pattern: '/keys',
+    role: 'viewer',
+    nav: { title: 'Keys', icon: 'keys', group: 'server' },
+    show: (_, { query }) => <KeysOrNone everybody={query.has('all')} />,
+  },
+  {
+    pattern: '/users',
+    role: 'admin',
+    nav: { title: 'Users', icon: 'users', group: 'server' },
+    show: () => <Users />,
+  },
+  {
+    pattern: '/audit',
+    role: 'admin',
+    nav: { title: 'Audit', icon: 'audit', group: 'server' },
+    show: (_, { query }) => <Audit query={query} />,
+  },
+  {
+    pattern: '/settings',
+    role: 'admin',
+    nav: { title: 'Settings', icon: 'settings', group: 'server' },
+    show: () => <Settings />,
+  },
+  { pattern: '/account', role: 'viewer', show: () => <Account /> },
 ];
 
 const navItems: NavItem[] = routes.flatMap(({ pattern, role, nav }) =>

@@ -50,7 +50,7 @@ function Who({ me }: { me: Me }) {
   return (
     <div class="who" id="who">
       {known ? (
-        <span class="who-name" id="who-name">{`${me.name} · ${me.role}`}</span>
+        <a class="who-name" id="who-name" href="/account" title="Your account">{`${me.name} · ${me.role}`}</a>
       ) : (
         <span
           class="who-name"
