@@ -94,13 +94,15 @@ describe('servers with one Redis', { skip: skipWithoutShared() || skipWithoutRed
     data?.remove();
   });
 
-  const shared = async (outcome) => {
-    const counts = await Promise.all(servers.map(async ({ url }) => {
-      const answer = await fetch(`${url}/metrics`, { headers: { 'X-API-Key': data.key } });
-      return Number(new RegExp(`^rate_limit_shared_total\\{outcome="${outcome}"\\} (\\d+)$`, 'm').exec(await answer.text())?.[1] ?? 0);
-    }));
-    return counts;
-  };
+  const counter = (series) => Promise.all(servers.map(async ({ url }) => {
+    const answer = await fetch(`${url}/metrics`, { headers: { 'X-API-Key': data.key } });
+    const line = (await answer.text()).split('\n').find((text) => text.startsWith(`${series} `));
+    return Number(line?.split(' ')[1] ?? 0);
+  }));
+  const shared = (outcome) => counter(`rate_limit_shared_total{outcome="${outcome}"}`);
+  /** How many of 20 at once pass. */
+  const countAtOnce = async (server, client) =>
+    (await Promise.all(Array.from({ length: 20 }, () => passes(server, client)))).filter(Boolean).length;
 
   /**
    * A new client asks both in turns: what passes is the limit, and at most a share (here one) of
@@ -125,6 +127,30 @@ describe('servers with one Redis', { skip: skipWithoutShared() || skipWithoutRed
     for (const told of await shared('told')) {
       assert.ok(told > 0);
     }
+  });
+
+  it('let those wait who ask faster than it is told', async () => {
+    await eventually(async () => {
+      assert.equal(await countAtOnce(servers[0], nextClient()), LIMIT);
+      return (await counter('rate_limit_waits_total'))[0] > 0;
+    }, 'somebody waits', 60_000);
+  });
+
+  it('answer while it hangs', async () => {
+    redis.stop();
+    try {
+      for (const server of servers) {
+        assert.equal(await countAtOnce(server, nextClient()), LIMIT);
+      }
+    } finally {
+      redis.goOn();
+    }
+    await eventually(async () => {
+      const told = await shared('told');
+      await count(servers, nextClient(), 2);
+      return (await shared('told')).every((value, i) => value > told[i]);
+    }, 'both have found it again', 60_000);
+    await haveOneLimit();
   });
 
   it('go on by themselves without it, and together when it is back', async () => {
