@@ -2,6 +2,7 @@
 
 #include "api/access.h"
 #include "api/accounts.h"
+#include "api/answers.h"
 #include "api/audit.h"
 #include "api/events.h"
 #include "api/gate.h"
@@ -453,6 +454,9 @@ static nx_status start_storage(nx_api *api, nx_error *err)
         status = nx_api_job_events_new(api->deps.database, &api->job_events, err);
     }
     if (status == NX_OK) {
+        status = nx_api_answers_new(&api->answers, err);
+    }
+    if (status == NX_OK) {
         status = nx_audit_new(api->deps.database, &api->audit, err);
     }
     return status;
@@ -519,6 +523,7 @@ static void free_api(nx_api *api)
     nx_api_pool_free(api->passwords);
     nx_api_pool_free(api->metrics);
     nx_job_counts_free(api->job_counts);
+    nx_api_answers_free(api->answers);
     nx_rate_limiter_free(api->rates);
     nx_audit_free(api->audit); /* after all who have something to say */
     free(api->upload_dir);

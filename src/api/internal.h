@@ -75,6 +75,7 @@ struct nx_api {
     struct nx_api_pool *metrics; /* what shows them: never behind work that waits for a database */
     nx_job_counts *job_counts;
     struct nx_api_job_events *job_events;
+    struct nx_api_answers *answers;
     char *upload_dir;  /* where uploads are while they come in */
     int64_t upload_ms; /* how long an upload waits for its next bytes */
 

@@ -1,5 +1,6 @@
 #include "api/job_frames.h"
 
+#include "api/answers.h"
 #include "api/jobs.h"
 #include "http/negotiate.h"
 #include "jobs/frame_log.h"
@@ -179,14 +180,21 @@ static void tag(wish *how, const record *from)
     snprintf(how->etag, sizeof how->etag, "\"%.64s%s\"", from->hash, kind);
 }
 
-static void add_headers(nx_http_request *request, const wish *how, const record *from)
+static void add_headers(nx_http_request *request, const wish *how, bool complete)
 {
-    nx_http_add_header(request, "X-Nexus-Complete", from->complete ? "true" : "false");
-    if (!from->complete) {
+    nx_http_add_header(request, "X-Nexus-Complete", complete ? "true" : "false");
+    if (!complete) {
         nx_http_add_header(request, "Cache-Control", "no-cache");
     }
     if (how->lines) {
         nx_http_add_header(request, "Vary", "Accept-Encoding");
+    }
+}
+
+static void add_coding(nx_http_request *request, const wish *how)
+{
+    if (how->lines && how->compressed) {
+        nx_http_add_header(request, "Content-Encoding", "zstd");
     }
 }
 
@@ -244,15 +252,37 @@ void nx_api_reply_frames(nx_api *api, nx_http_request *request, const char *job,
         free(from);
         return;
     }
-    add_headers(request, &how, from);
+    const bool complete = from->complete;
+    add_headers(request, &how, complete);
     free(from);
     if (same) {
         nx_http_add_header(request, "ETag", how.etag);
         nx_http_reply_static(request, 304, NULL, NULL, 0);
         return;
     }
-    if (how.lines && how.compressed) {
-        nx_http_add_header(request, "Content-Encoding", "zstd");
+    add_coding(request, &how);
+    if (complete) { /* and all of it is in the file */
+        nx_api_reply_kept_file(request, how.type, how.etag, fd, size);
+    } else {
+        nx_http_reply_file(request, how.type, how.etag, fd, size);
     }
-    nx_http_reply_file(request, how.type, how.etag, fd, size);
+}
+
+const char *nx_api_frames_variant(const nx_http_request *request)
+{
+    const char *file = nx_http_path_param(request, "file");
+    if (!nx_api_is_frames(file)) {
+        return "";
+    }
+    const wish how = read_wish(request, file);
+    return how.compressed ? "compressed" : "lines";
+}
+
+void nx_api_reply_kept_frames(nx_http_request *request, const char *file, const char *etag,
+                              nx_buffer *body)
+{
+    const wish how = read_wish(request, file);
+    add_headers(request, &how, true);
+    add_coding(request, &how);
+    nx_http_reply_content(request, how.type, etag, body);
 }

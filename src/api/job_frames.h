@@ -19,4 +19,12 @@ bool nx_api_is_frames(const char *file);
 /* Answers with the frames of a job; on a thread that may wait. */
 void nx_api_reply_frames(nx_api *api, nx_http_request *request, const char *job, const char *file);
 
+/* As which of its representations a file is sent, in a word; "" of what is not frames. */
+const char *nx_api_frames_variant(const nx_http_request *request);
+
+/* Answers with the frames of a job that has ended: body and etag are what was sent for the same
+ * file and variant before. */
+void nx_api_reply_kept_frames(nx_http_request *request, const char *file, const char *etag,
+                              nx_buffer *body);
+
 #endif

@@ -2,6 +2,7 @@
  * .../{id}/retry. */
 #include "api/jobs.h"
 
+#include "api/answers.h"
 #include "api/audit.h"
 #include "api/job_frames.h"
 #include "jobs/video_spec.h"
@@ -119,6 +120,12 @@ void nx_api_reply_job(nx_http_request *request, int status, const nx_job *job, b
     nx_api_reply_json(request, status, &out);
 }
 
+/* Only one that has ended stays as it is until a state says otherwise. */
+static bool has_ended(const nx_job *job)
+{
+    return job->state != NX_JOB_QUEUED && job->state != NX_JOB_RUNNING;
+}
+
 /* --- the list -----------------------------------------------------------------------------------
  */
 
@@ -190,15 +197,29 @@ static void answer_get(nx_api *api, nx_http_request *request)
 {
     nx_arena arena = nx_arena_make(0);
     nx_job job;
+    nx_buffer out = NX_BUFFER_INIT;
     if (nx_api_find_job(api, request, &arena, &job)) {
-        nx_api_reply_job(request, 200, &job, false);
+        nx_json json = nx_json_begin(&out);
+        nx_api_job_json(&job, &json);
+        if (has_ended(&job)) {
+            nx_api_keep_answer(request, &out, NULL);
+        }
+        nx_api_reply_json(request, 200, &out);
     }
     nx_arena_free(&arena);
 }
 
+static const nx_answer_plan get_plan = {
+    .name = "job",
+    .kind = NX_CACHE_RESPONSES,
+    .states = 1U << NX_STATE_JOBS_ENDED,
+    .found = nx_api_found_json,
+    .make = answer_get,
+};
+
 void nx_api_jobs_get(nx_http_request *request, void *user)
 {
-    nx_api_answer_quickly(user, request, answer_get);
+    nx_api_answer_kept(user, request, &get_plan);
 }
 
 /* --- changing it --------------------------------------------------------------------------------
@@ -296,7 +317,7 @@ static void reply_object(nx_api *api, nx_http_request *request, const char *type
         return;
     }
     snprintf(etag, sizeof etag, "\"%.64s\"", object);
-    nx_http_reply_file(request, type, etag, fd, (uint64_t)size);
+    nx_api_reply_kept_file(request, type, etag, fd, (uint64_t)size);
 }
 
 static void answer_result(nx_api *api, nx_http_request *request)
@@ -320,7 +341,28 @@ static void answer_result(nx_api *api, nx_http_request *request)
     nx_arena_free(&arena);
 }
 
+static void found_result(nx_api *api, nx_http_request *request, nx_buffer *body, const char *etag)
+{
+    (void)api;
+    const char *file = nx_http_path_param(request, "file");
+    if (nx_api_is_frames(file)) {
+        nx_api_reply_kept_frames(request, file, etag, body);
+    } else {
+        nx_http_reply_content(request, type_of(file), etag, body);
+    }
+}
+
+static const nx_answer_plan result_plan = {
+    .name = "result",
+    .kind = NX_CACHE_RESPONSES,
+    .states = 1U << NX_STATE_JOBS_ENDED,
+    .slow = true,
+    .variant = nx_api_frames_variant,
+    .found = found_result,
+    .make = answer_result,
+};
+
 void nx_api_jobs_result(nx_http_request *request, void *user)
 {
-    nx_api_answer_slowly(user, request, answer_result);
+    nx_api_answer_kept(user, request, &result_plan);
 }

@@ -1,7 +1,9 @@
 /* GET /api/v1/videos, .../{id} and .../{id}/content; DELETE .../{id}. */
 #include "api/videos.h"
 
+#include "api/answers.h"
 #include "api/audit.h"
+#include "api/video_record.h"
 #include "base/log.h"
 #include "store/object_uses.h"
 
@@ -50,6 +52,7 @@ static void reply_list(nx_http_request *request, const nx_video *videos, size_t 
         nx_api_video_json(&videos[i], &json);
     }
     nx_api_page_end(&json, count > limit ? videos[limit - 1].id : NULL);
+    nx_api_keep_answer(request, &out, NULL);
     nx_api_reply_json(request, 200, &out);
 }
 
@@ -73,9 +76,17 @@ static void answer_list(nx_api *api, nx_http_request *request)
     nx_arena_free(&arena);
 }
 
+static const nx_answer_plan list_plan = {
+    .name = "videos",
+    .kind = NX_CACHE_RESPONSES,
+    .states = 1U << NX_STATE_VIDEOS | 1U << NX_STATE_VIDEOS_ADDED,
+    .found = nx_api_found_json,
+    .make = answer_list,
+};
+
 void nx_api_videos_list(nx_http_request *request, void *user)
 {
-    nx_api_answer_quickly(user, request, answer_list);
+    nx_api_answer_kept(user, request, &list_plan);
 }
 
 /* --- one ----------------------------------------------------------------------------------------
@@ -96,22 +107,70 @@ static bool find(nx_api *api, nx_http_request *request, nx_arena *arena, nx_vide
     return status == NX_OK;
 }
 
+/* As find, and keeps it. */
+static bool find_and_keep(nx_api *api, nx_http_request *request, nx_arena *arena, nx_video *out)
+{
+    nx_buffer record = NX_BUFFER_INIT;
+    if (!find(api, request, arena, out)) {
+        return false;
+    }
+    nx_video_record_write(out, &record);
+    nx_api_keep_answer(request, &record, NULL);
+    nx_buffer_free(&record);
+    return true;
+}
+
+/* The video of what was kept; else it is looked for. False: the request is answered. */
+static bool find_kept(nx_api *api, nx_http_request *request, const nx_buffer *record,
+                      nx_arena *arena, nx_video *out)
+{
+    if (!nx_video_record_read(record->data, record->size, out)) {
+        return find(api, request, arena, out);
+    }
+    return nx_api_no_options(request);
+}
+
+static void reply_get(nx_http_request *request, const nx_video *video)
+{
+    nx_buffer out = NX_BUFFER_INIT;
+    nx_json json = nx_json_begin(&out);
+    nx_api_video_json(video, &json);
+    nx_api_reply_json(request, 200, &out);
+}
+
 static void answer_get(nx_api *api, nx_http_request *request)
 {
     nx_arena arena = nx_arena_make(0);
     nx_video video;
-    nx_buffer out = NX_BUFFER_INIT;
-    if (find(api, request, &arena, &video)) {
-        nx_json json = nx_json_begin(&out);
-        nx_api_video_json(&video, &json);
-        nx_api_reply_json(request, 200, &out);
+    if (find_and_keep(api, request, &arena, &video)) {
+        reply_get(request, &video);
     }
     nx_arena_free(&arena);
 }
 
+static void found_get(nx_api *api, nx_http_request *request, nx_buffer *record, const char *etag)
+{
+    (void)etag;
+    nx_arena arena = nx_arena_make(0);
+    nx_video video;
+    if (find_kept(api, request, record, &arena, &video)) {
+        reply_get(request, &video);
+    }
+    nx_arena_free(&arena);
+}
+
+static const nx_answer_plan get_plan = {
+    .name = "video",
+    .kind = NX_CACHE_VIDEOS,
+    .states = 1U << NX_STATE_VIDEOS,
+    .by_id = true,
+    .found = found_get,
+    .make = answer_get,
+};
+
 void nx_api_videos_get(nx_http_request *request, void *user)
 {
-    nx_api_answer_quickly(user, request, answer_get);
+    nx_api_answer_kept(user, request, &get_plan);
 }
 
 /* --- its bytes ----------------------------------------------------------------------------------
@@ -137,28 +196,55 @@ static const char *content_type(const char *probe)
     return type;
 }
 
-static void answer_content(nx_api *api, nx_http_request *request)
+static void reply_content(nx_api *api, nx_http_request *request, const nx_video *video)
 {
     char etag[NX_OBJECT_NAME_SIZE + 2];
     nx_error err = {0};
+    int fd = -1;
+    nx_status status = nx_objects_fetch(api->deps.objects, video->hash, &fd, &err);
+    if (status != NX_OK) {
+        nx_api_storage_refuse(api, request, status, &err);
+    } else {
+        snprintf(etag, sizeof etag, "\"%.64s\"", video->hash);
+        nx_http_reply_file(request, content_type(video->probe), etag, fd, (uint64_t)video->size);
+    }
+}
+
+static void answer_content(nx_api *api, nx_http_request *request)
+{
     nx_arena arena = nx_arena_make(0);
     nx_video video;
-    int fd = -1;
-    if (find(api, request, &arena, &video)) {
-        nx_status status = nx_objects_fetch(api->deps.objects, video.hash, &fd, &err);
-        if (status != NX_OK) {
-            nx_api_storage_refuse(api, request, status, &err);
-        } else {
-            snprintf(etag, sizeof etag, "\"%.64s\"", video.hash);
-            nx_http_reply_file(request, content_type(video.probe), etag, fd, (uint64_t)video.size);
-        }
+    if (find_and_keep(api, request, &arena, &video)) {
+        reply_content(api, request, &video);
     }
     nx_arena_free(&arena);
 }
 
+static void found_content(nx_api *api, nx_http_request *request, nx_buffer *record,
+                          const char *etag)
+{
+    (void)etag;
+    nx_arena arena = nx_arena_make(0);
+    nx_video video;
+    if (find_kept(api, request, record, &arena, &video)) {
+        reply_content(api, request, &video);
+    }
+    nx_arena_free(&arena);
+}
+
+static const nx_answer_plan content_plan = {
+    .name = "video",
+    .kind = NX_CACHE_VIDEOS,
+    .states = 1U << NX_STATE_VIDEOS,
+    .by_id = true,
+    .slow = true,
+    .found = found_content,
+    .make = answer_content,
+};
+
 void nx_api_videos_content(nx_http_request *request, void *user)
 {
-    nx_api_answer_slowly(user, request, answer_content);
+    nx_api_answer_kept(user, request, &content_plan);
 }
 
 /* --- removing -----------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ static bool is_shared(const nx_cache *cache)
 
 static bool is_local(const nx_cache *cache, nx_cache_kind kind)
 {
-    return !is_shared(cache) || kind == NX_CACHE_PREDICTIONS;
+    return !is_shared(cache) || kind != NX_CACHE_SESSIONS;
 }
 
 /* --- the cache ----------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ static bool get_local(nx_cache *cache, nx_cache_key *key, nx_buffer *out)
     return is_local(cache, key->kind) && nx_cache_memory_get(cache->memory, key, now(cache), out);
 }
 
-/* Keeps a prediction that another process made where the next look is short. */
+/* Keeps what another process made where the next look is short. */
 static void keep_copy(nx_cache *cache, const nx_cache_key *key, const char *bytes, size_t size)
 {
     uint32_t longest = cache->ttl_ms[key->kind];

@@ -6,23 +6,24 @@
  * A cache forgets. It is never the only place where something is, and nothing that goes wrong in it
  * is an error of whoever asks: that is a miss.
  *
- *     nx_cache_key key = {.kind = NX_CACHE_VIDEOS, .group = id, .bytes = id, .size = strlen(id)};
+ *     nx_cache_key key = {.kind = NX_CACHE_SESSIONS, .group = user, .bytes = hash, .size = 32};
  *     if (nx_cache_get(cache, &key, &text) != NX_CACHE_HIT) {
  *         ... make the value: the same key struct remembers the state of things from before that
  *         nx_cache_put(cache, &key, text.data, text.size, 0);
  *     }
- *     ... where the video changes, after the change is committed:
+ *     ... where the session changes, after the change is committed:
  *     nx_cache_remove(cache, &key);
  *
  * Old values. Between a miss and its put what the value was made of may change. So a get that
  * misses stamps its key with the state of the key's group, a removal changes that state, and what
  * was put with an old stamp is never found. No removal is lost to a put that comes late.
  *
- * Where. With Redis, predictions are in both: what a key of theirs stands for never changes, so
- * that a copy in memory can't be wrong. What was put here stays for its lifetime, what came from
- * Redis for a minute at most. All else can change, and a removal on one host does not reach the
- * memory of another: so it is in Redis alone, and without Redis nowhere. Values of more than 1 MiB
- * do not go there.
+ * Where. With Redis, predictions, videos and responses are in both: what a key of theirs stands for
+ * never changes, for it names all that the value depends on, of the database its states
+ * (store/states.h); so a copy in memory can't be wrong. What was put here stays for its lifetime,
+ * what came from Redis for a minute at most. Sessions can change, and a removal on one host does
+ * not reach the memory of another: so they are in Redis alone, and without Redis nowhere. Values of
+ * more than 1 MiB do not go there.
  *
  * Redis that fails. Looks miss and are counted as errors; removals are remembered by this process,
  * which believes nothing that Redis has of the kind until it could tell it to forget the whole
@@ -52,9 +53,9 @@ struct nx_redis;
 /* What is kept. Each kind has its own lifetime and its own counters. */
 typedef enum nx_cache_kind {
     NX_CACHE_PREDICTIONS, /* by content, model version and options: a key's value never changes */
-    NX_CACHE_VIDEOS,      /* metadata of videos */
+    NX_CACHE_VIDEOS,      /* metadata of videos, by the state of the videos: as predictions */
     NX_CACHE_SESSIONS,    /* who is signed in */
-    NX_CACHE_RESPONSES,   /* answers of the API */
+    NX_CACHE_RESPONSES,   /* answers of the API, by the states of what they tell: as predictions */
     NX_CACHE_KINDS,
 } nx_cache_kind;
 

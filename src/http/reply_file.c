@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The response's own buffer, and what a client has to take within REQUEST_TIMEOUT. */
@@ -76,8 +77,15 @@ static void reply_with(nx_http_request *request, int status, const char *content
     nx_http_publish(request);
 }
 
-void nx_http_reply_file(nx_http_request *request, const char *content_type, const char *etag,
-                        int fd, uint64_t size)
+/* What is sent of a representation. */
+typedef struct part {
+    int status; /* 200, 206; 0: the request was answered without any of it */
+    uint64_t offset;
+    uint64_t size;
+} part;
+
+/* Adds the headers that tell of it, or answers 304 or 416. */
+static part choose_part(nx_http_request *request, const char *etag, uint64_t size)
 {
     char text[64];
     uint64_t first = 0;
@@ -85,9 +93,8 @@ void nx_http_reply_file(nx_http_request *request, const char *content_type, cons
     if (etag != NULL) {
         nx_http_add_header(request, "ETag", etag);
         if (nx_negotiate_none_match(nx_http_header(request, "If-None-Match"), etag)) {
-            close(fd);
             nx_http_reply_static(request, 304, NULL, NULL, 0);
-            return;
+            return (part){0};
         }
     }
     nx_http_add_header(request, "Accept-Ranges", "bytes");
@@ -95,21 +102,47 @@ void nx_http_reply_file(nx_http_request *request, const char *content_type, cons
         nx_negotiate_range(nx_http_header(request, "Range"), nx_http_header(request, "If-Range"),
                            etag, size, &first, &last);
     if (kind == NX_RANGE_NONE) {
-        close(fd);
         snprintf(text, sizeof text, "bytes */%" PRIu64, size);
         nx_http_add_header(request, "Content-Range", text);
         nx_problem problem =
             nx_problem_make(416, "Ask for bytes that are there, or leave Range out.",
                             "the range begins behind the end; there are %" PRIu64 " bytes", size);
         nx_http_reply_problem(request, &problem);
+        return (part){0};
+    }
+    if (kind == NX_RANGE_ALL) {
+        return (part){.status = 200, .size = size};
+    }
+    snprintf(text, sizeof text, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first, last, size);
+    nx_http_add_header(request, "Content-Range", text);
+    return (part){.status = 206, .offset = first, .size = last - first + 1};
+}
+
+void nx_http_reply_file(nx_http_request *request, const char *content_type, const char *etag,
+                        int fd, uint64_t size)
+{
+    nx_watch_conn *conn = request->conn;
+    const part chosen = choose_part(request, etag, size);
+    if (chosen.status == 0) {
+        close(fd);
         return;
     }
-    struct nx_http_file file = {.fd = fd, .size = size, .conn = request->conn};
-    if (kind == NX_RANGE_PART) {
-        file.offset = first;
-        file.size = last - first + 1;
-        snprintf(text, sizeof text, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first, last, size);
-        nx_http_add_header(request, "Content-Range", text);
+    const struct nx_http_file file = {
+        .fd = fd, .offset = chosen.offset, .size = chosen.size, .conn = conn};
+    reply_with(request, chosen.status, content_type, &file);
+}
+
+void nx_http_reply_content(nx_http_request *request, const char *content_type, const char *etag,
+                           nx_buffer *body)
+{
+    const part chosen = choose_part(request, etag, body->size);
+    if (chosen.status == 0) {
+        nx_buffer_free(body);
+        return;
     }
-    reply_with(request, kind == NX_RANGE_PART ? 206 : 200, content_type, &file);
+    if (chosen.status == 206) { /* a part is at least a byte */
+        memmove(body->data, body->data + chosen.offset, (size_t)chosen.size);
+        body->size = (size_t)chosen.size;
+    }
+    nx_http_reply(request, chosen.status, content_type, body);
 }

@@ -131,6 +131,10 @@ void nx_http_reply_problem(nx_http_request *request, const nx_problem *problem);
 void nx_http_reply_file(nx_http_request *request, const char *content_type, const char *etag,
                         int fd, uint64_t size);
 
+/* As nx_http_reply_file, with bytes that move to the request (body is left empty). */
+void nx_http_reply_content(nx_http_request *request, const char *content_type, const char *etag,
+                           nx_buffer *body);
+
 /* --- answers that go on -------------------------------------------------------------------------
  */
 

@@ -72,26 +72,26 @@ static void hosts_share_and_remove(void **state)
     host b = begin(&options);
     assert_true(nx_cache_waits(a.cache));
     assert_string_equal(nx_cache_place(a.cache), "redis");
-    put(a.cache, NX_CACHE_VIDEOS, "v", "one");
-    assert_string_equal(look(b.cache, NX_CACHE_VIDEOS, "v"), "one");
-    assert_int_equal(peek(b.cache, NX_CACHE_VIDEOS, "v"), NX_CACHE_ASK);
+    put(a.cache, NX_CACHE_SESSIONS, "v", "one");
+    assert_string_equal(look(b.cache, NX_CACHE_SESSIONS, "v"), "one");
+    assert_int_equal(peek(b.cache, NX_CACHE_SESSIONS, "v"), NX_CACHE_ASK);
 
-    nx_cache_key late = key_of(NX_CACHE_VIDEOS, "w");
+    nx_cache_key late = key_of(NX_CACHE_SESSIONS, "w");
     nx_buffer out = NX_BUFFER_INIT;
     assert_int_equal(nx_cache_get(b.cache, &late, &out), NX_CACHE_MISS);
-    const nx_cache_key keys[] = {key_of(NX_CACHE_VIDEOS, "v"), key_of(NX_CACHE_VIDEOS, "w")};
+    const nx_cache_key keys[] = {key_of(NX_CACHE_SESSIONS, "v"), key_of(NX_CACHE_SESSIONS, "w")};
     nx_cache_remove(a.cache, &keys[0]);
     nx_cache_remove(a.cache, &keys[1]);
-    assert_string_equal(look(b.cache, NX_CACHE_VIDEOS, "v"), "");
+    assert_string_equal(look(b.cache, NX_CACHE_SESSIONS, "v"), "");
     nx_cache_put(b.cache, &late, "old", 3, 0); /* overtaken by the other host's removal */
     nx_cache_settle(b.cache);
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "w"), "");
-    assert_string_equal(look(b.cache, NX_CACHE_VIDEOS, "w"), "");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "w"), "");
+    assert_string_equal(look(b.cache, NX_CACHE_SESSIONS, "w"), "");
 
-    put(b.cache, NX_CACHE_VIDEOS, "v", "two");
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "two");
-    nx_cache_remove_kind(b.cache, NX_CACHE_VIDEOS);
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "");
+    put(b.cache, NX_CACHE_SESSIONS, "v", "two");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "two");
+    nx_cache_remove_kind(b.cache, NX_CACHE_SESSIONS);
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "");
     nx_buffer_free(&out);
     end(&a);
     end(&b);
@@ -147,19 +147,21 @@ static void large_values_stay_in_memory(void **state)
     char *large = calloc(1, NX_CACHE_MAX_SHARED + 1);
     assert_non_null(large);
     nx_buffer out = NX_BUFFER_INIT;
-    for (int kind = 0; kind < 2; kind++) {
-        nx_cache_key key = key_of((nx_cache_kind)kind, "fits");
+    static const nx_cache_kind kinds[] = {NX_CACHE_PREDICTIONS, NX_CACHE_SESSIONS};
+    for (size_t i = 0; i < 2; i++) {
+        const nx_cache_kind kind = kinds[i];
+        nx_cache_key key = key_of(kind, "fits");
         nx_cache_put(a.cache, &key, large, NX_CACHE_MAX_SHARED, 0);
         nx_cache_settle(a.cache);
         assert_int_equal(nx_cache_get(b.cache, &key, &out), NX_CACHE_HIT);
         assert_int_equal(out.size, NX_CACHE_MAX_SHARED);
-        key = key_of((nx_cache_kind)kind, "larger");
+        key = key_of(kind, "larger");
         nx_buffer_clear(&out);
         nx_cache_put(a.cache, &key, large, NX_CACHE_MAX_SHARED + 1, 0);
         nx_cache_settle(a.cache);
         assert_int_equal(nx_cache_get(b.cache, &key, &out), NX_CACHE_MISS);
         assert_int_equal(nx_cache_get(a.cache, &key, &out),
-                         kind == NX_CACHE_PREDICTIONS ? NX_CACHE_HIT : NX_CACHE_MISS);
+                         kind != NX_CACHE_SESSIONS ? NX_CACHE_HIT : NX_CACHE_MISS);
         nx_buffer_clear(&out);
     }
     free(large);
@@ -176,24 +178,24 @@ static void what_redis_gives_up_is_a_miss(void **state)
     const nx_redis_options options = redis_patient(fixture);
     host a = begin(&options);
     nx_buffer out = NX_BUFFER_INIT;
-    nx_cache_key late = key_of(NX_CACHE_VIDEOS, "w");
-    put(a.cache, NX_CACHE_VIDEOS, "v", "one");
+    nx_cache_key late = key_of(NX_CACHE_SESSIONS, "w");
+    put(a.cache, NX_CACHE_SESSIONS, "v", "one");
     assert_int_equal(nx_cache_get(a.cache, &late, &out), NX_CACHE_MISS);
-    REDIS_TELL(fixture, "DEL", "nexus:videos:"); /* the state of the kind */
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "");
+    REDIS_TELL(fixture, "DEL", "nexus:sessions:"); /* the state of the kind */
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "");
     nx_cache_put(a.cache, &late, "old", 3, 0);
     nx_cache_settle(a.cache);
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "w"), "");
-    put(a.cache, NX_CACHE_VIDEOS, "v", "two");
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "two");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "w"), "");
+    put(a.cache, NX_CACHE_SESSIONS, "v", "two");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "two");
     REDIS_TELL(fixture, "FLUSHALL");
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "");
 
-    REDIS_TELL(fixture, "SET", "nexus:videos:v", "x"); /* written by nobody of us */
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "");
-    REDIS_TELL(fixture, "DEL", "nexus:videos:");
-    REDIS_TELL(fixture, "RPUSH", "nexus:videos:", "a", "list");
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "");
+    REDIS_TELL(fixture, "SET", "nexus:sessions:v", "x"); /* written by nobody of us */
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "");
+    REDIS_TELL(fixture, "DEL", "nexus:sessions:");
+    REDIS_TELL(fixture, "RPUSH", "nexus:sessions:", "a", "list");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "");
     nx_buffer_free(&out);
     end(&a);
 }
@@ -205,26 +207,27 @@ static void without_redis_predictions_go_on(void **state)
     const nx_redis_options options = redis_patient(fixture);
     host a = begin(&options);
     put(a.cache, NX_CACHE_PREDICTIONS, "p", "boxes");
-    put(a.cache, NX_CACHE_VIDEOS, "v", "one");
+    put(a.cache, NX_CACHE_SESSIONS, "v", "one");
     redis_kill(fixture);
     redis_eventually(
-        (look(a.cache, NX_CACHE_VIDEOS, "v"), redis_state(a.redis) != NX_REDIS_CLOSED));
-    uint64_t errors = nx_cache_get_stats(a.cache).kinds[NX_CACHE_VIDEOS].errors;
+        (look(a.cache, NX_CACHE_SESSIONS, "v"), redis_state(a.redis) != NX_REDIS_CLOSED));
+    uint64_t errors = nx_cache_get_stats(a.cache).kinds[NX_CACHE_SESSIONS].errors;
     assert_true(errors > 0);
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "");
-    assert_int_equal(peek(a.cache, NX_CACHE_VIDEOS, "v"), NX_CACHE_MISS); /* nothing to wait for */
-    assert_int_equal(nx_cache_get_stats(a.cache).kinds[NX_CACHE_VIDEOS].errors, errors + 2);
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "");
+    assert_int_equal(peek(a.cache, NX_CACHE_SESSIONS, "v"),
+                     NX_CACHE_MISS); /* nothing to wait for */
+    assert_int_equal(nx_cache_get_stats(a.cache).kinds[NX_CACHE_SESSIONS].errors, errors + 2);
     assert_string_equal(look(a.cache, NX_CACHE_PREDICTIONS, "p"), "boxes");
     put(a.cache, NX_CACHE_PREDICTIONS, "q", "more");
     assert_string_equal(look(a.cache, NX_CACHE_PREDICTIONS, "q"), "more");
-    put(a.cache, NX_CACHE_VIDEOS, "v", "lost");
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "");
+    put(a.cache, NX_CACHE_SESSIONS, "v", "lost");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "");
 
     redis_start(fixture, NULL);
     redis_eventually(redis_state(a.redis) == NX_REDIS_CLOSED);
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "");
-    put(a.cache, NX_CACHE_VIDEOS, "v", "new");
-    assert_string_equal(look(a.cache, NX_CACHE_VIDEOS, "v"), "new");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "");
+    put(a.cache, NX_CACHE_SESSIONS, "v", "new");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "v"), "new");
     end(&a);
 }
 
@@ -267,17 +270,17 @@ static void puts_do_not_wait_and_are_bounded(void **state)
     redis_fixture *fixture = *state;
     nx_redis_options options = redis_patient(fixture);
     host a = begin(&options);
-    assert_string_equal(look(a.cache, NX_CACHE_RESPONSES, "r"), "");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "r"), "");
     redis_pause(fixture);
     for (int i = 0; i < 1000; i++) { /* the first is being sent, 512 wait, the others are refused */
-        const nx_cache_key key = {.kind = NX_CACHE_RESPONSES, .bytes = &i, .size = sizeof i};
+        const nx_cache_key key = {.kind = NX_CACHE_SESSIONS, .bytes = &i, .size = sizeof i};
         nx_cache_put(a.cache, &key, "x", 1, 0);
     }
-    uint64_t refused = nx_cache_get_stats(a.cache).kinds[NX_CACHE_RESPONSES].refused;
+    uint64_t refused = nx_cache_get_stats(a.cache).kinds[NX_CACHE_SESSIONS].refused;
     assert_true(refused >= 1000 - 513);
     redis_continue(fixture);
     nx_cache_settle(a.cache);
-    const nx_cache_kind_stats s = nx_cache_get_stats(a.cache).kinds[NX_CACHE_RESPONSES];
+    const nx_cache_kind_stats s = nx_cache_get_stats(a.cache).kinds[NX_CACHE_SESSIONS];
     assert_int_equal(s.puts + s.refused, 1000);
     assert_true(s.puts > 0);
     end(&a);
@@ -289,19 +292,19 @@ static void a_full_redis_refuses(void **state)
     redis_fixture *fixture = *state;
     const nx_redis_options options = redis_patient(fixture);
     host a = begin(&options);
-    put(a.cache, NX_CACHE_RESPONSES, "r", "old");
+    put(a.cache, NX_CACHE_SESSIONS, "r", "old");
     REDIS_TELL(fixture, "CONFIG", "SET", "maxmemory-policy", "noeviction");
     REDIS_TELL(fixture, "CONFIG", "SET", "maxmemory", "1");
-    put(a.cache, NX_CACHE_RESPONSES, "s", "new");
-    assert_int_equal(nx_cache_get_stats(a.cache).kinds[NX_CACHE_RESPONSES].refused, 1);
-    assert_string_equal(look(a.cache, NX_CACHE_RESPONSES, "r"), "old"); /* what is there is there */
-    assert_string_equal(look(a.cache, NX_CACHE_RESPONSES, "s"), "");
-    const nx_cache_key key = key_of(NX_CACHE_RESPONSES, "r");
+    put(a.cache, NX_CACHE_SESSIONS, "s", "new");
+    assert_int_equal(nx_cache_get_stats(a.cache).kinds[NX_CACHE_SESSIONS].refused, 1);
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "r"), "old"); /* what is there is there */
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "s"), "");
+    const nx_cache_key key = key_of(NX_CACHE_SESSIONS, "r");
     nx_cache_remove(a.cache, &key); /* needs memory, too */
-    assert_string_equal(look(a.cache, NX_CACHE_RESPONSES, "r"), "");
+    assert_string_equal(look(a.cache, NX_CACHE_SESSIONS, "r"), "");
     REDIS_TELL(fixture, "CONFIG", "SET", "maxmemory", "0");
-    redis_eventually((put(a.cache, NX_CACHE_RESPONSES, "r", "newer"),
-                      strcmp(look(a.cache, NX_CACHE_RESPONSES, "r"), "newer") == 0));
+    redis_eventually((put(a.cache, NX_CACHE_SESSIONS, "r", "newer"),
+                      strcmp(look(a.cache, NX_CACHE_SESSIONS, "r"), "newer") == 0));
     end(&a);
 }
 

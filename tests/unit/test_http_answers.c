@@ -46,6 +46,20 @@ static void file(nx_http_request *request, void *user)
     nx_http_reply_file(request, "application/octet-stream", ETAG, fd, FILE_SIZE);
 }
 
+/* The same bytes from memory. */
+static void content(nx_http_request *request, void *user)
+{
+    const fixture *f = user;
+    nx_buffer body = NX_BUFFER_INIT;
+    int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && nx_buffer_reserve(&body, FILE_SIZE));
+    assert_int_equal(read(fd, body.data, FILE_SIZE), FILE_SIZE);
+    close(fd);
+    body.size = FILE_SIZE;
+    nx_http_reply_content(request, "application/octet-stream", ETAG, &body);
+    assert_null(body.data);
+}
+
 /* Says that there is more than the file holds. */
 static void shrunk(nx_http_request *request, void *user)
 {
@@ -145,6 +159,7 @@ static void head(nx_http_request *request, void *user)
 
 static const nx_http_route routes[] = {
     {.method = "GET", .pattern = "/file", .handle = file},
+    {.method = "GET", .pattern = "/content", .handle = content},
     {.method = "GET", .pattern = "/shrunk", .handle = shrunk},
     {.method = "GET", .pattern = "/events", .handle = events},
     {.method = "GET", .pattern = "/careful", .handle = careful},
@@ -262,11 +277,11 @@ static int make_file(void **state)
 
 /* Asks with these headers; checks the status, one header and that the body is first..first+count.
  */
-static void expect_part(const fixture *f, const char *headers, int status, const char *part,
-                        size_t first, size_t count)
+static void expect_part_of(const fixture *f, const char *path, const char *headers, int status,
+                           const char *part, size_t first, size_t count)
 {
     nx_buffer request = NX_BUFFER_INIT;
-    nx_buffer_printf(&request, "GET /file HTTP/1.1\r\n" HOST "Connection: close\r\n%s\r\n",
+    nx_buffer_printf(&request, "GET %s HTTP/1.1\r\n" HOST "Connection: close\r\n%s\r\n", path,
                      headers);
     int fd = nx_dial(nx_http_server_port(f->server));
     say(fd, nx_buffer_cstr(&request));
@@ -290,6 +305,14 @@ static void expect_part(const fixture *f, const char *headers, int status, const
     }
     nx_buffer_free(&answer);
     nx_buffer_free(&request);
+}
+
+/* From a file and from memory. */
+static void expect_part(const fixture *f, const char *headers, int status, const char *part,
+                        size_t first, size_t count)
+{
+    expect_part_of(f, "/file", headers, status, part, first, count);
+    expect_part_of(f, "/content", headers, status, part, first, count);
 }
 
 static void files_are_sent_whole_and_in_part(void **state)

@@ -96,6 +96,7 @@ export async function startPostgres() {
     url,
     start,
     kill,
+    pid: () => server.child.pid,
     query: (sql) => execFileSync(join(programs, 'psql'), [...psql, '-c', sql]).toString().trim(),
     /** A psql that runs what is written to its standard input. */
     session: () => spawn(join(programs, 'psql'), psql, { stdio: ['pipe', 'pipe', 'ignore'] }),

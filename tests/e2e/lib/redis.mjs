@@ -27,6 +27,7 @@ export async function startRedis({ args = [], password = '' } = {}) {
   const redis = {
     url: password === '' ? `unix://${socket}` : `unix://:${encodeURIComponent(password)}@${socket}`,
     socket,
+    pid: () => server.pid,
     cli: (...words) => execFileSync('redis-cli', ['-s', socket, ...login, ...words],
       { stdio: ['ignore', 'pipe', 'ignore'] }).toString().trimEnd(),
     async start() {
