@@ -135,6 +135,40 @@ describe('a server', { skip }, () => {
   });
 });
 
+describe('a cache', { skip }, () => {
+  it('is switched on and off', async (t) => {
+    const folder = scratch(t);
+    const path = join(folder, 'nexus.yaml');
+    const picture = readFileSync(sharedPath('images/bus.jpg'));
+    writeFileSync(path, 'cache_ttl_predictions: 0\n');
+    const server = await startServer({
+      args: ['--config', path],
+      env: { DATABASE_URL: `sqlite:${folder}/nexus.db`, CACHE_TTL_PREDICTIONS: '' },
+    });
+    const reload = async (seconds) => {
+      const before = times(server.logs());
+      writeFileSync(path, `cache_ttl_predictions: ${seconds}\n`);
+      process.kill(server.pid, 'SIGHUP');
+      await eventually(() => times(server.logs()) === before + 1, 'it is read again', 60_000);
+    };
+    const from = async () => {
+      const response = await fetch(`${server.url}/api/v1/inference/image`,
+        { method: 'POST', headers: { 'Content-Type': 'image/jpeg' }, body: picture });
+      await response.arrayBuffer();
+      assert.equal(response.status, 200);
+      return response.headers.get('x-cache');
+    };
+    assert.equal(await from(), null);
+    await reload(300);
+    assert.deepEqual([await from(), await from()], ['miss', 'hit']);
+    await reload(0);
+    assert.deepEqual([await from(), await from()], [null, null]);
+    await reload(300);
+    assert.equal(await from(), 'hit');
+    assert.equal(await server.stop(), 0);
+  });
+});
+
 describe('a worker', { skip }, () => {
   it('reads it again, too', async (t) => {
     const folder = scratch(t);
