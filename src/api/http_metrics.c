@@ -19,6 +19,12 @@ void nx_api_http_metrics_register(nx_api *api)
     static const double seconds[] = {0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15,
                                      0.25,   0.5,   1,     2.5,  5,     10,   30,  60};
     nx_metrics *registry = nx_service_metrics_registry(api->deps.metrics);
+    if (api->deps.fleet != NULL) {
+        api->workers_lost = nx_metrics_counter(
+            registry, "workers_lost_total",
+            "Processes of this server that died and were to be started again.", NULL, 0);
+        nx_metric_share(api->workers_lost);
+    }
     const char **patterns = calloc(api->route_count + 1, sizeof *patterns);
     if (patterns == NULL) {
         return; /* the server answers without these two, as it does with every missing family */

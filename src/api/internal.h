@@ -40,6 +40,7 @@ struct nx_api {
     struct nx_kserve_stats *kserve_stats;
     struct nx_predictions *predictions;
     nx_metric *requests_total;
+    nx_metric *workers_lost; /* NULL: the server is one process */
     nx_metric *request_duration;
     nx_metric *cache_requests;
     nx_metric *cache_evictions;

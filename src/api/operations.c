@@ -189,6 +189,9 @@ void nx_api_metrics_render(nx_buffer *out, void *user)
     nx_api_cache_metrics_read(api);
     nx_api_audit_metrics_read(api);
     nx_api_rate_metrics_read(api);
+    if (api->deps.fleet != NULL) {
+        nx_metric_show(api->workers_lost, 0, nx_fleet_losses(api->deps.fleet));
+    }
     nx_metrics_render(nx_service_metrics_registry(api->deps.metrics), out);
 }
 

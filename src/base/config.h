@@ -125,6 +125,10 @@ nx_status nx_config_set(nx_config *config, nx_config_key key, const char *text, 
  * with our prefix that does not exist is an error; one that is nearly a setting is a warning. */
 nx_status nx_config_check_names(nx_config *config, char *const *environment, nx_error *err);
 
+/* How many connections to PostgreSQL a server with all of its WORKERS may open: they divide the
+ * pool, but each has at least one of its own. */
+int64_t nx_config_most_connections(const nx_config *config);
+
 /* Looks at values that concern each other. Errors: NX_ERR_INVALID where they contradict each
  * other; what is only odd becomes a warning. */
 nx_status nx_config_check(nx_config *config, nx_error *err);

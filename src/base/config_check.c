@@ -45,10 +45,16 @@ static nx_status check_device(nx_config *config, nx_error *err)
     return NX_OK;
 }
 
+int64_t nx_config_most_connections(const nx_config *config)
+{
+    int64_t kept = nx_config_int(config, NX_CONFIG_DB_POOL_SIZE);
+    int64_t workers = nx_config_int(config, NX_CONFIG_WORKERS);
+    return (kept > workers ? kept : workers) + nx_config_int(config, NX_CONFIG_DB_MAX_OVERFLOW);
+}
+
 static void check_pool(nx_config *config)
 {
-    int64_t connections = nx_config_int(config, NX_CONFIG_DB_POOL_SIZE) +
-                          nx_config_int(config, NX_CONFIG_DB_MAX_OVERFLOW);
+    int64_t connections = nx_config_most_connections(config);
     bool postgres = strncmp(nx_config_text(config, NX_CONFIG_DATABASE_URL), "postgres", 8) == 0;
     if (postgres && connections > USUAL_MAX_CONNECTIONS) {
         nx_config_warn(config,

@@ -184,6 +184,21 @@ static void check_audit(const nx_store_options *options, report *out)
     }
 }
 
+/* Of several servers on one database each has to leave room for the others: that can't be seen. */
+static void check_connections(const nx_config *config, int64_t bound, report *out)
+{
+    int64_t wanted = nx_config_most_connections(config);
+    if (bound > 0 && wanted > bound) {
+        note(out, "connections", VERDICT_WARNING,
+             "db_pool_size, db_max_overflow and workers allow %lld connections, and PostgreSQL has "
+             "%lld; raise its max_connections, or lower DB_POOL_SIZE",
+             (long long)wanted, (long long)bound);
+    } else if (bound > 0) {
+        note(out, "connections", VERDICT_OK, "up to %lld of the %lld that PostgreSQL has",
+             (long long)wanted, (long long)bound);
+    }
+}
+
 static void check_database(const nx_config *config, report *out)
 {
     char *data_dir = nx_setup_data_dir(config);
@@ -207,6 +222,7 @@ static void check_database(const nx_config *config, report *out)
              found.version, found.place, found.schema);
         check_audit(&options, out);
     }
+    check_connections(config, found.most_connections, out);
     free(data_dir);
 }
 

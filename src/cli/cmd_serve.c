@@ -26,6 +26,7 @@
 /* What one of several processes is; all zero: it is alone. */
 typedef struct place {
     nx_share share;
+    bool again; /* in the place of one that was ready and has died */
     int socket;
     int ready_fd;
     nx_fleet *fleet;
@@ -153,7 +154,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
     const nx_worker_options jobs = nx_background_worker_options(args->config, setup);
     bool run_jobs = nx_config_bool(args->config, NX_CONFIG_RUN_JOBS) && jobs.concurrency > 0;
     nx_background background = {.worker = NULL};
-    nx_reload reload = nx_reload_begin(args, setup->database);
+    nx_reload reload = nx_reload_begin(args, setup->database, at->share);
     nx_api *api = NULL;
     nx_status status = nx_api_start(&deps, &api, err);
     if (status == NX_OK) {
@@ -172,13 +173,12 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
         welcome(nx_api_url(api));
     }
     if (!door->users) {
-        offer_setup(door->auth, nx_api_url(api), at->share.index == 0);
+        offer_setup(door->auth, nx_api_url(api), at->share.index == 0 && !at->again);
     }
     int number = nx_reload_wait(&reload, signals, api, &background);
     nx_log_info("cli", "%s: finishing what is in flight; a second one ends at once",
                 nx_reload_signal_name(number));
-    /* from here on the default action applies to the next signal */
-    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    nx_reload_let_end(signals);
     nx_background_ask_stop(&background);
     nx_api_stop(api, nx_clock_now_ns() + DRAIN_NS);
     nx_background_stop(&background);
@@ -247,6 +247,7 @@ static int serve_here(const nx_cli_args *args, const place *at, const sigset_t *
 
 typedef struct several {
     const nx_cli_args *args;
+    nx_reload reload;
     const sigset_t *signals;
     uint32_t count;
     int socket;
@@ -254,17 +255,21 @@ typedef struct several {
     nx_rate_memory *rates;
 } several;
 
-static int serve_as_one(uint32_t index, int ready_fd, void *user)
+/* With what was read last: who takes a dead one's place is as the others are. */
+static int serve_as_one(uint32_t index, bool again, int ready_fd, void *user)
 {
-    const several *all = user;
+    several *all = user;
+    nx_cli_args args = *all->args;
+    args.config = all->reload.config != NULL ? all->reload.config : args.config;
     const place at = {
         .share = {.index = index, .count = all->count},
+        .again = again,
         .socket = all->socket,
         .ready_fd = ready_fd,
         .fleet = all->fleet,
         .rates = all->rates,
     };
-    return serve_here(all->args, &at, all->signals);
+    return serve_here(&args, &at, all->signals);
 }
 
 static void welcome_all(void *user)
@@ -277,10 +282,16 @@ static void welcome_all(void *user)
     welcome(url);
 }
 
-static void note_loss(uint32_t index, void *user)
+static void note_loss(uint32_t index, bool expected, void *user)
 {
     const several *all = user;
-    nx_fleet_lost(all->fleet, index);
+    nx_fleet_lost(all->fleet, index, expected);
+}
+
+static bool reload_all(void *user)
+{
+    several *all = user;
+    return nx_reload_for_all(&all->reload);
 }
 
 /* Once the workers have closed theirs, too, nobody listens any more. */
@@ -294,12 +305,17 @@ static void stop_listening(void *user)
 static int serve_in_several(const nx_cli_args *args, uint32_t count, const sigset_t *signals)
 {
     const nx_config *config = args->config;
-    several all = {.args = args, .signals = signals, .count = count, .socket = -1};
+    several all = {.args = args,
+                   .reload = nx_reload_begin(args, NULL, (nx_share){0}),
+                   .signals = signals,
+                   .count = count,
+                   .socket = -1};
     const nx_supervisor_options watch = {
         .count = count,
         .drain_ns = DRAIN_NS + SPARE_NS,
         .work = serve_as_one,
         .ready = welcome_all,
+        .reload = reload_all,
         .lost = note_loss,
         .ending = stop_listening,
         .user = &all,
@@ -324,6 +340,7 @@ static int serve_in_several(const nx_cli_args *args, uint32_t count, const sigse
     }
     nx_rate_memory_free(all.rates);
     nx_fleet_free(all.fleet);
+    nx_reload_end(&all.reload);
     return status == NX_OK ? code : nx_cli_fail(args, nx_cli_exit_code(status), &err);
 }
 

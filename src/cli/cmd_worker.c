@@ -41,7 +41,7 @@ static nx_status work(const nx_cli_args *args, const nx_setup *setup, const sigs
                       bool *anew, nx_error *err)
 {
     const nx_config *config = args->config;
-    nx_reload reload = nx_reload_begin(args, setup->database);
+    nx_reload reload = nx_reload_begin(args, setup->database, (nx_share){0});
     int64_t most = nx_config_int(config, NX_CONFIG_MAX_TASKS_PER_CHILD);
     quota jobs = {.main = pthread_self()};
     nx_worker_options options = nx_background_worker_options(config, setup);
@@ -64,8 +64,7 @@ static nx_status work(const nx_cli_args *args, const nx_setup *setup, const sigs
     } else {
         nx_log_info("cli", "%s: giving jobs back; a second one ends at once",
                     nx_reload_signal_name(number));
-        /* from here on the default action applies to the next signal */
-        pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+        nx_reload_let_end(signals);
     }
     nx_background_stop(&background);
     nx_reload_end(&reload);

@@ -83,7 +83,7 @@ static _Noreturn void work(supervisor *s, uint32_t index, pid_t parent)
     s->ready_fds[1] = -1;
     close_descriptors(s);
     nx_log_configure_worker(index + 1);
-    exit(s->options->work(index, ready_fd, s->options->user));
+    exit(s->options->work(index, s->processes[index].was_ready, ready_fd, s->options->user));
 }
 
 static bool start_one(supervisor *s, uint32_t index)
@@ -172,7 +172,7 @@ static void note_end(supervisor *s, uint32_t index, int status)
     bool failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : NX_EXIT_UNAVAILABLE;
     p->pid = 0;
-    s->options->lost(index, s->options->user);
+    s->options->lost(index, s->ending, s->options->user);
     if (s->ending) {
         s->exit_code = failed && s->exit_code == 0 ? code : s->exit_code;
     } else if (!p->was_ready && !s->announced && WIFEXITED(status)) {
@@ -203,8 +203,11 @@ static void take_signals(supervisor *s)
 {
     struct signalfd_siginfo info;
     while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGHUP && s->ending) {
+            continue; /* the shell tells of the terminal's end after the kernel has */
+        }
         if (info.ssi_signo == SIGHUP && nx_reload_is_wanted(s->has_terminal)) {
-            if (!s->ending) {
+            if (s->options->reload(s->options->user)) {
                 tell_all(s, SIGHUP); /* each reads its configuration again */
             }
         } else if (info.ssi_signo == SIGCHLD) {

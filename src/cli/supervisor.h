@@ -4,24 +4,30 @@
  *
  * A process that dies is started again, ever later; when one dies again and again right after its
  * start, or ends with an error before it was ever ready, all are ended. SIGTERM and SIGINT end all
- * in peace, a second one at once. When the supervisor itself is killed its processes get SIGTERM.
+ * in peace, a second one at once; so does the end of the terminal, which may tell of it again.
+ * SIGHUP goes to all when reload agrees. When the supervisor itself is killed its processes get
+ * SIGTERM.
  */
 #ifndef NX_CLI_SUPERVISOR_H
 #define NX_CLI_SUPERVISOR_H
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct nx_supervisor_options {
     uint32_t count;   /* of processes, at most NX_SUPERVISOR_MOST */
     int64_t drain_ns; /* they get so long to end before they are killed */
     /* In a new process: works until SIGTERM, which is blocked and to be waited for, and returns its
-     * exit code. Calls nx_supervisor_ready with ready_fd once it can do its work. */
-    int (*work)(uint32_t index, int ready_fd, void *user);
-    void (*ready)(void *user);                /* all are, for the first time */
-    void (*lost)(uint32_t index, void *user); /* one has ended, however */
-    void (*ending)(void *user);               /* all are about to be told to end */
+     * exit code. Calls nx_supervisor_ready with ready_fd once it can do its work. again: one before
+     * it with that index was ready. */
+    int (*work)(uint32_t index, bool again, int ready_fd, void *user);
+    void (*ready)(void *user);  /* all are, for the first time */
+    bool (*reload)(void *user); /* on SIGHUP: true when all are to get it */
+    /* One has ended, however; expected: it was told to. */
+    void (*lost)(uint32_t index, bool expected, void *user);
+    void (*ending)(void *user); /* all are about to be told to end */
     void *user;
 } nx_supervisor_options;
 

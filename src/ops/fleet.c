@@ -35,6 +35,7 @@ typedef struct slot {
 struct nx_fleet {
     uint32_t count;
     size_t bytes;
+    _Atomic uint64_t losses;
     _Atomic uint32_t wanted;    /* a futex; grows when somebody wants fresh metrics */
     _Atomic uint32_t published; /* a futex; grows when somebody has published */
     slot slots[];
@@ -119,9 +120,17 @@ void nx_fleet_free(nx_fleet *fleet)
     }
 }
 
-void nx_fleet_lost(nx_fleet *fleet, uint32_t index)
+void nx_fleet_lost(nx_fleet *fleet, uint32_t index, bool expected)
 {
     atomic_store(&fleet->slots[index].alive, false);
+    if (!expected) {
+        atomic_fetch_add(&fleet->losses, 1);
+    }
+}
+
+uint64_t nx_fleet_losses(const nx_fleet *fleet)
+{
+    return atomic_load(&fleet->losses);
 }
 
 /* --- publishing ---------------------------------------------------------------------------------

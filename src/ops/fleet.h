@@ -23,8 +23,12 @@ nx_status nx_fleet_new(uint32_t count, nx_fleet **out, nx_error *err);
 /* In each process that has it, after its member. NULL is fine. */
 void nx_fleet_free(nx_fleet *fleet);
 
-/* The parent, when it has seen a process's end: its gauges count no more. */
-void nx_fleet_lost(nx_fleet *fleet, uint32_t index);
+/* The parent, when it has seen a process's end: its gauges count no more. expected: it was told to
+ * end; otherwise it counts as lost. */
+void nx_fleet_lost(nx_fleet *fleet, uint32_t index, bool expected);
+
+/* How many were lost since the start. */
+uint64_t nx_fleet_losses(const nx_fleet *fleet);
 
 /* Becomes the index-th (from 0) process and publishes from now on, on a thread: every second, and
  * when another one is asked. render writes this process's metrics; it may be called by that thread

@@ -55,7 +55,7 @@ nx_metric *nx_metrics_gauge_read(nx_metrics *metrics, const char *name, const ch
  * from none before (prometheus.io/docs/practices/instrumentation, "avoid missing metrics"). */
 void nx_metric_show_zeros(nx_metric *metric);
 
-/* The gauge says the same in every process (how many jobs there are): of several processes' values
+/* The family says the same in every process (how many jobs there are): of several processes' values
  * one is shown, instead of their sum. */
 void nx_metric_share(nx_metric *metric);
 /* Whether the family of that name does. */

@@ -149,6 +149,26 @@ nx_status nx_postgres_open(const nx_store_options *options, nx_db_backend **out,
     return NX_OK;
 }
 
+static nx_status take_number(const nx_row *row, void *user, nx_error *err)
+{
+    (void)err;
+    *(int64_t *)user = nx_row_int(row, 0);
+    return NX_OK;
+}
+
+/* What its configuration allows; one that does not tell (a pooler in between) is no failure. */
+static void look_at_bound(nx_pg *pg, int64_t *out)
+{
+    static const nx_sql bound =
+        NX_SQL("SELECT current_setting('max_connections')::bigint"
+               " - current_setting('superuser_reserved_connections')::bigint");
+    nx_error ignored = {0};
+    nx_call call = {.sql = &bound, .each = take_number, .user = out};
+    if (nx_db_run(nx_pg_db(pg), &call, NULL, &ignored) != NX_OK) {
+        *out = 0;
+    }
+}
+
 nx_status nx_postgres_check(const nx_store_options *options, nx_store_report *out, nx_error *err)
 {
     nx_pg *pg = NULL;
@@ -160,6 +180,7 @@ nx_status nx_postgres_check(const nx_store_options *options, nx_store_report *ou
     out->exists = true;
     nx_pg_describe(pg, out->place, sizeof out->place, out->version, sizeof out->version);
     status = nx_migrate_look(nx_pg_db(pg), &out->schema, err);
+    look_at_bound(pg, &out->most_connections);
     nx_pg_close(pg);
     return status;
 }

@@ -85,12 +85,13 @@ nx_status nx_store_ping(nx_store *store, nx_error *err);
 
 /* What `nexus check` tells of a database. */
 typedef struct nx_store_report {
-    const char *kind; /* "SQLite" or "PostgreSQL"; "" when the URL is not understood */
-    char version[64]; /* of the library or the server */
-    char place[512];  /* path, or user, host and name, never a password */
-    bool exists;      /* false: SQLite's file is not there yet; the first start makes it */
-    int schema;       /* number of the last migration that was applied */
-    int newest;       /* number of the last one that this program has */
+    const char *kind;         /* "SQLite" or "PostgreSQL"; "" when the URL is not understood */
+    char version[64];         /* of the library or the server */
+    char place[512];          /* path, or user, host and name, never a password */
+    bool exists;              /* false: SQLite's file is not there yet; the first start makes it */
+    int schema;               /* number of the last migration that was applied */
+    int newest;               /* number of the last one that this program has */
+    int64_t most_connections; /* that PostgreSQL has for others than its superusers; 0: not told */
 } nx_store_report;
 
 /* Looks without changing or making anything. out tells what was found until then when it fails. */

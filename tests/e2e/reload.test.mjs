@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -211,8 +212,15 @@ describe('a terminal', { skip: skip || skipWithout('script') }, () => {
     };
     await eventually(() => /listening on/.test(log()), 'the server listens', 60_000);
     const [server] = children(terminal.pid);
+    const gone = once(terminal, 'exit');
     terminal.kill('SIGKILL');
+    await gone;
+    await eventually(() => /the terminal was closed: finishing/.test(log()), 'it is told', 60_000);
+    try {
+      process.kill(server, 'SIGHUP'); // again, as a shell does
+    } catch {
+      // it has ended
+    }
     await eventually(() => !existsSync(`/proc/${server}`), 'it ends', 60_000);
-    assert.match(log(), /the terminal was closed: finishing/);
   });
 });

@@ -528,11 +528,30 @@ static void a_value_knows_its_source(void **state)
     nx_config_free(config);
 }
 
+/* They divide the pool, and none of them goes without. */
+static void workers_share_the_pool(void **state)
+{
+    (void)state;
+    nx_config *few = loaded("workers: 4\n", NULL);
+    nx_config *many = loaded("workers: 64\ndb_pool_size: 10\ndb_max_overflow: 150\n"
+                             "database_url: postgres://h/n\n",
+                             NULL);
+    nx_error err = {0};
+    assert_int_equal(nx_config_most_connections(few), 75);
+    assert_int_equal(nx_config_most_connections(many), 214);
+    nx_assert_ok(nx_config_check(many, &err), err);
+    assert_int_equal(nx_config_warning_count(many), 1);
+    nx_assert_contains(nx_config_warning(many, 0), "allow 214 connections to PostgreSQL");
+    nx_config_free(few);
+    nx_config_free(many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_setting_is_described),
         cmocka_unit_test(a_value_knows_its_source),
+        cmocka_unit_test(workers_share_the_pool),
         cmocka_unit_test(defaults_are_in_range_and_named),
         cmocka_unit_test(every_default_can_be_written_in_a_file),
         cmocka_unit_test(the_stronger_origin_wins),

@@ -202,7 +202,11 @@ static void whoever_is_asked_answers_for_all(void **state)
     expect(member, "\ndepth 6\n");
     assert_int_equal(kill(second, SIGKILL), 0);
     assert_int_equal(waitpid(second, &status, 0), second);
-    nx_fleet_lost(fleet, 2);
+    assert_int_equal(nx_fleet_losses(fleet), 0);
+    nx_fleet_lost(fleet, 2, false);
+    assert_int_equal(nx_fleet_losses(fleet), 1);
+    nx_fleet_lost(fleet, 1, true); /* the one that was told to end */
+    assert_int_equal(nx_fleet_losses(fleet), 1);
     expect(member, "requests_total{route=\"/a\"} 323\n");
     expect(member, "\ndepth 5\n");
 
