@@ -85,6 +85,7 @@ static void write_version(const nx_registry_entry *entry, nx_json *json)
         nx_json_null(json);
     }
     write_time("added_at", entry->added_s, json);
+    nx_json_key_string(json, "added_by", entry->added_by[0] != '\0' ? entry->added_by : NULL);
     write_time("loaded_at", entry->loaded_s, json);
     nx_json_key_int(json, "inferences", (int64_t)entry->inferences);
     nx_json_object_end(json);

@@ -10,8 +10,9 @@ typedef struct nx_model_change {
     nx_registry_task task; /* first */
     nx_api *api;
     nx_http_request *request;
-    bool wanted;             /* a version was named, or a rollback */
-    nx_shared_upload upload; /* of ADD */
+    bool wanted;                   /* a version was named, or a rollback */
+    nx_shared_upload upload;       /* of ADD */
+    char by[NX_USER_NAME_MAX + 1]; /* who changes it; "" without accounts */
 } nx_model_change;
 
 /* --- models_shared.c --- */

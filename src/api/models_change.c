@@ -97,6 +97,8 @@ static change *new_change(nx_http_request *request, nx_api *api, nx_registry_op 
     self->to.task.done = changed;
     self->to.api = api;
     self->to.request = request;
+    const nx_identity *who = nx_http_identity(request);
+    snprintf(self->to.by, sizeof self->to.by, "%s", who != NULL ? who->name : "");
     nx_http_set_context(request, self, free_change);
     return self;
 }
@@ -246,6 +248,8 @@ static bool read_name(change *self, nx_problem *problem)
             nx_problem_make(422, "Choose another name, as in ?name=doors.", "%s", err.message);
         return false;
     }
+    /* the same for one that is hidden from them and for a name that an admin has restricted before
+     * there is such a model, so that it tells of no model */
     if (!nx_api_model_visible(self->to.api, self->to.request, text)) {
         *problem = nx_problem_make(409, "Choose another name, as in ?name=doors.",
                                    "the name '%.64s' is taken", text);

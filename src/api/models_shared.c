@@ -21,18 +21,17 @@ static nx_status confirm(nx_registry_task *task, nx_error *err)
 {
     const nx_model_change *change = (const nx_model_change *)task;
     nx_shared_models *shared = change->api->deps.shared;
-    static const char nobody[] = "";
     if (nx_registry_is_fixed(change->api->deps.registry, task->name)) {
         return NX_OK; /* a file of this server's own */
     }
     switch (task->op) {
     case NX_REGISTRY_ADD:
-        return nx_shared_models_publish(shared, task->name, task->version, &change->upload, nobody,
-                                        err);
+        return nx_shared_models_publish(shared, task->name, task->version, &change->upload,
+                                        change->by, err);
     case NX_REGISTRY_LOAD:
     case NX_REGISTRY_ROLLBACK:
-        return nx_shared_models_activate(shared, task->name, task->version, change->wanted, nobody,
-                                         err);
+        return nx_shared_models_activate(shared, task->name, task->version, change->wanted,
+                                         change->by, err);
     case NX_REGISTRY_UNLOAD:
         return nx_shared_models_unload(shared, task->name, task->version, err);
     case NX_REGISTRY_REMOVE:
@@ -86,14 +85,16 @@ nx_status nx_api_models_remove_elsewhere(const nx_model_change *change, nx_statu
     return status;
 }
 
-static bool is_listed(const nx_registry_entry *entries, size_t count, const nx_shared_entry *wanted)
+/* NULL: it is not among them. */
+static nx_registry_entry *find_entry(nx_registry_entry *entries, size_t count,
+                                     const nx_shared_entry *wanted)
 {
-    bool listed = false;
     for (size_t i = 0; i < count; i++) {
-        listed |=
-            entries[i].version == wanted->version && strcmp(entries[i].name, wanted->name) == 0;
+        if (entries[i].version == wanted->version && strcmp(entries[i].name, wanted->name) == 0) {
+            return &entries[i];
+        }
     }
-    return listed;
+    return NULL;
 }
 
 static int by_name_and_version(const void *a, const void *b)
@@ -136,8 +137,13 @@ nx_status nx_api_models_entries(nx_api *api, nx_registry_entry **out, size_t *co
         }
         const size_t listed = *count;
         for (size_t i = 0; i < known_count && grown != NULL; i++) {
-            if (!is_listed(grown, listed, &known[i])) {
-                add_missing(&known[i], &grown[(*count)++]);
+            nx_registry_entry *entry = find_entry(grown, listed, &known[i]);
+            if (entry == NULL) {
+                entry = &grown[(*count)++];
+                add_missing(&known[i], entry);
+            }
+            if (entry->shared) { /* else it is another one that has the number here */
+                memcpy(entry->added_by, known[i].added_by, sizeof entry->added_by);
             }
         }
         if (*count > listed) {

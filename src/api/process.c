@@ -439,7 +439,7 @@ static void enqueue(nx_api *api, nx_http_request *request, const order *wanted,
         .idempotency_key = nx_http_header(request, "Idempotency-Key"),
         .priority = wanted->priority,
         .max_attempts = MAX_ATTEMPTS,
-        .user = subject.all ? NULL : subject.user,
+        .user = subject.user,
         .key = subject.key,
     };
     hash_request(&ask, hash);

@@ -197,6 +197,7 @@ typedef struct nx_registry_entry {
     uint64_t file_bytes;   /* 0: it is no more on disk */
     uint64_t memory_bytes; /* by how much the process grew while it was loaded: an estimate */
     int64_t added_s;       /* seconds since 1970 */
+    char added_by[65];     /* a user's name; "" by the registry, which knows none */
     int64_t loaded_s;      /* 0: not in memory */
     uint64_t inferences;   /* since it was first loaded */
     uint32_t users;        /* handles that are out */

@@ -285,6 +285,7 @@ static void show(nx_shared_models *self, const nx_models_known *known)
         entry->version = (uint32_t)version->version;
         entry->kind = strcmp(version->kind, "sam") == 0 ? NX_STORED_SAM : NX_STORED_DETECTOR;
         entry->added_s = version->added_at / 1000;
+        snprintf(entry->added_by, sizeof entry->added_by, "%s", version->added_by);
         for (size_t f = 0; f < version->file_count; f++) {
             entry->bytes += version->files[f].size;
         }

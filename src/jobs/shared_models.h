@@ -31,6 +31,7 @@
 #include "store/models.h"
 #include "store/objects.h"
 #include "store/store.h"
+#include "store/users.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,6 +76,7 @@ typedef struct nx_shared_entry {
     nx_stored_kind kind;
     int64_t bytes;
     int64_t added_s;
+    char added_by[NX_USER_NAME_MAX + 1]; /* "" without accounts */
     char problem[256]; /* why this host does not have it yet, or not all of its name; else "" */
 } nx_shared_entry;
 /* By name and version; the caller frees *out. Errors: NX_ERR_NO_MEMORY. */

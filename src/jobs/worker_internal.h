@@ -58,6 +58,11 @@ nx_worker_rules nx_worker_get_rules(nx_worker *worker);
 void nx_worker_take_progress(nx_worker *worker, nx_worker_job *job,
                              char out[NX_WORKER_PROGRESS_SIZE]);
 
+/* worker_access.c: whether whoever submitted a job may use its model ("": the default one) as
+ * things are now. Errors: NX_ERR_INVALID (they may not), those of the database. */
+nx_status nx_worker_check_access(const nx_worker *worker, const char *job, const char *model,
+                                 nx_arena *arena, nx_error *err);
+
 /* Does the job and tells the database how it ended. On a thread for jobs. */
 void nx_worker_do(nx_worker *worker, nx_worker_job *job);
 

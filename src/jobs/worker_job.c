@@ -166,37 +166,11 @@ static nx_status find_beginning(work *w, nx_error *err)
     return status;
 }
 
-/* Whoever submitted it may have lost the right to its model since. */
-static nx_status check_access(work *w, nx_error *err)
-{
-    const nx_worker_options *options = &w->worker->options;
-    char name[NX_MODEL_NAME_MAX + 1];
-    uint32_t version = 0;
-    nx_model_subject subject = {.all = false};
-    if (options->shared == NULL) {
-        return NX_OK;
-    }
-    snprintf(name, sizeof name, "%s", nx_registry_default(options->registry));
-    nx_status status = w->spec.model[0] != '\0'
-                           ? nx_model_reference_parse(w->spec.model, name, &version, err)
-                           : NX_OK;
-    if (status == NX_OK) {
-        status = nx_store_job_subject(options->store, w->job->id, &w->arena, &subject.user,
-                                      &subject.key, err);
-    }
-    subject.all = subject.user == NULL;
-    if (status == NX_OK && !nx_shared_models_allow(options->shared, name, &subject)) {
-        status = nx_error_set(err, NX_ERR_INVALID,
-                              "model: whoever submitted the job may not use %s any more", name);
-    }
-    return status;
-}
-
 static nx_status prepare(work *w, nx_error *err)
 {
     nx_status status = nx_video_spec_parse(w->job->options, strlen(w->job->options), &w->spec, err);
     if (status == NX_OK) {
-        status = check_access(w, err);
+        status = nx_worker_check_access(w->worker, w->job->id, w->spec.model, &w->arena, err);
     }
     if (status == NX_OK) {
         status = find_video(w, err);

@@ -77,8 +77,8 @@ typedef struct nx_job_request {
     int64_t priority;
     int64_t max_attempts;
     int64_t delay_ms; /* not taken before so long from now */
-    /* For whom it uses its model, asked again at its start (store/model_access.h); user NULL: for
-     * somebody who may use all; key NULL: no key. */
+    /* For whom it uses its model, asked again at its start (store/model_access.h); user NULL: it
+     * was submitted without accounts; key NULL: no key. */
     const char *user, *key;
 } nx_job_request;
 

@@ -78,8 +78,8 @@ typedef struct nx_model_rules {
 nx_status nx_store_model_rules(nx_store *store, nx_arena *arena, nx_model_rules *out,
                                nx_error *err);
 
-/* For whom a job uses its model (nx_job_request.user). In the arena; both NULL for somebody who may
- * use all; key "" for none. */
+/* For whom a job uses its model (nx_job_request.user). In the arena; both NULL of one that was
+ * submitted without accounts; key "" for none. */
 nx_status nx_store_job_subject(nx_store *store, const char *job, nx_arena *arena, const char **user,
                                const char **key, nx_error *err);
 

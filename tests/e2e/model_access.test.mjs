@@ -9,7 +9,7 @@ import { addKey, addUser, ask, json, setUp, signIn } from './lib/accounts.mjs';
 import { assertRefused, nexus, start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
 import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
-import { writeTinyModel } from './lib/tiny_model.mjs';
+import { tinyModel, writeTinyModel } from './lib/tiny_model.mjs';
 
 const FOLLOW_MS = 60_000;
 const env = { DATABASE_URL: '', OBJECTS_URL: '', RUN_JOBS: 'false' };
@@ -187,14 +187,19 @@ describe('who may use a model', { skip: skipWithoutShared() }, () => {
       body: readFileSync(sharedPath('videos/car-detection.mp4')),
     });
     assert.equal(put.status, 201);
-    const submit = (model) => ask(server, '/api/v1/videos/process',
-      json('POST', { video_id: put.value.id, model, stride: 50, outputs: ['csv'] }, olga.headers));
+    const submit = (model, who = olga) => ask(server, '/api/v1/videos/process',
+      json('POST', { video_id: put.value.id, model, stride: 50, outputs: ['csv'] }, who.headers));
     assert.equal((await submit('closed')).status, 404);
     await grant({ user_id: ids.olga });
     await becomes(olga, 200);
     const lost = await submit('closed');
     const kept = await submit('base');
-    assert.deepEqual([lost.status, kept.status], [202, 202]);
+    const adam = await addUser(server, admin, 'adam', 'admin');
+    const demoted = await submit('closed', await signIn(server, 'adam'));
+    const boss = await submit('closed', admin);
+    assert.deepEqual([lost, kept, demoted, boss].map((job) => job.status), [202, 202, 202, 202]);
+    const lower = json('PATCH', { role: 'operator' }, admin.headers);
+    assert.equal((await ask(server, `/api/v1/users/${adam.id}`, lower)).status, 200);
     await revoke(ids.olga);
     await becomes(olga, 404);
     const worker = start(['worker', '--data-dir', data.path, '--model', 'base'],
@@ -205,12 +210,42 @@ describe('who may use a model', { skip: skipWithoutShared() }, () => {
       await eventually(async () => (await shown()).finished_at !== null, 'it ends', FOLLOW_MS);
       return shown();
     };
-    const failed = await ended(lost);
-    assert.equal(failed.state, 'failed');
-    assert.match(failed.error, /whoever submitted the job may not use closed any more/);
-    assert.equal((await ended(kept)).state, 'succeeded');
+    for (const job of [lost, demoted]) {
+      const failed = await ended(job);
+      assert.equal(failed.state, 'failed');
+      assert.match(failed.error, /whoever submitted the job may not use closed any more/);
+    }
+    for (const job of [kept, boss]) {
+      assert.equal((await ended(job)).state, 'succeeded');
+    }
     worker.child.kill('SIGTERM');
     assert.equal((await worker.ended).code, 0);
+  });
+
+  it('keeps its name, and tells no more of itself', async () => {
+    const upload = (who, name) => ask(server, `/api/v1/models?name=${name}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/octet-stream', ...who.headers },
+      body: tinyModel(['a', 'b']),
+    });
+    const reserved = await ask(server, '/api/v1/models/none-yet/access',
+      json('PUT', { level: 'private' }, admin.headers));
+    assert.equal(reserved.status, 200);
+    await eventually(async () => (await upload(oscar, 'none-yet')).status === 409, 'it is reserved', FOLLOW_MS);
+    const told = async (name) => {
+      const { status: code, value } = await upload(oscar, name);
+      return [code, value.detail.replace(name, '*'), value.advice];
+    };
+    assert.deepEqual(await told('closed'), await told('none-yet'));
+    assert.equal((await told('closed'))[0], 409);
+    const mine = await upload(oscar, 'oscars');
+    assert.equal(mine.status, 201, JSON.stringify(mine.value));
+    await eventually(async () => {
+      const { value } = await ask(server, '/api/v1/models/oscars', { headers: admin.headers });
+      return value.versions[0].added_by === 'oscar';
+    }, 'who added it is shown', FOLLOW_MS);
+    const { value: base } = await ask(server, '/api/v1/models/base', { headers: admin.headers });
+    assert.equal(base.versions[0].added_by, null, "the host's own");
   });
 
   it('is for admins alone to say', async () => {
