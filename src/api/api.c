@@ -349,6 +349,7 @@ static const nx_http_route fixed_routes[] = {
     PAGE("/videos/{id}"),
     PAGE("/jobs"),
     PAGE("/jobs/{id}"),
+    PAGE("/models"),
     PAGE("/keys"),
     PAGE("/users"),
     PAGE("/audit"),

@@ -10,6 +10,7 @@ import { Jobs } from './pages/jobs.tsx';
 import { Account } from './pages/account.tsx';
 import { Audit } from './pages/audit.tsx';
 import { KeysOrNone } from './pages/keys.tsx';
+import { Models } from './pages/models.tsx';
 import { Overview } from './pages/overview.tsx';
 import { Settings } from './pages/settings.tsx';
 import { Users } from './pages/users.tsx';
@@ -61,6 +62,12 @@ const routes: PageRoute[] = [
     show: (_, { query }) => <Jobs state={query.get('state')} />,
   },
   { pattern: '/jobs/:id', role: 'viewer', show: ({ id = '' }) => <JobPage id={id} /> },
+  {
+    pattern: '/models',
+    role: 'viewer',
+    nav: { title: 'Models', icon: 'models', group: 'work' },
+    show: () => <Models />,
+  },
   {
     pattern: '/keys',
     role: 'viewer',

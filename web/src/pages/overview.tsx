@@ -2,6 +2,7 @@
 
 import { listJobs, type Job } from '../api/jobs.ts';
 import { useObserved } from '../observable.ts';
+import { Live } from '../overview/live.tsx';
 import { health, healthInWords } from '../shell/health.ts';
 import { JobBadge } from '../ui/badge.tsx';
 import { useEvery, useList } from '../ui/load.ts';
@@ -78,6 +79,7 @@ function RecentJobs() {
 export function Overview() {
   return (
     <Page title="Overview" lead="What this server does, and how it is.">
+      <Live />
       <div class="columns">
         <ServerCard />
         <RecentJobs />
