@@ -40,6 +40,8 @@ async function read(): Promise<void> {
   }
 }
 
+const hour = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const clockText = (at: number): string => hour.format(at * 1000);
 const rate = (value: number): string => value.toFixed(value < 10 ? 1 : 0);
 const time = (seconds: number | null): string => (seconds === null ? '–' : milliseconds(seconds * 1000));
 const percent = (share: number | null): string => (share === null ? '–' : `${Math.round(100 * share)} %`);
@@ -89,11 +91,11 @@ function Charts({ list }: { list: readonly Moment[] }) {
     <div class="columns">
       <section class="card" aria-labelledby="throughput-title">
         <h2 id="throughput-title">Throughput</h2>
-        <Chart label="Requests and pictures a second over the last minutes" x={x} series={throughput} time />
+        <Chart label="Requests and pictures a second over the last minutes" x={x} series={throughput} xText={clockText} />
       </section>
       <section class="card" aria-labelledby="latency-title">
         <h2 id="latency-title">Latency of inference, in ms</h2>
-        <Chart label="Latency of inference requests over the last minutes" x={x} series={latency} time />
+        <Chart label="Latency of inference requests over the last minutes" x={x} series={latency} xText={clockText} />
       </section>
     </div>
   );

@@ -16,7 +16,6 @@ export interface ChartProps {
   series: readonly Series[];
   height?: number;
   steps?: boolean; // values hold until the next one
-  time?: boolean; // x is seconds since 1970; else anything
   xText?: (value: number) => string;
   yText?: (value: number) => string;
   onPick?: (x: number) => void; // somebody clicked there
@@ -40,9 +39,9 @@ function options(props: ChartProps, width: number): uPlot.Options {
     padding: [12, 12, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
-    scales: { x: { time: props.time ?? false }, y: { range: (_chart, _min, max) => [0, Math.max(1, (max ?? 1) * 1.1)] } },
+    scales: { x: { time: false }, y: { range: (_chart, _min, max) => [0, Math.max(1, (max ?? 1) * 1.1)] } },
     axes: [
-      { ...axis, size: 30, ...(xText && { values: (_chart: uPlot, values: number[]) => values.map(xText) }) },
+      { ...axis, size: 30, space: 76, ...(xText && { values: (_chart: uPlot, values: number[]) => values.map(xText) }) },
       { ...axis, size: 52, ...(yText && { values: (_chart: uPlot, values: number[]) => values.map(yText) }) },
     ],
     series: [
