@@ -36,6 +36,7 @@ struct nx_event_rules {
     bool started;
     int64_t now_ns;
     bool camera_known;
+    int64_t camera_ns; /* the last time that was told */
     bool live;
     int64_t lost_ns; /* since when it has not been live */
     /* of the frame that is looked at: */
@@ -196,11 +197,11 @@ static const nx_track *track_of(const nx_event_rules *r, uint64_t id)
 /* --- telling ------------------------------------------------------------------------------------
  */
 
-static void tell(nx_event_rules *r, size_t index, nx_event event)
+static void tell(nx_event_rules *r, size_t index, int64_t now_ns, nx_event event)
 {
     const nx_event_rule *rule = &r->spec.rules[index];
     memory *m = &r->memories[index];
-    if (m->rests && r->now_ns < m->until_ns) {
+    if (m->rests && now_ns < m->until_ns) {
         m->silent++;
         return;
     }
@@ -210,11 +211,11 @@ static void tell(nx_event_rules *r, size_t index, nx_event event)
     }
     event.rule = (uint32_t)index;
     event.place = rule->place;
-    event.time_ns = r->now_ns;
+    event.time_ns = now_ns;
     event.silent = m->silent;
     m->silent = 0;
     m->rests = rule->cooldown_ns > 0;
-    m->until_ns = r->now_ns + rule->cooldown_ns;
+    m->until_ns = now_ns + rule->cooldown_ns;
     r->events[r->event_count++] = event;
 }
 
@@ -229,7 +230,7 @@ static void tell_of(nx_event_rules *r, size_t index, nx_event event)
         event.x2 = track->x2;
         event.y2 = track->y2;
     }
-    tell(r, index, event);
+    tell(r, index, r->now_ns, event);
 }
 
 /* --- kinds of rules: a frame --------------------------------------------------------------------
@@ -324,7 +325,7 @@ static bool look_at_count(nx_event_rules *r, size_t index, const nx_zones *zones
     }
     m->on = !m->on;
     m->turning = false;
-    tell(r, index,
+    tell(r, index, r->now_ns,
          (nx_event){.kind = m->on ? NX_EVENT_COUNT_OVER : NX_EVENT_COUNT_BACK,
                     .class_id = -1,
                     .count = count,
@@ -377,10 +378,10 @@ static bool look(nx_event_rules *r, size_t index, const nx_zones *zones)
     return looks[rule->kind](r, index, zones);
 }
 
-static nx_status check_time(const nx_event_rules *r, int64_t time_ns, bool rising, nx_error *err)
+static nx_status check_time(const nx_event_rules *r, int64_t time_ns, nx_error *err)
 {
     if (time_ns < -NX_TRACKER_MAX_TIME_NS || time_ns > NX_TRACKER_MAX_TIME_NS ||
-        (r->started && (rising ? time_ns <= r->now_ns : time_ns < r->now_ns))) {
+        (r->started && time_ns <= r->now_ns)) {
         return nx_error_set(err, NX_ERR_INVALID,
                             "events at %" PRId64 " ns follow those at %" PRId64
                             " ns; they must come in the order of their times",
@@ -392,7 +393,7 @@ static nx_status check_time(const nx_event_rules *r, int64_t time_ns, bool risin
 nx_status nx_event_rules_update(nx_event_rules *r, int64_t time_ns, const nx_zones *zones,
                                 const nx_track *tracks, size_t count, nx_error *err)
 {
-    nx_status status = check_time(r, time_ns, true, err);
+    nx_status status = check_time(r, time_ns, err);
     if (status != NX_OK) {
         return status;
     }
@@ -431,15 +432,16 @@ nx_status nx_event_rules_update(nx_event_rules *r, int64_t time_ns, const nx_zon
 
 nx_status nx_event_rules_camera(nx_event_rules *r, int64_t time_ns, bool live, nx_error *err)
 {
-    nx_status status = check_time(r, time_ns, false, err);
-    if (status != NX_OK) {
-        return status;
+    if (r->camera_known && time_ns < r->camera_ns) {
+        return nx_error_set(err, NX_ERR_INVALID,
+                            "a camera at %" PRId64 " ns follows it at %" PRId64
+                            " ns; its time must not fall",
+                            time_ns, r->camera_ns);
     }
     if (!live && (r->live || !r->camera_known)) {
         r->lost_ns = time_ns;
     }
-    r->started = true;
-    r->now_ns = time_ns;
+    r->camera_ns = time_ns;
     r->event_count = 0;
     r->camera_known = true;
     r->live = live;
@@ -448,7 +450,7 @@ nx_status nx_event_rules_camera(nx_event_rules *r, int64_t time_ns, bool live, n
         bool lost = !live && (m->on || time_ns - r->lost_ns >= r->spec.rules[i].time_ns);
         if (r->spec.rules[i].kind == NX_EVENT_CAMERA_LOST && lost != m->on) {
             m->on = lost;
-            tell(r, i,
+            tell(r, i, time_ns,
                  (nx_event){.kind = lost ? NX_EVENT_CAMERA_LOST : NX_EVENT_CAMERA_BACK,
                             .class_id = -1,
                             .duration_ns = time_ns - r->lost_ns});

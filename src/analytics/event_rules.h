@@ -124,7 +124,8 @@ nx_status nx_event_rules_update(nx_event_rules *rules, int64_t time_ns, const nx
                                 const nx_track *tracks, size_t count, nx_error *err);
 
 /* Whether the camera gives pictures: at each change and, while it does not, every second or so.
- * time_ns is on the same clock, and does not fall. Errors: NX_ERR_INVALID (the time). */
+ * time_ns is of any clock, not that of the frames, which may stand still meanwhile; it does not
+ * fall. Errors: NX_ERR_INVALID (the time). */
 nx_status nx_event_rules_camera(nx_event_rules *rules, int64_t time_ns, bool live, nx_error *err);
 
 /* What the last call of the two above gave, by rule; valid until the next. */

@@ -197,6 +197,17 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_WEBHOOK_ALLOW_PRIVATE] =
         {"webhook_allow_private", "WEBHOOK_ALLOW_PRIVATE", TYPE_CHOICE, "false", 0, 0, BOOLEAN,
          "let webhooks go to loopback, private and other special addresses"},
+    [NX_CONFIG_EVENT_WEBHOOK_URL] = {"event_webhook_url", "EVENT_WEBHOOK_URL", TYPE_STRING, "", 0,
+                                     0, NULL,
+                                     "where the events of streams are posted; empty: nowhere"},
+    [NX_CONFIG_MQTT_URL] = {"mqtt_url", "MQTT_URL", TYPE_STRING, "", 0, 0, NULL,
+                            "mqtt://USER:PASSWORD@HOST:PORT, or mqtts://, that events of streams "
+                            "are told to; empty: none"},
+    [NX_CONFIG_MQTT_PREFIX] = {"mqtt_prefix", "MQTT_PREFIX", TYPE_STRING, "nexus", 0, 0, NULL,
+                               "what topics begin with"},
+    [NX_CONFIG_MQTT_DISCOVERY] = {"mqtt_discovery", "MQTT_DISCOVERY", TYPE_STRING, "homeassistant",
+                                  0, 0, NULL,
+                                  "where Home Assistant looks for devices; empty: it is not told"},
     [NX_CONFIG_EVENT_LIFETIME] = {"event_lifetime", "EVENT_LIFETIME", TYPE_INT, "2592000", 60,
                                   3153600000.0, NULL, "seconds that an event of a stream is kept"},
     [NX_CONFIG_EVENT_MAX_BYTES] = {"event_max_bytes", "EVENT_MAX_BYTES", TYPE_BYTES, "10g", 1048576,
@@ -215,10 +226,9 @@ static const struct {
     nx_config_key key;
     nx_config_secrecy secrecy;
 } secrets[] = {
-    {NX_CONFIG_DATABASE_URL, NX_CONFIG_SECRET_URL},
-    {NX_CONFIG_REDIS_URL, NX_CONFIG_SECRET_URL},
-    {NX_CONFIG_S3_SECRET_KEY, NX_CONFIG_SECRET},
-    {NX_CONFIG_WEBHOOK_SECRET, NX_CONFIG_SECRET},
+    {NX_CONFIG_DATABASE_URL, NX_CONFIG_SECRET_URL}, {NX_CONFIG_REDIS_URL, NX_CONFIG_SECRET_URL},
+    {NX_CONFIG_S3_SECRET_KEY, NX_CONFIG_SECRET},    {NX_CONFIG_WEBHOOK_SECRET, NX_CONFIG_SECRET},
+    {NX_CONFIG_MQTT_URL, NX_CONFIG_SECRET_URL},
 };
 
 /* --- values -------------------------------------------------------------------------------------

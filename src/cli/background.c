@@ -28,7 +28,11 @@ nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
     const nx_sweep_options sweep =
         nx_sweep_options_of(config, setup->database, setup->objects, setup->data_dir);
     *out = (nx_background){.worker = NULL};
+    const nx_mqtt_options mqtt = nx_mqtt_options_of(config, setup->database);
     nx_status status = nx_webhooks_start(&hooks, &out->webhooks, err);
+    if (status == NX_OK && mqtt.url[0] != '\0') {
+        status = nx_mqtt_start(&mqtt, &out->mqtt, err);
+    }
     if (status == NX_OK) {
         status = nx_sweeper_start(&sweep, SWEEP_MS, NULL, NULL, &out->sweeper, err);
     }
@@ -68,6 +72,7 @@ void nx_background_stop(nx_background *background)
 {
     nx_worker_stop(background->worker);
     nx_sweeper_stop(background->sweeper);
+    nx_mqtt_stop(background->mqtt);
     nx_webhooks_stop(background->webhooks); /* the last, for jobs end until then */
     *background = (nx_background){.worker = NULL};
 }

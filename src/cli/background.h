@@ -1,9 +1,10 @@
-/* What runs beside the API, or instead of it: a worker of the queue, the sender of webhooks, and
- * who clears up behind the dead. */
+/* What runs beside the API, or instead of it: a worker of the queue, the senders of webhooks and
+ * MQTT, and who clears up behind the dead. */
 #ifndef NX_CLI_BACKGROUND_H
 #define NX_CLI_BACKGROUND_H
 
 #include "cli/setup.h"
+#include "jobs/mqtt.h"
 #include "jobs/sweeper.h"
 #include "jobs/webhook.h"
 #include "jobs/worker.h"
@@ -12,6 +13,7 @@
 typedef struct nx_background {
     nx_worker *worker; /* NULL: nobody does jobs here */
     nx_webhooks *webhooks;
+    nx_mqtt *mqtt; /* NULL: there is no broker */
     nx_sweeper *sweeper;
 } nx_background;
 
@@ -21,7 +23,7 @@ nx_worker_options nx_background_worker_options(const nx_config *config, const nx
 
 /* Starts the sender and the sweeper, and the worker unless worker is NULL. setup has its storage
  * and engine, and is borrowed until the end. On failure nothing runs. Errors: those of
- * nx_webhooks_start, nx_sweeper_start and nx_worker_start. */
+ * nx_webhooks_start, nx_mqtt_start, nx_sweeper_start and nx_worker_start. */
 nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
                               const nx_worker_options *worker, nx_background *out, nx_error *err);
 

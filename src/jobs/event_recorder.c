@@ -1,0 +1,354 @@
+#include "jobs/event_recorder.h"
+
+#include "base/clock.h"
+#include "base/condition.h"
+#include "base/log.h"
+#include "media/codec.h"
+#include "store/object_uses.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUALITY 85
+#define TICK_NS NX_NS_PER_SEC
+
+/* Events of one frame. */
+typedef struct batch {
+    struct batch *next;
+    nx_arena arena;
+    nx_event_row *events;
+    size_t count;
+    nx_image picture; /* empty: none, or it is kept already */
+    size_t bytes;
+    char (*ids)[NX_UUID_SIZE];
+    size_t entered; /* of the events; the rest is tried again */
+    char snapshot[NX_OBJECT_NAME_SIZE];
+    int64_t snapshot_bytes;
+    char holder[NX_UUID_SIZE]; /* of the snapshot; "": nobody holds it */
+} batch;
+
+struct nx_event_recorder {
+    nx_event_recorder_options options;
+    char *webhook;
+    pthread_t thread;
+    bool failing; /* the thread's: the log has said so */
+
+    pthread_mutex_t lock; /* guards the rest */
+    pthread_cond_t changed;
+    batch *first, *last;
+    size_t queued;
+    size_t bytes;
+    uint64_t entered, lost;
+    bool stopping;
+};
+
+nx_event_recorder_options nx_event_recorder_options_of(const nx_config *config, nx_store *store,
+                                                       nx_objects *objects)
+{
+    return (nx_event_recorder_options){
+        .store = store,
+        .objects = objects,
+        .webhook = nx_config_string(config, NX_CONFIG_EVENT_WEBHOOK_URL),
+    };
+}
+
+/* --- batches ------------------------------------------------------------------------------------
+ */
+
+static void free_batch(batch *one)
+{
+    if (one != NULL) {
+        nx_image_free(&one->picture);
+        nx_arena_free(&one->arena);
+        free(one);
+    }
+}
+
+static const char *copy_text(nx_arena *arena, const char *text)
+{
+    if (text == NULL) {
+        return NULL;
+    }
+    size_t size = strlen(text) + 1;
+    char *copy = nx_arena_alloc(arena, size);
+    return copy != NULL ? memcpy(copy, text, size) : NULL;
+}
+
+static bool copy_picture(batch *one, const nx_event_picture *picture)
+{
+    if (picture == NULL) {
+        return true;
+    }
+    if (nx_image_alloc(picture->width, picture->height, &one->picture, NULL) != NX_OK) {
+        return false;
+    }
+    for (uint32_t y = 0; y < picture->height; y++) {
+        memcpy(one->picture.pixels + y * one->picture.stride,
+               picture->pixels + (size_t)y * picture->width * 3, (size_t)picture->width * 3);
+    }
+    one->bytes += one->picture.stride * picture->height;
+    return true;
+}
+
+/* NULL: no memory. */
+static batch *make_batch(const nx_event_row *events, size_t count, const nx_event_picture *picture)
+{
+    batch *one = calloc(1, sizeof *one);
+    if (one == NULL) {
+        return NULL;
+    }
+    one->arena = nx_arena_make(0);
+    one->count = count;
+    one->events = nx_arena_calloc(&one->arena, count, sizeof *one->events);
+    one->ids = nx_arena_calloc(&one->arena, count, sizeof *one->ids);
+    bool good = one->events != NULL && one->ids != NULL && copy_picture(one, picture);
+    for (size_t i = 0; good && i < count; i++) {
+        nx_event_row *row = &one->events[i];
+        *row = events[i];
+        row->stream_id = copy_text(&one->arena, row->stream_id);
+        row->stream_name = copy_text(&one->arena, row->stream_name);
+        row->kind = copy_text(&one->arena, row->kind);
+        row->rule = copy_text(&one->arena, row->rule);
+        row->class_name = copy_text(&one->arena, row->class_name);
+        row->zone = copy_text(&one->arena, row->zone);
+        row->details = copy_text(&one->arena, row->details);
+        good = nx_uuid_make(one->ids[i], NULL) == NX_OK;
+        row->id = one->ids[i];
+    }
+    if (!good || one->arena.failed) {
+        free_batch(one);
+        return NULL;
+    }
+    one->bytes += one->arena.used;
+    return one;
+}
+
+bool nx_event_recorder_put(nx_event_recorder *recorder, const nx_event_row *events, size_t count,
+                           const nx_event_picture *picture)
+{
+    batch *one = make_batch(events, count, picture);
+    pthread_mutex_lock(&recorder->lock);
+    bool room = one != NULL && recorder->queued < NX_EVENT_RECORDER_BATCHES &&
+                recorder->bytes + one->bytes <= NX_EVENT_RECORDER_BYTES && !recorder->stopping;
+    if (room) {
+        recorder->queued++;
+        recorder->bytes += one->bytes;
+        *(recorder->last != NULL ? &recorder->last->next : &recorder->first) = one;
+        recorder->last = one;
+        pthread_cond_signal(&recorder->changed);
+    } else {
+        recorder->lost += count;
+    }
+    pthread_mutex_unlock(&recorder->lock);
+    if (!room) {
+        nx_log_warn("jobs", "%zu events of a stream are lost: too many wait for the database",
+                    count);
+        free_batch(one);
+    }
+    return room;
+}
+
+/* --- entering -----------------------------------------------------------------------------------
+ */
+
+static nx_status write_upload(nx_objects *objects, const char *id, const nx_buffer *bytes,
+                              nx_error *err)
+{
+    nx_object_writer *writer = NULL;
+    int64_t size = 0;
+    nx_status status = nx_objects_write(objects, id, 0, &writer, err);
+    if (status == NX_OK) {
+        status = nx_object_writer_put(writer, bytes->data, bytes->size, err);
+    }
+    if (status == NX_OK) {
+        status = nx_object_writer_sync(writer, &size, err);
+    }
+    nx_object_writer_close(writer);
+    return status;
+}
+
+/* The picture becomes an object, held until its events are entered. */
+static nx_status keep_picture(nx_event_recorder *self, batch *one, nx_error *err)
+{
+    nx_buffer jpeg = NX_BUFFER_INIT;
+    char holder[NX_UUID_SIZE];
+    if (one->picture.pixels == NULL) {
+        return NX_OK;
+    }
+    nx_status status = nx_image_encode_jpeg(&one->picture, QUALITY, &jpeg, err);
+    if (status == NX_OK) {
+        status = nx_uuid_make(holder, err);
+    }
+    if (status == NX_OK) {
+        status = write_upload(self->options.objects, holder, &jpeg, err);
+        if (status == NX_OK) {
+            status = nx_store_keep_upload(self->options.store, self->options.objects, holder,
+                                          holder, one->snapshot, &one->snapshot_bytes, err);
+        }
+        (void)nx_objects_discard(self->options.objects, holder, NULL); /* else it is swept */
+    }
+    nx_buffer_free(&jpeg);
+    if (status == NX_OK) {
+        memcpy(one->holder, holder, sizeof holder);
+        nx_image_free(&one->picture);
+    }
+    return status;
+}
+
+static nx_status enter(nx_event_recorder *self, batch *one, nx_error *err)
+{
+    const nx_event_targets targets = {.webhook = self->webhook[0] != '\0' ? self->webhook : NULL,
+                                      .mqtt = self->options.mqtt};
+    nx_status status = keep_picture(self, one, err);
+    while (status == NX_OK && one->entered < one->count) {
+        nx_event_row *row = &one->events[one->entered];
+        row->snapshot = one->holder[0] != '\0' ? one->snapshot : NULL;
+        row->bytes = one->entered == 0 ? one->snapshot_bytes : 0;
+        status = nx_store_event_add(self->options.store, row, &targets, NULL, err);
+        if (status ==
+            NX_ERR_CONFLICT) { /* the connection was lost while it committed, and it had */
+            status = NX_OK;
+        }
+        one->entered += status == NX_OK;
+    }
+    if (status == NX_OK && one->holder[0] != '\0') {
+        (void)nx_store_object_release(self->options.store, one->holder, NULL); /* its time ends */
+    }
+    return status;
+}
+
+/* What time may mend. */
+static bool may_mend(nx_status status)
+{
+    return status == NX_ERR_UNAVAILABLE || status == NX_ERR_BUSY || status == NX_ERR_IO ||
+           status == NX_ERR_NO_MEMORY;
+}
+
+/* Takes the first one out of the queue. */
+static void drop_first(nx_event_recorder *self, bool good)
+{
+    pthread_mutex_lock(&self->lock);
+    batch *one = self->first;
+    self->first = one->next;
+    self->last = self->first != NULL ? self->last : NULL;
+    self->queued--;
+    self->bytes -= one->bytes;
+    self->entered += one->entered;
+    self->lost += one->count - one->entered;
+    pthread_cond_broadcast(&self->changed);
+    pthread_mutex_unlock(&self->lock);
+    if (!good) {
+        nx_log_warn("jobs", "%zu events of a stream are lost", one->count - one->entered);
+    }
+    free_batch(one);
+}
+
+/* False: it is to be tried again later. */
+static bool enter_first(nx_event_recorder *self, batch *one, bool last_chance)
+{
+    nx_error err = {0};
+    nx_status status = enter(self, one, &err);
+    if (status != NX_OK && !self->failing) {
+        nx_log_warn("jobs", "events of streams are not entered: %s", err.message);
+    }
+    self->failing = status != NX_OK;
+    if (status != NX_OK && may_mend(status) && !last_chance) {
+        return false;
+    }
+    drop_first(self, status == NX_OK);
+    return true;
+}
+
+static void *run(void *user)
+{
+    nx_event_recorder *self = user;
+    int64_t tick_ns = nx_clock_now_ns() + TICK_NS;
+    bool stuck = false;
+    for (;;) {
+        pthread_mutex_lock(&self->lock);
+        while (!self->stopping && (self->first == NULL || stuck) && nx_clock_now_ns() < tick_ns) {
+            (void)nx_condition_wait(&self->changed, &self->lock, tick_ns);
+        }
+        batch *one = self->first;
+        bool stopping = self->stopping;
+        pthread_mutex_unlock(&self->lock);
+        if (stopping && one == NULL) {
+            return NULL;
+        }
+        bool ticks = nx_clock_now_ns() >= tick_ns;
+        if (one != NULL && (!stuck || ticks || stopping)) {
+            stuck = !enter_first(self, one, stopping);
+        }
+        if (ticks) {
+            tick_ns = nx_clock_now_ns() + TICK_NS;
+            if (self->options.tick != NULL && !stopping) {
+                self->options.tick(self->options.user);
+            }
+        }
+    }
+}
+
+/* --- life ---------------------------------------------------------------------------------------
+ */
+
+static void free_recorder(nx_event_recorder *self)
+{
+    while (self->first != NULL) {
+        batch *next = self->first->next;
+        free_batch(self->first);
+        self->first = next;
+    }
+    pthread_cond_destroy(&self->changed);
+    pthread_mutex_destroy(&self->lock);
+    free(self->webhook);
+    free(self);
+}
+
+nx_status nx_event_recorder_start(const nx_event_recorder_options *options, nx_event_recorder **out,
+                                  nx_error *err)
+{
+    *out = NULL;
+    nx_event_recorder *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the events of streams");
+    }
+    self->options = *options;
+    self->webhook = strdup(options->webhook);
+    pthread_mutex_init(&self->lock, NULL);
+    nx_condition_init(&self->changed);
+    if (self->webhook == NULL) {
+        free_recorder(self);
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for the events of streams");
+    }
+    int failure = pthread_create(&self->thread, NULL, run, self);
+    if (failure != 0) {
+        free_recorder(self);
+        return nx_error_set_errno(err, NX_ERR_UNAVAILABLE, failure,
+                                  "no thread for the events of streams");
+    }
+    *out = self;
+    return NX_OK;
+}
+
+void nx_event_recorder_stop(nx_event_recorder *recorder)
+{
+    if (recorder == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&recorder->lock);
+    recorder->stopping = true;
+    pthread_cond_broadcast(&recorder->changed);
+    pthread_mutex_unlock(&recorder->lock);
+    (void)pthread_join(recorder->thread, NULL);
+    free_recorder(recorder);
+}
+
+nx_event_recorder_stats nx_event_recorder_get_stats(nx_event_recorder *recorder)
+{
+    pthread_mutex_lock(&recorder->lock);
+    const nx_event_recorder_stats stats = {
+        .entered = recorder->entered, .lost = recorder->lost, .queued = recorder->queued};
+    pthread_mutex_unlock(&recorder->lock);
+    return stats;
+}
