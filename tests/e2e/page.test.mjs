@@ -17,6 +17,7 @@ const picture = (name) => sharedPath(`images/${name}`);
 const imageApi = '/api/v1/inference/image';
 
 describe('page', { skip: skipWithoutShared() }, () => {
+  let home;
   let server;
   let browser;
 
@@ -25,7 +26,8 @@ describe('page', { skip: skipWithoutShared() }, () => {
     if (process.env.NEXUS_TEST_URL) {
       server = { url: process.env.NEXUS_TEST_URL.replace(/\/$/, ''), stop: async () => {} };
     } else {
-      server = await startServer();
+      home = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
+      server = await startServer({ env: { NEXUS_DATA_DIR: home.path } });
     }
     browser = await launchBrowser();
   });
@@ -33,6 +35,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
   after(async () => {
     await browser?.close();
     await server?.stop();
+    home?.remove();
   });
 
   // Runs body on a fresh page, and holds the page to its promises afterwards.

@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { ask, json } from './lib/accounts.mjs';
+import { ask } from './lib/accounts.mjs';
 import { launchBrowser } from './lib/browser.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { addVideo, submitJob } from './lib/jobs.mjs';
 import * as lib from './lib/page.mjs';
-import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 import { tinyModel } from './lib/tiny_model.mjs';
 
 const { desktop, heading, look, seen } = lib;
@@ -200,26 +201,39 @@ describe('page videos', { skip: skipWithoutShared() }, () => {
   });
 
   it('lists jobs by state, cancels one and tries it again', async () => {
-    const [video] = (await ask(server, '/api/v1/videos')).value.items;
-    const { value } = await ask(server, '/api/v1/videos/process', json('POST', { video_id: video.id }));
-    const { id } = value;
-    await ask(server, `/api/v1/jobs/${id}`, { method: 'DELETE' });
-    await eventually(async () => (await ask(server, `/api/v1/jobs/${id}`)).value.state === 'cancelled', 'it is cancelled');
-    await onPage('/jobs?state=cancelled', {}, async (page) => {
-      await page.getByRole('link', { name: id.slice(-12) }).click();
-      await page.locator('.badge', { hasText: 'cancelled' }).waitFor();
-      await page.getByRole('button', { name: 'Try again' }).click();
-      await page.locator('.badge', { hasText: 'succeeded' }).waitFor();
-      await page.getByRole('link', { name: 'Jobs', exact: true }).first().click();
-      await page.locator('#job-state').selectOption('failed');
-      await page.getByText('No job is failed').waitFor();
-      await page.locator('#job-state').selectOption('');
-      await page.getByRole('link', { name: id.slice(-12) }).waitFor();
-      await look(page, 'jobs');
+    // Where nobody works off the queue, so that a job stays where it is put.
+    const home = makeDataDir({});
+    writeFileSync(`${home.path}/models/tiny.onnx`, tinyModel());
+    const idle = await startServer({
+      args: ['--data-dir', home.path, '--model', 'tiny'],
+      env: { DATABASE_URL: '', OBJECTS_URL: '', RUN_JOBS: 'false' },
     });
-    await onPage('/jobs/01890000-0000-7000-8000-000000000000', { refused: 1 }, async (page) => {
-      await page.locator('.problem', { hasText: '404' }).waitFor();
-    });
+    try {
+      const { id } = await submitJob(idle, { video_id: await addVideo(idle) });
+      await lib.onPage(browser, `${idle.url}/jobs`, desktop, async (page) => {
+        await page.getByRole('link', { name: id.slice(-12) }).click();
+        await page.getByText('Waits for its turn.').waitFor();
+        await page.getByRole('button', { name: 'Cancel' }).click();
+        await page.locator('.badge', { hasText: 'cancelled' }).waitFor();
+        await look(page, 'job-cancelled', { toned: false });
+        await page.getByRole('link', { name: 'Jobs', exact: true }).first().click();
+        await page.locator('#job-state').selectOption('failed');
+        await page.getByText('No job is failed').waitFor();
+        await page.locator('#job-state').selectOption('cancelled');
+        await page.getByRole('link', { name: id.slice(-12) }).click();
+        await page.getByRole('button', { name: 'Try again' }).click();
+        await page.locator('.badge', { hasText: 'queued' }).waitFor();
+        assert.equal((await ask(idle, `/api/v1/jobs/${id}`)).value.state, 'queued');
+        await page.getByRole('link', { name: 'Jobs', exact: true }).first().click();
+        await page.locator('tbody .badge', { hasText: 'queued' }).waitFor();
+        await look(page, 'jobs');
+      });
+      await lib.onPage(browser, `${idle.url}/jobs/01890000-0000-7000-8000-000000000000`, { refused: 1 }, (page) =>
+        page.locator('.problem', { hasText: '404' }).waitFor());
+    } finally {
+      await idle.stop();
+      home.remove();
+    }
   });
 
   it('removes a video, asking first', async () => {
