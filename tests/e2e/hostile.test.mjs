@@ -11,6 +11,7 @@ import { after, before, describe, it } from 'node:test';
 import { makeDataDir } from './lib/data_dir.mjs';
 import { addVideo } from './lib/jobs.mjs';
 import { metric, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
+import { tinyModel } from './lib/tiny_model.mjs';
 
 const MARK = 'only-for-this-machine';
 const PATHS = ['../../../../../../etc/passwd', '/etc/passwd', '..\\..\\..\\etc\\passwd', '....//....//x',
@@ -249,6 +250,30 @@ describe('hostile clients', { skip: skipWithoutShared() }, () => {
       assert.equal(content.headers.get('set-cookie'), null);
     }
     assert.deepEqual(strangers(), before);
+    assert.ok(!existsSync(join(dirname(data.path), 'x')));
+    await assertUnharmed();
+  });
+
+  it('give models names that are paths or lines', async () => {
+    const bytes = tinyModel(['a', 'b']);
+    const folders = () => readdirSync(join(data.path, 'models')).filter((name) => !name.startsWith('.')).sort();
+    const before = folders();
+    for (const name of [...PATHS, ...LINES, ...SQL, ...FORMATS, '.', '..', '.hidden', 'a/b', 'yolov8n/../../x']) {
+      const form = new FormData();
+      form.append('name', name);
+      form.append('model', new Blob([bytes]), name);
+      const ways = {
+        query: { url: `/api/v1/models?name=${encodeURIComponent(name)}`,
+          init: { method: 'POST', headers: { 'Content-Type': 'application/octet-stream' }, body: bytes } },
+        form: { url: '/api/v1/models', init: { method: 'POST', body: form } },
+      };
+      for (const [way, { url, init }] of Object.entries(ways)) {
+        const response = await fetch(server.url + url, init);
+        const text = await assertHarmless(response, `${way} ${name}`);
+        assert.ok([400, 415, 422].includes(response.status) || name === 'nexus.db', `${way} ${name}: ${response.status} ${text}`);
+      }
+    }
+    assert.deepEqual(folders().filter((name) => name !== 'nexus.db'), before);
     assert.ok(!existsSync(join(dirname(data.path), 'x')));
     await assertUnharmed();
   });
