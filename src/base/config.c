@@ -181,6 +181,9 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_JOB_LEASE] =
         {"job_lease", "JOB_LEASE", TYPE_INT, "30", 2, 3600, NULL,
          "seconds without a sign of life after which a process's jobs go on elsewhere"},
+    [NX_CONFIG_JOB_LIFETIME] =
+        {"job_lifetime", "JOB_LIFETIME", TYPE_INT, "0", 0, 3153600000.0, NULL,
+         "seconds that a job and its results are kept once it has ended; 0: for ever"},
     [NX_CONFIG_OBJECTS_URL] = {"objects_url", "OBJECTS_URL", TYPE_STRING, "", 0, 0, NULL,
                                "s3://BUCKET/PREFIX for videos and results; empty: objects/ in the "
                                "data folder"},

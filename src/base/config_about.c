@@ -21,6 +21,7 @@ static const struct {
     {NX_CONFIG_CACHE_TTL_SESSIONS, "seconds"},
     {NX_CONFIG_CACHE_TTL_RESPONSES, "seconds"},
     {NX_CONFIG_JOB_LEASE, "seconds"},
+    {NX_CONFIG_JOB_LIFETIME, "seconds"},
     {NX_CONFIG_EVENT_LIFETIME, "seconds"},
 };
 

@@ -19,9 +19,11 @@ static int run(const nx_cli_args *args)
         status = nx_sweep(&options, &found, &err);
         nx_buffer_printf(&text,
                          "uploads whose time was over   %llu\nfiles of uploads              %llu\n"
-                         "folders of workers            %llu\nobjects that nothing needs    %llu\n",
+                         "folders of workers            %llu\njobs that ended long ago      %llu\n"
+                         "events                        %llu\nobjects that nothing needs    %llu\n",
                          (unsigned long long)found.uploads, (unsigned long long)found.files,
-                         (unsigned long long)found.folders, (unsigned long long)found.objects);
+                         (unsigned long long)found.folders, (unsigned long long)found.jobs,
+                         (unsigned long long)found.events, (unsigned long long)found.objects);
     }
     nx_setup_close(&setup);
     int code = opened ? nx_cli_print(args, &text) : NX_EXIT_OK;
@@ -38,10 +40,11 @@ const nx_cli_command nx_cmd_sweep = {
     .summary = "take away what nothing needs any more",
     .description =
         "Takes away what is left of uploads that were given up, of jobs that ended without their\n"
-        "worker and of processes that were killed, and prints how much that was. 'nexus serve' "
-        "and\n"
-        "'nexus worker' do the same every quarter of an hour. What is in use stays, so it may run\n"
-        "beside them; on several hosts it clears the data folder of its own.\n",
+        "worker and of processes that were killed, jobs with their results and events that are\n"
+        "older than the configuration keeps them (JOB_LIFETIME, EVENT_LIFETIME), and prints how\n"
+        "much that was. 'nexus serve' and 'nexus worker' do the same every quarter of an hour.\n"
+        "What is in use stays, so it may run beside them; on several hosts it clears the data\n"
+        "folder of its own.\n",
     .examples = "  nexus sweep\n"
                 "  DATABASE_URL=postgres://nexus@db/nexus OBJECTS_URL=s3://videos nexus sweep\n",
     .uses_config = true,

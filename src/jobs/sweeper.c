@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "jobs/sweep_files.h"
 #include "store/events.h"
+#include "store/jobs.h"
 #include "store/object_uses.h"
 #include "store/videos.h"
 
@@ -28,6 +29,7 @@ nx_sweep_options nx_sweep_options_of(const nx_config *config, nx_store *store, n
         .data_dir = data_dir,
         .file_ms = upload_ms > LEAST_FILE_MS ? upload_ms : LEAST_FILE_MS,
         .parts_ms = PARTS_MS,
+        .job_ms = nx_config_int(config, NX_CONFIG_JOB_LIFETIME) * 1000,
         .event_ms = nx_config_int(config, NX_CONFIG_EVENT_LIFETIME) * 1000,
         .event_bytes = nx_config_int(config, NX_CONFIG_EVENT_MAX_BYTES),
     };
@@ -54,6 +56,20 @@ static nx_status sweep_uploads(const nx_sweep_options *options, nx_swept *out, n
         }
         out->uploads += status == NX_OK ? count : 0;
         nx_arena_free(&arena);
+    }
+    return status;
+}
+
+/* Their results are objects that nothing needs then. */
+static nx_status sweep_jobs(const nx_sweep_options *options, nx_swept *out, nx_error *err)
+{
+    int64_t removed = AT_ONCE;
+    nx_status status = NX_OK;
+    while (status == NX_OK && options->job_ms > 0 && removed == (int64_t)AT_ONCE &&
+           !is_stopped(options)) {
+        removed = 0;
+        status = nx_store_jobs_purge(options->store, options->job_ms, AT_ONCE, &removed, err);
+        out->jobs += (uint64_t)removed;
     }
     return status;
 }
@@ -98,7 +114,8 @@ static nx_status sweep_objects(const nx_sweep_options *options, nx_swept *out, n
 nx_status nx_sweep(const nx_sweep_options *options, nx_swept *out, nx_error *err)
 {
     static nx_status (*const kinds[])(const nx_sweep_options *, nx_swept *, nx_error *) = {
-        sweep_uploads, nx_sweep_upload_files, nx_sweep_lease_folders, sweep_events, sweep_objects,
+        sweep_uploads, nx_sweep_upload_files, nx_sweep_lease_folders,
+        sweep_jobs,    sweep_events,          sweep_objects,
     };
     nx_status status = NX_OK;
     *out = (nx_swept){0};
@@ -136,13 +153,14 @@ static void sweep_and_tell(const nx_sweeper *self)
     if (status != NX_OK) {
         nx_log_warn("jobs", "what is left behind is not all taken away: %s", err.message);
     }
-    if (found.uploads + found.files + found.folders + found.events + found.objects > 0) {
+    if (found.uploads + found.files + found.folders + found.jobs + found.events + found.objects >
+        0) {
         nx_log_info("jobs",
-                    "taken away: %llu old uploads, %llu files, %llu folders, %llu events and %llu "
-                    "objects that nothing needs",
+                    "taken away: %llu old uploads, %llu files, %llu folders, %llu old jobs, %llu "
+                    "events and %llu objects that nothing needs",
                     (unsigned long long)found.uploads, (unsigned long long)found.files,
-                    (unsigned long long)found.folders, (unsigned long long)found.events,
-                    (unsigned long long)found.objects);
+                    (unsigned long long)found.folders, (unsigned long long)found.jobs,
+                    (unsigned long long)found.events, (unsigned long long)found.objects);
     }
     if (self->swept != NULL) {
         self->swept(&found, self->user);

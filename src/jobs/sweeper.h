@@ -1,6 +1,6 @@
 /*
- * Takes away what nothing refers to any more, and events that are older, or more, than is to be
- * kept: uploads whose time is over, files that killed
+ * Takes away what nothing refers to any more, jobs that ended longer ago than is to be kept, and
+ * events that are older, or more, than that: uploads whose time is over, files that killed
  * processes have left in DATA_DIR/uploads, folders of leases that are none any more in
  * DATA_DIR/jobs, parts of jobs that have ended, and objects that nothing names.
  *
@@ -24,16 +24,17 @@ typedef struct nx_sweep_options {
     nx_store *store;     /* borrowed, as all of these */
     nx_objects *objects; /* those of data_dir */
     const char *data_dir;
-    int64_t file_ms;         /* how long nobody has written into a file or folder that goes */
-    int64_t parts_ms;        /* how long ago a job ended whose parts go: until then it may be tried
-                                again from its last checkpoint */
-    int64_t event_ms;        /* how long ago an event happened that goes; 0: none goes */
-    int64_t event_bytes;     /* what all events may take, with their pictures and clips */
+    int64_t file_ms;     /* how long nobody has written into a file or folder that goes */
+    int64_t parts_ms;    /* how long ago a job ended whose parts go: until then it may be tried
+                            again from its last checkpoint */
+    int64_t job_ms;      /* how long ago a job ended that goes, with its results; 0: none goes */
+    int64_t event_ms;    /* how long ago an event happened that goes; 0: none goes */
+    int64_t event_bytes; /* what all events may take, with their pictures and clips */
     const atomic_bool *stop; /* true: end soon; NULL: never */
 } nx_sweep_options;
 
 /* What the configuration says: an upload's lifetime, at least an hour; a day for parts;
- * what it says of events. */
+ * what it says of jobs and events. */
 nx_sweep_options nx_sweep_options_of(const nx_config *config, nx_store *store, nx_objects *objects,
                                      const char *data_dir);
 
@@ -42,6 +43,7 @@ typedef struct nx_swept {
     uint64_t uploads; /* whose time was over */
     uint64_t files;   /* in uploads/ */
     uint64_t folders; /* of leases */
+    uint64_t jobs;
     uint64_t events;
     uint64_t objects;
 } nx_swept;

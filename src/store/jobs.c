@@ -53,12 +53,17 @@ static const nx_sql list_events =
     NX_SQL("SELECT seq, kind, state, progress, error, created_at FROM job_events"
            " WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3");
 static const nx_sql count_jobs = NX_SQL("SELECT state, count(*) FROM jobs GROUP BY state");
+/* whoever wants to know of its end knows, or can't be told */
+#define TOLD                                                                                       \
+    " AND NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.job_id = jobs.id AND w.state = 'pending')"
 static const nx_sql purge_jobs = {
-    .sqlite = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_at < $1"
-              " ORDER BY finished_at LIMIT $2)",
-    .postgres = "WITH old AS MATERIALIZED (SELECT id FROM jobs WHERE finished_at < $1"
-                " ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
-                " DELETE FROM jobs USING old WHERE jobs.id = old.id",
+    .sqlite =
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_at < nx_now() - $1" TOLD
+        " ORDER BY finished_at LIMIT $2)",
+    .postgres =
+        "WITH old AS MATERIALIZED (SELECT id FROM jobs WHERE finished_at < nx_now() - $1" TOLD
+        " ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+        " DELETE FROM jobs USING old WHERE jobs.id = old.id",
 };
 
 /* --- enqueueing --- */
@@ -258,9 +263,9 @@ nx_status nx_store_job_retry(nx_store *store, const char *id, nx_error *err)
     return nx_store_transact(store, NX_TX_WRITE, retry, &what, err);
 }
 
-nx_status nx_store_jobs_purge(nx_store *store, int64_t ended_before, size_t limit, int64_t *removed,
+nx_status nx_store_jobs_purge(nx_store *store, int64_t age_ms, size_t limit, int64_t *removed,
                               nx_error *err)
 {
-    const nx_call call = NX_CALL(&purge_jobs, nx_db_int(ended_before), nx_db_int((int64_t)limit));
+    const nx_call call = NX_CALL(&purge_jobs, nx_db_int(age_ms), nx_db_int((int64_t)limit));
     return nx_store_run(store, NX_TX_SOFT, &call, removed, err);
 }

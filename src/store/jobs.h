@@ -217,8 +217,10 @@ nx_status nx_store_jobs_reclaim(nx_store *store, nx_job_reclaim *out, nx_error *
 /* How many there are in each state. */
 nx_status nx_store_jobs_count(nx_store *store, int64_t counts[NX_JOB_STATE_COUNT], nx_error *err);
 
-/* Removes at most limit jobs that have ended before a time, with all that hangs on them. */
-nx_status nx_store_jobs_purge(nx_store *store, int64_t ended_before, size_t limit, int64_t *removed,
+/* Removes at most limit jobs that ended longer than age_ms ago, the oldest first, with all that
+ * hangs on them; those of which somebody is still to be told stay. Their results are objects that
+ * nothing needs then. */
+nx_status nx_store_jobs_purge(nx_store *store, int64_t age_ms, size_t limit, int64_t *removed,
                               nx_error *err);
 
 #endif

@@ -263,6 +263,44 @@ static void parts_of_a_job_without_a_worker_go(void **state)
     nx_objects_close(objects);
 }
 
+static void old_jobs_go_with_their_results(void **state)
+{
+    STORE_FIXTURE(state);
+    nx_store *store = fixture->store;
+    nx_objects *objects = store_open_objects(fixture);
+    nx_sweep_options options = options_of(fixture, objects);
+    nx_swept found = {0};
+    char name[NX_OBJECT_NAME_SIZE];
+    const char *const names[] = {name};
+    nx_status became = NX_ERR_INTERNAL;
+    int64_t size = 0;
+    (void)enqueue_any(fixture);
+    nx_job job = take_one(fixture, LONG_LEASE);
+    nx_assert_ok(store_text(store, objects, NOBODY, "lease", "a,b", name, &err), err);
+    const nx_job_outcome outcome = {.lease = lease_of(&job),
+                                    .state = NX_JOB_SUCCEEDED,
+                                    .result = "{}",
+                                    .objects = names,
+                                    .object_count = 1};
+    nx_assert_ok(nx_store_jobs_finish(store, &outcome, 1, &became, &err), err);
+    nx_assert_ok(nx_store_object_release(store, "lease", &err), err);
+    nx_job waits = enqueue_any(fixture);
+    (void)STORE_NUMBER(store, "UPDATE jobs SET finished_at = finished_at - 7200000"
+                              " WHERE finished_at IS NOT NULL");
+    assert_int_equal(sweep(fixture, objects).jobs, 0); /* nothing is said: it stays */
+    options.job_ms = 3 * HOUR;
+    nx_assert_ok(nx_sweep(&options, &found, &err), err);
+    assert_true(found.jobs == 0 && found.objects == 0);
+    options.job_ms = HOUR;
+    nx_assert_ok(nx_sweep(&options, &found, &err), err);
+    assert_true(found.jobs == 1 && found.objects == 1);
+    assert_int_equal(nx_objects_size(objects, name, &size, &err), NX_ERR_NOT_FOUND);
+    assert_int_equal(get(fixture, waits.id).state, NX_JOB_QUEUED);
+    assert_int_equal(nx_store_job_get(store, job.id, &fixture->arena, &waits, &err),
+                     NX_ERR_NOT_FOUND);
+    nx_objects_close(objects);
+}
+
 static void one_failure_does_not_keep_the_others(void **state)
 {
     STORE_FIXTURE(state);
@@ -392,6 +430,7 @@ int main(void)
         store_test(folders_of_dead_leases_go),
         store_test(objects_that_nothing_names_go),
         store_test(parts_of_a_job_without_a_worker_go),
+        store_test(old_jobs_go_with_their_results),
         store_test(one_failure_does_not_keep_the_others),
         store_test(what_is_just_stored_stays),
         store_test(the_thread_sweeps_again_and_again),
