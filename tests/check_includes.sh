@@ -15,8 +15,9 @@ allowed() {
         eval) echo analytics vision base ;;
         optimize) echo engine eval media vision base ;;
         jobs) echo store engine media results analytics vision base ;;
-        api) echo http ops auth store cache web jobs engine media results eval analytics vision base ;;
-        cli | main.c) echo api cli http ops auth store cache web jobs optimize engine media results eval analytics vision base ;;
+        streams) echo jobs store engine media results analytics vision base ;;
+        api) echo http ops auth store cache web streams jobs engine media results eval analytics vision base ;;
+        cli | main.c) echo api cli http ops auth store cache web streams jobs optimize engine media results eval analytics vision base ;;
     esac
 }
 

@@ -16,6 +16,7 @@
 #include "api/predictions.h"
 #include "api/rate.h"
 #include "api/settings.h"
+#include "api/streams.h"
 #include "api/uploads.h"
 #include "api/videos.h"
 #include "api/work.h"
@@ -107,6 +108,14 @@ static const char process_types_text[] =
 
 /* A path of the page, which shows it by itself: see the routes in web/src/main.tsx. */
 #define PAGE(PATTERN) PLAIN("GET", PATTERN, nx_api_web_page, NX_ACCESS_OPEN, NX_RATE_OPEN)
+
+/* Its body may hold many zones. */
+#define STREAM(METHOD, PATTERN, HANDLER)                                                           \
+    {                                                                                              \
+        .method = (METHOD), .pattern = (PATTERN), .handle = (HANDLER), .access = NX_ACCESS_VIDEOS, \
+        .rate_class = NX_RATE_WRITE, .max_body = NX_API_STREAM_MAX_BODY, .types = json_types,      \
+        .types_text = "Send application/json."                                                     \
+    }
 
 static const nx_http_route fixed_routes[] = {
     INFERENCE("image", nx_api_infer_image, picture_types, 1, 400,
@@ -310,6 +319,17 @@ static const nx_http_route fixed_routes[] = {
     PLAIN("GET", "/api/v1/events/{id}/clip", nx_api_events_clip, NX_ACCESS_READ, NX_RATE_READ),
     PLAIN("GET", "/api/v1/events/{id}/deliveries", nx_api_events_deliveries, NX_ACCESS_READ,
           NX_RATE_READ),
+    PLAIN("GET", "/api/v1/streams", nx_api_streams_list, NX_ACCESS_READ, NX_RATE_READ),
+    STREAM("POST", "/api/v1/streams", nx_api_streams_add),
+    PLAIN("GET", "/api/v1/streams/{id}", nx_api_streams_get, NX_ACCESS_READ, NX_RATE_READ),
+    STREAM("PATCH", "/api/v1/streams/{id}", nx_api_streams_change),
+    PLAIN("DELETE", "/api/v1/streams/{id}", nx_api_streams_remove, NX_ACCESS_VIDEOS, NX_RATE_WRITE),
+    PLAIN("GET", "/api/v1/streams/{id}/events", nx_api_streams_events, NX_ACCESS_READ,
+          NX_RATE_READ),
+    PLAIN("GET", "/api/v1/streams/{id}/frame.jpeg", nx_api_streams_frame, NX_ACCESS_READ,
+          NX_RATE_READ),
+    PLAIN("GET", "/api/v1/streams/{id}/live.mjpeg", nx_api_streams_live, NX_ACCESS_READ,
+          NX_RATE_READ),
     PLAIN("GET", "/api/v1/audit", nx_api_audit_list, NX_ACCESS_ADMIN, NX_RATE_READ),
     PLAIN("GET", "/api/v1/settings", nx_api_settings_list, NX_ACCESS_ADMIN, NX_RATE_READ),
     PLAIN("GET", "/api/v1/users", nx_api_users_list, NX_ACCESS_ADMIN, NX_RATE_READ),
@@ -454,6 +474,9 @@ static nx_status start_storage(nx_api *api, nx_error *err)
     if (status == NX_OK) {
         status = nx_api_job_events_new(api->deps.database, &api->job_events, err);
     }
+    if (status == NX_OK && api->deps.streams != NULL) {
+        status = nx_api_watchers_new(api->deps.streams, &api->watchers, err);
+    }
     if (status == NX_OK) {
         status = nx_api_answers_new(&api->answers, err);
     }
@@ -519,6 +542,7 @@ static void free_api(nx_api *api)
     pthread_cond_destroy(&api->quiet);
     pthread_mutex_destroy(&api->lock);
     nx_api_job_events_free(api->job_events);
+    nx_api_watchers_free(api->watchers);
     nx_api_pool_free(api->quick); /* which may put something into the other */
     nx_api_pool_free(api->slow);
     nx_api_pool_free(api->passwords);
@@ -573,6 +597,7 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     nx_api_audit_metrics_register(api);
     nx_api_rate_metrics_register(api);
     nx_api_cache_metrics_register(api);
+    nx_api_stream_metrics_register(api);
     nx_service_metrics_queue_depth(deps->metrics, read_queue_depth, api);
     if (deps->fleet != NULL) {
         status = nx_fleet_join(deps->fleet, deps->share.index,

@@ -26,6 +26,7 @@
 #include "ops/service_metrics.h"
 #include "store/objects.h"
 #include "store/store.h"
+#include "streams/streams.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,6 +50,7 @@ typedef struct nx_api_deps {
     nx_objects *objects;
     nx_auth *auth;
     const char *data_dir; /* that of objects */
+    nx_streams *streams;  /* with database; not started yet */
     /* NULL: nobody shares the models with this server */
     nx_shared_models *shared;
     /* For one of several processes that serve the same port; all zero: it is alone. */

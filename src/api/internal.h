@@ -60,6 +60,8 @@ struct nx_api {
     _Atomic uint64_t shared_failures_told;
     nx_metric *auth_looks;
     nx_metric *auth_refused;
+    nx_metric *frames_received, *frames_processed, *frames_dropped;
+    nx_metric *stream_reconnects, *stream_up, *stream_latency;
     nx_metric *rate_limited;
     nx_metric *rate_crowded;
     nx_metric *rate_shared;
@@ -77,11 +79,13 @@ struct nx_api {
     nx_job_counts *job_counts;
     struct nx_api_job_events *job_events;
     struct nx_api_answers *answers;
+    struct nx_api_watchers *watchers;
     char *upload_dir;  /* where uploads are while they come in */
     int64_t upload_ms; /* how long an upload waits for its next bytes */
 
     pthread_mutex_t lock; /* guards the rest */
     char *video_folders;  /* owned */
+    size_t streams_shown; /* series of stream_up */
     nx_buffer settings;   /* the answer that lists them */
     pthread_cond_t quiet; /* inferences fell to 0 */
     uint32_t inferences;  /* requests that were handed to the engine and are not put away yet */

@@ -10,6 +10,7 @@
 
 #include "api/internal.h"
 #include "api/storage.h"
+#include "jobs/video_spec.h"
 #include "store/jobs.h"
 #include "store/objects.h"
 
@@ -23,6 +24,11 @@ void nx_api_reply_job(nx_http_request *request, int status, const nx_job *job, b
 
 /* The object of a file in a job's result; false: the job has no such file (yet). */
 bool nx_api_job_object(const nx_job *job, const char *file, char out[NX_OBJECT_NAME_SIZE]);
+
+/* May the request use the spec's model, and does that, if it is in memory, have its classes? Else
+ * whoever runs it finds out. False fills problem. */
+bool nx_api_check_model(nx_api *api, const nx_http_request *request, const nx_video_spec *spec,
+                        nx_problem *problem);
 
 /* The job of the path, in the arena. False: the request is answered. */
 bool nx_api_find_job(nx_api *api, nx_http_request *request, nx_arena *arena, nx_job *out);

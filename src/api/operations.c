@@ -3,6 +3,7 @@
 #include "api/gate.h"
 #include "api/internal.h"
 #include "api/rate.h"
+#include "api/streams.h"
 #include "api/work.h"
 #include "base/clock.h"
 #include "base/json_writer.h"
@@ -187,6 +188,7 @@ void nx_api_metrics_render(nx_buffer *out, void *user)
     nx_api *api = user;
     nx_api_storage_metrics_read(api);
     nx_api_cache_metrics_read(api);
+    nx_api_stream_metrics_read(api);
     nx_api_audit_metrics_read(api);
     nx_api_rate_metrics_read(api);
     if (api->deps.fleet != NULL) {

@@ -14,7 +14,6 @@
 #include "base/log.h"
 #include "base/suggest.h"
 #include "base/uuid.h"
-#include "jobs/video_spec.h"
 #include "jobs/webhook_url.h"
 #include "vision/class_filter.h"
 
@@ -267,8 +266,7 @@ static nx_status check_names(const nx_video_spec *spec, nx_registry_handle *hand
     return status;
 }
 
-/* False fills problem. */
-static bool check_model(nx_api *api, const nx_http_request *request, const nx_video_spec *spec,
+bool nx_api_check_model(nx_api *api, const nx_http_request *request, const nx_video_spec *spec,
                         nx_problem *problem)
 {
     char name[NX_MODEL_NAME_MAX + 1] = "";
@@ -480,7 +478,7 @@ static void submit(nx_api *api, nx_http_request *request)
     } else if (wanted.path != NULL && !self->may_take_long) {
         later = true;
     } else {
-        good = check_model(api, request, &wanted.spec, &problem) &&
+        good = nx_api_check_model(api, request, &wanted.spec, &problem) &&
                find_video(self, request, &wanted, &arena, &video, &problem);
     }
     if (later) {

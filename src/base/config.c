@@ -184,6 +184,15 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_JOB_LIFETIME] =
         {"job_lifetime", "JOB_LIFETIME", TYPE_INT, "0", 0, 3153600000.0, NULL,
          "seconds that a job and its results are kept once it has ended; 0: for ever"},
+    [NX_CONFIG_STREAMS_AT_ONCE] = {"streams_at_once", "STREAMS_AT_ONCE", TYPE_INT, "16", 0, 256,
+                                   NULL, "live streams that a process runs at once; 0: none"},
+    [NX_CONFIG_STREAM_FILES_DIR] = {"stream_files_dir", "STREAM_FILES_DIR", TYPE_STRING, "", 0, 0,
+                                    NULL,
+                                    "folder whose videos admins may show as cameras, over and "
+                                    "over; empty: none"},
+    [NX_CONFIG_STREAM_ALLOW_LOOPBACK] = {"stream_allow_loopback", "STREAM_ALLOW_LOOPBACK",
+                                         TYPE_CHOICE, "false", 0, 0, BOOLEAN,
+                                         "let streams come from this machine's own addresses"},
     [NX_CONFIG_OBJECTS_URL] = {"objects_url", "OBJECTS_URL", TYPE_STRING, "", 0, 0, NULL,
                                "s3://BUCKET/PREFIX for videos and results; empty: objects/ in the "
                                "data folder"},

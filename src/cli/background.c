@@ -45,6 +45,31 @@ nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
     return status;
 }
 
+nx_status nx_background_make_streams(const nx_config *config, const nx_setup *setup,
+                                     nx_streams **out, nx_error *err)
+{
+    const nx_streams_options options = {
+        .store = setup->database,
+        .engine = setup->engine,
+        .registry = setup->registry,
+        .shared = setup->shared,
+        .postprocess = nx_setup_postprocess(config),
+        .max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS),
+        .files_dir = nx_config_string(config, NX_CONFIG_STREAM_FILES_DIR),
+        .allow_loopback = nx_config_bool(config, NX_CONFIG_STREAM_ALLOW_LOOPBACK),
+        .most =
+            nx_share_of(setup->share, (uint32_t)nx_config_int(config, NX_CONFIG_STREAMS_AT_ONCE)),
+    };
+    return nx_streams_new(&options, out, err);
+}
+
+nx_status nx_background_run_streams(nx_background *background, nx_streams *streams, nx_error *err)
+{
+    nx_status status = nx_streams_start(streams, err);
+    background->streams = status == NX_OK ? streams : NULL;
+    return status;
+}
+
 nx_status nx_background_reconfigure(const nx_background *background, const nx_config *config,
                                     nx_error *err)
 {
@@ -58,6 +83,9 @@ nx_status nx_background_reconfigure(const nx_background *background, const nx_co
     if (status == NX_OK && background->worker != NULL) {
         nx_worker_set_rules(background->worker, &rules);
     }
+    if (status == NX_OK && background->streams != NULL) {
+        nx_streams_set_rules(background->streams, &rules.postprocess, rules.max_pixels);
+    }
     return status;
 }
 
@@ -66,10 +94,14 @@ void nx_background_ask_stop(const nx_background *background)
     if (background->worker != NULL) {
         nx_worker_ask_stop(background->worker);
     }
+    if (background->streams != NULL) {
+        nx_streams_ask_stop(background->streams);
+    }
 }
 
 void nx_background_stop(nx_background *background)
 {
+    nx_streams_free(background->streams);
     nx_worker_stop(background->worker);
     nx_sweeper_stop(background->sweeper);
     nx_mqtt_stop(background->mqtt);

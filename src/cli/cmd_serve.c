@@ -132,7 +132,13 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
                        nx_service_metrics *metrics, const place *at, const sigset_t *signals,
                        nx_error *err)
 {
+    nx_streams *streams = NULL;
+    nx_status status = nx_background_make_streams(args->config, setup, &streams, err);
+    if (status != NX_OK) {
+        return status;
+    }
     const nx_api_deps deps = {
+        .streams = streams,
         .config = args->config,
         .runtime = setup->runtime,
         .registry = setup->registry,
@@ -156,13 +162,18 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
     nx_background background = {.worker = NULL};
     nx_reload reload = nx_reload_begin(args, setup->database, at->share);
     nx_api *api = NULL;
-    nx_status status = nx_api_start(&deps, &api, err);
+    status = nx_api_start(&deps, &api, err);
     if (status == NX_OK) {
         status =
             nx_background_start(args->config, setup, run_jobs ? &jobs : NULL, &background, err);
     }
+    if (status == NX_OK) {
+        status = nx_background_run_streams(&background, streams, err);
+    }
     if (status != NX_OK) {
         nx_api_stop(api, nx_clock_now_ns());
+        nx_background_stop(&background);
+        nx_streams_free(streams);
         return status;
     }
     describe(setup, run_jobs ? jobs.concurrency : 0);

@@ -157,6 +157,9 @@ nx_http_stream *nx_http_reply_stream(nx_http_request *request, const char *conte
  * bytes would wait; all that is left is to end the stream. */
 bool nx_http_stream_write(nx_http_stream *stream, const void *bytes, size_t size);
 
+/* Bytes that were written and not sent yet. Thread-safe. */
+size_t nx_http_stream_waiting(nx_http_stream *stream);
+
 /* What was written is still sent. Once; the stream is gone afterwards. */
 void nx_http_stream_end(nx_http_stream *stream);
 

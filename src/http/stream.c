@@ -162,6 +162,14 @@ static void compact(nx_http_stream *stream)
     }
 }
 
+size_t nx_http_stream_waiting(nx_http_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    size_t waiting = stream->waiting.size - stream->sent;
+    pthread_mutex_unlock(&stream->lock);
+    return waiting;
+}
+
 bool nx_http_stream_write(nx_http_stream *stream, const void *bytes, size_t size)
 {
     pthread_mutex_lock(&stream->lock);

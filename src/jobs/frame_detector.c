@@ -218,6 +218,9 @@ nx_status nx_frame_detector_submit(nx_frame_detector *detector, const uint8_t *p
     int64_t pause_ns = RETRY_MIN_NS;
     memcpy(self->pixels, pixels, bytes);
     self->finished = false;
+    if (detector->options.most_wait_ns > 0) {
+        self->task.deadline_ns = nx_clock_now_ns() + detector->options.most_wait_ns;
+    }
     for (;;) {
         if (is_stopped(detector)) {
             return nx_error_set(err, NX_ERR_CANCELLED, "the video's analysis was stopped");
@@ -226,7 +229,7 @@ nx_status nx_frame_detector_submit(nx_frame_detector *detector, const uint8_t *p
         if (status == NX_OK) {
             detector->submitted++;
         }
-        if (status != NX_ERR_BUSY) {
+        if (status != NX_ERR_BUSY || detector->options.most_wait_ns > 0) {
             return status;
         }
         pause_ns = wait_for_room(detector, pause_ns);

@@ -26,6 +26,9 @@ typedef struct nx_frame_detector_options {
     nx_priority priority;
     uint32_t window;         /* frames on their way at once; 0: as many as the engine wants */
     const atomic_bool *stop; /* borrowed; once true, waiting for room in the queue ends; or NULL */
+    /* Over 0, for what is of no use later: a full queue is not waited for but NX_ERR_BUSY, and a
+     * frame that waits there for longer ends with NX_ERR_TIMEOUT. */
+    int64_t most_wait_ns;
 } nx_frame_detector_options;
 
 /* engine and model are borrowed. Errors: NX_ERR_INVALID (a size of 0), NX_ERR_NO_MEMORY. */
@@ -42,7 +45,8 @@ bool nx_frame_detector_has_room(const nx_frame_detector *detector);
 /*
  * Hands a frame over: RGB, rows of 3 * width bytes; they are copied. There must be room. A full
  * queue is waited for, for others use the engine as well.
- * Errors: NX_ERR_CANCELLED (stop), NX_ERR_UNAVAILABLE (the engine drains).
+ * Errors: NX_ERR_CANCELLED (stop), NX_ERR_UNAVAILABLE (the engine drains), NX_ERR_BUSY
+ * (most_wait_ns).
  */
 nx_status nx_frame_detector_submit(nx_frame_detector *detector, const uint8_t *pixels,
                                    nx_error *err);

@@ -4,7 +4,6 @@
 #include "jobs/frame_detector.h"
 #include "jobs/frame_log.h"
 #include "jobs/video_track.h"
-#include "vision/class_filter.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,20 +68,6 @@ static nx_status read_state(const nx_video_run_options *options, saved *out, nx_
     return nx_state_close(&reader, WHAT, err);
 }
 
-static nx_status read_thresholds(const video_run *run, nx_postprocess_options *out, nx_error *err)
-{
-    const nx_video_spec *spec = run->options->spec;
-    *out = run->options->postprocess;
-    out->confidence = spec->confidence >= 0 ? (float)spec->confidence : out->confidence;
-    out->iou = spec->iou >= 0 ? (float)spec->iou : out->iou;
-    if (spec->track) { /* the tracker looks at weak ones as well, and decides by itself */
-        const float low = (float)nx_video_track_low_score();
-        out->confidence = out->confidence < low ? out->confidence : low;
-    }
-    return spec->classes != NULL ? nx_class_filter_parse(spec->classes, run->names, out, err)
-                                 : NX_OK;
-}
-
 static nx_status open_decoder(video_run *run, const saved *from, nx_error *err)
 {
     const nx_video_run_options *o = run->options;
@@ -111,7 +96,8 @@ static nx_status open_detector(video_run *run, nx_error *err)
     };
     uint32_t width = 0;
     uint32_t height = 0;
-    nx_status status = read_thresholds(run, &options.postprocess, err);
+    options.postprocess = o->postprocess;
+    nx_status status = nx_video_track_thresholds(o->spec, run->names, &options.postprocess, err);
     if (status == NX_OK) {
         status = nx_frame_detector_new(o->engine, o->model, &options, &run->detector, err);
     }

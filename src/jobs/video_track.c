@@ -6,6 +6,7 @@
 #include "analytics/tracker.h"
 #include "analytics/zones_parse.h"
 #include "base/clock.h"
+#include "vision/class_filter.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,23 @@ double nx_video_track_low_score(void)
 const nx_zones_spec *nx_video_track_places(const nx_video_track *track)
 {
     return &track->places;
+}
+
+const nx_zones *nx_video_track_zones(const nx_video_track *track)
+{
+    return track->zones;
+}
+
+nx_status nx_video_track_thresholds(const nx_video_spec *spec, nx_class_names names,
+                                    nx_postprocess_options *out, nx_error *err)
+{
+    out->confidence = spec->confidence >= 0 ? (float)spec->confidence : out->confidence;
+    out->iou = spec->iou >= 0 ? (float)spec->iou : out->iou;
+    if (spec->track) { /* and the tracker decides by itself */
+        const float low = (float)nx_video_track_low_score();
+        out->confidence = out->confidence < low ? out->confidence : low;
+    }
+    return spec->classes != NULL ? nx_class_filter_parse(spec->classes, names, out, err) : NX_OK;
 }
 
 /* --- planning -----------------------------------------------------------------------------------

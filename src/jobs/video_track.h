@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "jobs/video_spec.h"
 #include "results/frames.h"
+#include "vision/postprocess.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,6 +30,15 @@ double nx_video_track_low_score(void);
 
 /* The zones and lines of the spec. */
 const nx_zones_spec *nx_video_track_places(const nx_video_track *track);
+
+/* What they have counted so far; NULL: there are none. */
+const nx_zones *nx_video_track_zones(const nx_video_track *track);
+
+/* Puts the spec's thresholds and classes in the place of *out's, and lets weak detections through
+ * where objects are tracked: the tracker looks at them as well. Errors: NX_ERR_INVALID (a class
+ * that there is not). */
+nx_status nx_video_track_thresholds(const nx_video_spec *spec, nx_class_names names,
+                                    nx_postprocess_options *out, nx_error *err);
 
 /* What is to be done with a frame. */
 typedef enum nx_frame_plan {

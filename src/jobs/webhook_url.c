@@ -16,21 +16,25 @@ typedef struct block {
     const char *what;
 } block;
 
+static const char private_address[] = "a private address";
+static const char shared_address[] = "a shared address of a provider's network";
+static const char loopback_address[] = "a loopback address";
+
 /* The first that fits names it. */
 static const block blocks_v4[] = {
     {{0}, 8, "an unspecified address"},
-    {{10}, 8, "a private address"},
+    {{10}, 8, private_address},
     {{100, 100, 100, 200}, 32, "a cloud's metadata address"},
-    {{100, 64}, 10, "a shared address of a provider's network"},
-    {{127}, 8, "a loopback address"},
+    {{100, 64}, 10, shared_address},
+    {{127}, 8, loopback_address},
     {{168, 63, 129, 16}, 32, "a cloud's metadata address"},
     {{169, 254}, 16, "a link-local address"}, /* most clouds' metadata among them */
-    {{172, 16}, 12, "a private address"},
+    {{172, 16}, 12, private_address},
     {{192, 0, 0, 192}, 32, "a cloud's metadata address"},
     {{192, 0, 0}, 24, "a reserved address"},
     {{192, 0, 2}, 24, "an address for documentation"},
     {{192, 88, 99}, 24, "a reserved address"},
-    {{192, 168}, 16, "a private address"},
+    {{192, 168}, 16, private_address},
     {{198, 18}, 15, "an address for benchmarks"},
     {{198, 51, 100}, 24, "an address for documentation"},
     {{203, 0, 113}, 24, "an address for documentation"},
@@ -41,7 +45,7 @@ static const block blocks_v4[] = {
 
 static const block blocks_v6[] = {
     {{0}, 128, "an unspecified address"},
-    {{[15] = 1}, 128, "a loopback address"},
+    {{[15] = 1}, 128, loopback_address},
     {{[10] = 0xff, [11] = 0xff}, 96, "an IPv4 address in IPv6 form"},
     {{0}, 96, "an IPv4 address in IPv6 form"}, /* "compatible", long out of use */
     {{0x00, 0x64, 0xff, 0x9b}, 96, "a NAT64 address"},
@@ -52,9 +56,9 @@ static const block blocks_v6[] = {
     {{0x20, 0x02}, 16, "a 6to4 address"},
     {{0x3f, 0xff}, 20, "an address for documentation"},
     {{0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54}, 128, "a cloud's metadata address"},
-    {{0xfc}, 7, "a private address"},
+    {{0xfc}, 7, private_address},
     {{0xfe, 0x80}, 10, "a link-local address"},
-    {{0xfe, 0xc0}, 10, "a private address"},
+    {{0xfe, 0xc0}, 10, private_address},
     {{0xff}, 8, "a multicast address"},
 };
 
@@ -108,6 +112,14 @@ const char *nx_webhook_address_refused(const struct sockaddr *address)
         return refuse_v6(&v6.sin6_addr);
     }
     return "no address of the Internet";
+}
+
+const char *nx_camera_address_refused(const struct sockaddr *address, bool allow_loopback)
+{
+    const char *what = nx_webhook_address_refused(address);
+    bool near = what == private_address || what == shared_address ||
+                (allow_loopback && what == loopback_address);
+    return near ? NULL : what;
 }
 
 /* --- URLs ---------------------------------------------------------------------------------------

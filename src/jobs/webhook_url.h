@@ -33,4 +33,9 @@ nx_status nx_webhook_check_url(const char *url, bool allow_private, nx_error *er
  */
 const char *nx_webhook_address_refused(const struct sockaddr *address);
 
+/* The same of a camera's, which are in private networks most of the time: those are good. What is
+ * left are this machine, unless it is allowed, link-local addresses, clouds' metadata, and what is
+ * no host's. */
+const char *nx_camera_address_refused(const struct sockaddr *address, bool allow_loopback);
+
 #endif

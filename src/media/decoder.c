@@ -17,8 +17,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* How often a wait for a camera looks whether it is to stop. */
+#define STOP_LOOK_NS (100 * NX_NS_PER_MS)
+
 struct nx_decoder {
     char *name; /* of the file, for messages */
+    nx_wire_kind kind;
+    nx_decoder_live live; /* of a camera; its strings are gone */
     nx_decoder_options options;
     nx_decoder_process process;
     nx_decoder_info info;
@@ -61,7 +66,9 @@ static nx_status fail(nx_decoder *decoder, nx_error *err)
 /* "behind frame 57 (1.900 s)" */
 static const char *where(const nx_decoder *decoder, char *text, size_t size)
 {
-    if (!decoder->started) {
+    if (!decoder->started && decoder->kind != NX_WIRE_FILE) {
+        snprintf(text, size, "while connecting");
+    } else if (!decoder->started) {
         snprintf(text, size, "while looking into the file");
     } else if (decoder->frames == 0) {
         snprintf(text, size, "before its first frame");
@@ -84,6 +91,12 @@ static nx_status fail_by_death(nx_decoder *decoder, nx_error *err)
 static nx_status fail_by_timeout(nx_decoder *decoder, nx_error *err)
 {
     char place[64];
+    if (decoder->kind != NX_WIRE_FILE) {
+        int64_t waited = decoder->frames > 0 ? decoder->live.silence_ns : decoder->live.connect_ns;
+        nx_error_set(err, NX_ERR_TIMEOUT, "%s: nothing came for %.3g s %s", decoder->name,
+                     (double)waited / 1e9, where(decoder, place, sizeof place));
+        return fail(decoder, err);
+    }
     nx_error_set(err, NX_ERR_TIMEOUT, "%s: the decoder made no progress for %.3g s %s",
                  decoder->name, (double)decoder->options.timeout_ns / 1e9,
                  where(decoder, place, sizeof place));
@@ -203,16 +216,36 @@ static nx_status choose_size(nx_decoder *decoder, nx_error *err)
     return NX_OK;
 }
 
+/* The child's next message, until a time, or until it is to stop: as if the child had gone. */
+static nx_heard hear(nx_decoder *decoder, int64_t until_ns, nx_wire_to_parent *news)
+{
+    for (;;) {
+        int64_t look_ns = nx_clock_now_ns() + STOP_LOOK_NS;
+        bool last = decoder->live.stop == NULL || look_ns >= until_ns;
+        nx_heard heard = nx_process_hear(&decoder->process, last ? until_ns : look_ns, news);
+        if (decoder->live.stop != NULL && atomic_load(decoder->live.stop)) {
+            atomic_store(&decoder->cancelled, true);
+            return NX_HEARD_END;
+        }
+        if (heard != NX_HEARD_NOTHING || last) {
+            return heard;
+        }
+    }
+}
+
 static nx_status say_hello(nx_decoder *decoder, nx_error *err)
 {
-    nx_wire_to_child hello = {.order = NX_WIRE_HELLO, .options = decoder->options};
+    nx_wire_to_child hello = {
+        .order = NX_WIRE_HELLO, .options = decoder->options, .kind = decoder->kind};
     nx_wire_to_parent news;
     if (nx_process_tell(&decoder->process, &hello, err) != NX_OK) {
         return fail_by_death(decoder, err);
     }
-    int64_t deadline = nx_clock_now_ns() + decoder->options.timeout_ns;
+    int64_t limit =
+        decoder->kind != NX_WIRE_FILE ? decoder->live.connect_ns : decoder->options.timeout_ns;
+    int64_t deadline = nx_clock_now_ns() + limit;
     do {
-        nx_heard heard = nx_process_hear(&decoder->process, deadline, &news);
+        nx_heard heard = hear(decoder, deadline, &news);
         if (heard == NX_HEARD_NOTHING) {
             return fail_by_timeout(decoder, err);
         }
@@ -249,8 +282,9 @@ static nx_status check_file(int fd, const char *name, nx_error *err)
                                  : nx_error_set(err, NX_ERR_INVALID, "%s is not a file", name);
 }
 
-nx_status nx_decoder_open_fd(int fd, const char *name, const nx_decoder_options *options,
-                             nx_decoder **out, nx_error *err)
+/* live NULL: fd is a file's. */
+static nx_status open_decoder(int fd, const char *name, const nx_decoder_options *options,
+                              const nx_decoder_live *live, nx_decoder **out, nx_error *err)
 {
     nx_error own = {0};
     nx_decoder_options all = with_defaults(options);
@@ -266,6 +300,13 @@ nx_status nx_decoder_open_fd(int fd, const char *name, const nx_decoder_options 
         return no_memory(err);
     }
     decoder->options = all;
+    if (live != NULL) {
+        decoder->kind = live->udp ? NX_WIRE_CAMERA_UDP : NX_WIRE_CAMERA;
+        decoder->live = *live;
+        decoder->live.url = NULL;
+        decoder->live.host = NULL;
+        decoder->options.max_damaged = UINT64_MAX / 2; /* packets are lost all the time */
+    }
     decoder->ring_fd = -1;
     decoder->process.control = -1;
     decoder->name = strdup(name);
@@ -276,6 +317,45 @@ nx_status nx_decoder_open_fd(int fd, const char *name, const nx_decoder_options 
     }
     *out = decoder;
     return NX_OK;
+}
+
+nx_status nx_decoder_open_fd(int fd, const char *name, const nx_decoder_options *options,
+                             nx_decoder **out, nx_error *err)
+{
+    return open_decoder(fd, name, options, NULL, out, err);
+}
+
+/* The text that names a camera, as a file: nobody else reads it, unlike a command line. Negative
+ * with errno. */
+static int describe_camera(const nx_decoder_live *live)
+{
+    int fd = memfd_create("nexus-camera", MFD_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    if (dprintf(fd, "%s\n%s\n", live->url, live->host != NULL ? live->host : "") < 0) {
+        int failure = errno;
+        close(fd);
+        errno = failure;
+        return -1;
+    }
+    return fd;
+}
+
+nx_status nx_decoder_open_live(const nx_decoder_live *live, const char *name,
+                               const nx_decoder_options *options, nx_decoder **out, nx_error *err)
+{
+    *out = NULL;
+    if (strlen(live->url) > NX_DECODER_MOST_URL || live->connect_ns <= 0 || live->silence_ns <= 0) {
+        return nx_error_set(err, NX_ERR_INVALID, "%s: this is not how a camera is opened", name);
+    }
+    int fd = describe_camera(live);
+    if (fd < 0) {
+        return nx_error_set_errno(err, NX_ERR_UNAVAILABLE, errno, "no decoder can be started");
+    }
+    nx_status status = open_decoder(fd, name, options, live, out, err);
+    close(fd);
+    return status;
 }
 
 nx_status nx_decoder_open(const char *path, const nx_decoder_options *options, nx_decoder **out,
@@ -387,17 +467,28 @@ static bool take_frame(nx_decoder *decoder, const nx_wire_to_parent *news, nx_de
         .index = news->index,
         .pts_ns = news->pts_ns,
         .mark = {.frame = news->index, .pts_ns = news->mark_ns},
+        .arrived_ns = news->arrived_ns,
     };
     return true;
+}
+
+/* Until when the next message must have come, when a frame has been waited for since then. */
+static int64_t next_deadline(const nx_decoder *decoder, int64_t since_ns)
+{
+    if (decoder->kind == NX_WIRE_FILE) {
+        return nx_clock_now_ns() + decoder->options.timeout_ns;
+    }
+    /* what comes and gives no frame is no camera's picture */
+    return since_ns + (decoder->frames > 0 ? decoder->live.silence_ns : decoder->live.connect_ns);
 }
 
 static nx_status wait_for_frame(nx_decoder *decoder, nx_decoder_frame *frame, bool *end,
                                 nx_error *err)
 {
+    int64_t since_ns = nx_clock_now_ns();
     for (;;) {
         nx_wire_to_parent news;
-        int64_t deadline = nx_clock_now_ns() + decoder->options.timeout_ns;
-        nx_heard heard = nx_process_hear(&decoder->process, deadline, &news);
+        nx_heard heard = hear(decoder, next_deadline(decoder, since_ns), &news);
         if (heard == NX_HEARD_NOTHING) {
             return fail_by_timeout(decoder, err);
         }

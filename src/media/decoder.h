@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -78,6 +79,8 @@ typedef struct nx_decoder_frame {
      * nothing, or nothing of use. */
     int64_t pts_ns;
     nx_decoder_mark mark; /* behind this frame */
+    /* Of a camera: when it came in, in nanoseconds since 1970 by this machine's clock; else 0. */
+    int64_t arrived_ns;
 } nx_decoder_frame;
 
 /*
@@ -96,6 +99,32 @@ nx_status nx_decoder_open(const char *path, const nx_decoder_options *options, n
  * for messages. fd stays the caller's and may be closed at once. */
 nx_status nx_decoder_open_fd(int fd, const char *name, const nx_decoder_options *options,
                              nx_decoder **out, nx_error *err);
+
+#define NX_DECODER_MOST_URL 2400
+
+/* Where a camera is, and how long it is waited for. Borrowed while it is opened, but for stop. */
+typedef struct nx_decoder_live {
+    /* rtsp:// or http:// (multipart JPEG, HLS and whatever else is a video), at most
+     * NX_DECODER_MOST_URL bytes. The host is an address: the child looks up no names, follows no
+     * redirection, and takes nothing of a playlist from elsewhere. */
+    const char *url;
+    const char *host;        /* "camera.example:8080" for HTTP's header Host; NULL: as the URL */
+    bool udp;                /* RTP over UDP instead of within RTSP's connection */
+    const atomic_bool *stop; /* once true, whatever waits ends with NX_ERR_CANCELLED; or NULL */
+    int64_t connect_ns;      /* most until it answers, and from then until the first frame */
+    /* Most without anything from it, and between two frames that are delivered; the decoder's
+     * timeout_ns is not looked at. */
+    int64_t silence_ns;
+} nx_decoder_live;
+
+/*
+ * The same of a camera: its child may talk to the network, and to no file (decoder_sandbox.h). Name
+ * is for messages, which do not hold the URL. Frames begin when the camera is opened: their times
+ * count from the first one. Damage is no error. Errors: as above; NX_ERR_IO (it can't be reached,
+ * or refuses), NX_ERR_TIMEOUT.
+ */
+nx_status nx_decoder_open_live(const nx_decoder_live *live, const char *name,
+                               const nx_decoder_options *options, nx_decoder **out, nx_error *err);
 
 /* Kills the child and reaps it. NULL is fine. */
 void nx_decoder_free(nx_decoder *decoder);

@@ -22,6 +22,9 @@
 
 typedef struct child {
     nx_decoder_options options;
+    nx_wire_kind kind;
+    char url[NX_DECODER_MOST_URL + 1];
+    char host[256];
     int64_t file_size;
     nx_video_source *source;
     nx_video_pixels *pixels;
@@ -146,6 +149,7 @@ static void deliver(child *self, const AVFrame *frame, const nx_video_place *pla
         .index = place->index,
         .pts_ns = place->pts_ns,
         .mark_ns = place->mark_ns,
+        .arrived_ns = place->arrived_ns,
     };
     tell(self, &news, 0);
 }
@@ -191,6 +195,9 @@ static void open_source(child *self)
         .max_pixels = self->options.max_pixels,
         .max_damaged = self->options.max_damaged,
         .threads = self->options.threads,
+        .url = self->kind != NX_WIRE_FILE ? self->url : NULL,
+        .host = self->host,
+        .udp = self->kind == NX_WIRE_CAMERA_UDP,
         .alive = tell_alive,
         .user = self,
     };
@@ -229,6 +236,23 @@ static int64_t size_of(int fd)
     return fstat(fd, &info) == 0 ? info.st_size : 0;
 }
 
+/* A line of the text that names the camera, without its end. */
+static const char *take_line(const char *from, char *to, size_t size)
+{
+    size_t length = strcspn(from, "\n");
+    snprintf(to, size, "%.*s", (int)length, from);
+    return from + length + (from[length] == '\n' ? 1 : 0);
+}
+
+static void read_camera(child *self)
+{
+    char text[sizeof self->url + sizeof self->host];
+    ssize_t got = pread(NX_WIRE_VIDEO, text, sizeof text - 1, 0);
+    text[got > 0 ? got : 0] = '\0';
+    const char *rest = take_line(text, self->url, sizeof self->url);
+    (void)take_line(rest, self->host, sizeof self->host);
+}
+
 static void run(int parent) __attribute__((noreturn));
 
 static void run(int parent)
@@ -243,10 +267,16 @@ static void run(int parent)
     mallopt(M_ARENA_MAX, 1); /* each thread's own would take 64 MB of the address space */
     expect(&hello, NX_WIRE_HELLO);
     self.options = hello.options;
+    self.kind = hello.kind;
     self.file_size = size_of(NX_WIRE_VIDEO);
+    if (self.kind != NX_WIRE_FILE) {
+        read_camera(&self);
+    }
     nx_status status = nx_sandbox_detach(NX_WIRE_DESCRIPTORS, parent, &err);
     if (status == NX_OK) {
-        status = nx_sandbox_enter(self.options.memory_limit, &err);
+        status = self.kind != NX_WIRE_FILE
+                     ? nx_sandbox_enter_online(self.options.memory_limit, &err)
+                     : nx_sandbox_enter(self.options.memory_limit, &err);
     }
     if (status != NX_OK) {
         fail(&self, status, &err);

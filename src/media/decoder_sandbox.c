@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <linux/close_range.h>
@@ -76,7 +77,10 @@ static nx_status limit(int resource, const char *name, uint64_t most, nx_error *
     return setrlimit((__rlimit_resource_t)resource, &both) == 0 ? NX_OK : refused(name, err);
 }
 
-static nx_status set_limits(uint64_t memory_limit, nx_error *err)
+/* Descriptors of a camera's child: a few connections. */
+#define ONLINE_FILES 64
+
+static nx_status set_limits(uint64_t memory_limit, bool online, nx_error *err)
 {
     uint64_t mapped = mapped_bytes();
     nx_status status = NX_OK;
@@ -86,7 +90,9 @@ static nx_status set_limits(uint64_t memory_limit, nx_error *err)
                                 "the sandbox for decoding cannot be set up: /proc is not there");
         }
         status = limit(RLIMIT_AS, "RLIMIT_AS", mapped + memory_limit, err);
-        status = status == NX_OK ? limit(RLIMIT_NOFILE, "RLIMIT_NOFILE", 0, err) : status;
+        status = status == NX_OK
+                     ? limit(RLIMIT_NOFILE, "RLIMIT_NOFILE", online ? ONLINE_FILES : 0, err)
+                     : status;
     }
     status = status == NX_OK ? limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", 0, err) : status;
     return status == NX_OK ? limit(RLIMIT_CORE, "RLIMIT_CORE", 0, err) : status;
@@ -128,6 +134,13 @@ static const int deadly[] = {SCMP_SYS(socket),   SCMP_SYS(socketpair), SCMP_SYS(
                              SCMP_SYS(rename),   SCMP_SYS(unlinkat),   SCMP_SYS(mkdir),
                              SCMP_SYS(renameat), SCMP_SYS(sendmsg),    SCMP_SYS(renameat2)};
 
+/* What a camera's child may do besides, and what its libraries may ask for and are refused. */
+static const int allowed_online[] = {
+    SCMP_SYS(connect),  SCMP_SYS(bind),        SCMP_SYS(getsockopt),  SCMP_SYS(setsockopt),
+    SCMP_SYS(shutdown), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(poll),
+    SCMP_SYS(ppoll),    SCMP_SYS(select),      SCMP_SYS(pselect6),    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendmsg),  SCMP_SYS(fcntl)};
+
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 static int add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
@@ -167,20 +180,65 @@ static int add_conditions(scmp_filter_ctx filter)
     return result;
 }
 
-static int add_rules(scmp_filter_ctx filter)
+static bool is_online(int call)
+{
+    bool found = call == SCMP_SYS(socket);
+    for (size_t i = 0; i < COUNT(allowed_online) && !found; i++) {
+        found = allowed_online[i] == call;
+    }
+    return found;
+}
+
+/* Sockets of the Internet. The resolver asks for others, and lives with a refusal. */
+static int add_sockets(scmp_filter_ctx filter)
+{
+    static const int refused_families[] = {AF_UNIX, AF_NETLINK};
+    static const int families[] = {AF_INET, AF_INET6};
+    int result = 0;
+    for (size_t i = 0; i < COUNT(families) && result == 0; i++) {
+        result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
+    }
+    for (size_t i = 0; i < COUNT(refused_families) && result == 0; i++) {
+        result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)refused_families[i], 0));
+    }
+    return result;
+}
+
+static int add_some(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count,
+                    bool online)
+{
+    int result = 0;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        if (!online || !is_online(calls[i])) {
+            result = seccomp_rule_add(filter, action, calls[i], 0);
+        }
+    }
+    return result;
+}
+
+static int add_rules(scmp_filter_ctx filter, bool online)
 {
     if (SANITIZED) {
-        return add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, COUNT(deadly));
+        return add_some(filter, SCMP_ACT_KILL_PROCESS, deadly, COUNT(deadly), online);
     }
     int result = add_all(filter, SCMP_ACT_ALLOW, allowed, COUNT(allowed));
-    result = result != 0 ? result : add_all(filter, SCMP_ACT_ERRNO(EACCES), denied, COUNT(denied));
+    result = result != 0 ? result
+                         : add_some(filter, SCMP_ACT_ERRNO(EACCES), denied, COUNT(denied), online);
+    if (online && result == 0) {
+        result = add_all(filter, SCMP_ACT_ALLOW, allowed_online, COUNT(allowed_online));
+    }
+    if (online && result == 0) {
+        result = add_sockets(filter);
+    }
     return result != 0 ? result : add_conditions(filter);
 }
 
-static nx_status filter_calls(nx_error *err)
+static nx_status filter_calls(bool online, nx_error *err)
 {
     scmp_filter_ctx filter = seccomp_init(SANITIZED ? SCMP_ACT_ALLOW : SCMP_ACT_KILL_PROCESS);
-    int result = filter == NULL ? -ENOMEM : add_rules(filter);
+    int result = filter == NULL ? -ENOMEM : add_rules(filter, online);
     result = result != 0 ? result : seccomp_load(filter);
     seccomp_release(filter);
     if (result != 0) {
@@ -190,9 +248,9 @@ static nx_status filter_calls(nx_error *err)
     return NX_OK;
 }
 
-nx_status nx_sandbox_enter(uint64_t memory_limit, nx_error *err)
+static nx_status enter(uint64_t memory_limit, bool online, nx_error *err)
 {
-    nx_status status = set_limits(memory_limit, err);
+    nx_status status = set_limits(memory_limit, online, err);
     if (status != NX_OK) {
         return status;
     }
@@ -202,5 +260,15 @@ nx_status nx_sandbox_enter(uint64_t memory_limit, nx_error *err)
     if (!SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
         return refused("PR_SET_DUMPABLE", err);
     }
-    return filter_calls(err);
+    return filter_calls(online, err);
+}
+
+nx_status nx_sandbox_enter(uint64_t memory_limit, nx_error *err)
+{
+    return enter(memory_limit, false, err);
+}
+
+nx_status nx_sandbox_enter_online(uint64_t memory_limit, nx_error *err)
+{
+    return enter(memory_limit, true, err);
 }

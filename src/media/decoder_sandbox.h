@@ -4,8 +4,8 @@
  * - Privileges: none can be gained (PR_SET_NO_NEW_PRIVS), nobody can trace it (PR_SET_DUMPABLE).
  * - Limits: address space, no further descriptor, no file written, no core.
  * - System calls: a seccomp allow-list of what decoding needs, which is memory, threads, the clock,
- *   reading the file and talking to the parent. Opening anything fails; all else, sockets and
- *   programs among it, kills the process.
+ *   reading the file and talking to the parent. Opening anything fails; all else, sockets (but for
+ *   a camera's) and programs among it, kills the process.
  *
  * It is in force for all threads that are started later.
  */
@@ -24,5 +24,10 @@ nx_status nx_sandbox_detach(unsigned first, int parent, nx_error *err);
 /* memory_limit: bytes that the process may map beyond what it has now. There is no way back.
  * Errors: NX_ERR_UNAVAILABLE with what the system refused. */
 nx_status nx_sandbox_enter(uint64_t memory_limit, nx_error *err);
+
+/* The same for a camera: IPv4 and IPv6 sockets may be made and connected besides, and nobody can be
+ * listened for. Which addresses, a filter of system calls can't see: who starts the child checks
+ * them. */
+nx_status nx_sandbox_enter_online(uint64_t memory_limit, nx_error *err);
 
 #endif

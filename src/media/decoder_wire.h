@@ -34,11 +34,15 @@ static inline uint64_t nx_wire_slot_bytes(uint32_t width, uint32_t height)
 
 typedef enum nx_wire_order { NX_WIRE_HELLO, NX_WIRE_START, NX_WIRE_RELEASE } nx_wire_order;
 
+/* What NX_WIRE_VIDEO is: a video, or a text "URL\nHOST\n" that names a camera. */
+typedef enum nx_wire_kind { NX_WIRE_FILE, NX_WIRE_CAMERA, NX_WIRE_CAMERA_UDP } nx_wire_kind;
+
 typedef struct nx_wire_to_child {
     nx_wire_order order;
     uint32_t slot;              /* release */
     uint32_t width, height;     /* start: of the frames that are to come */
     nx_decoder_options options; /* hello; no defaults left in it */
+    nx_wire_kind kind;          /* hello */
 } nx_wire_to_child;
 
 /* --- from the child -----------------------------------------------------------------------------
@@ -58,6 +62,7 @@ typedef struct nx_wire_to_parent {
     uint64_t index;
     int64_t pts_ns;
     int64_t mark_ns;
+    int64_t arrived_ns;
     uint64_t damaged; /* all but info */
     union {
         nx_decoder_info info;

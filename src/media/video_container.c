@@ -106,6 +106,9 @@ static int input_options(AVDictionary **options)
 static nx_status open_input(nx_video_source *source, nx_error *err)
 {
     AVDictionary *options = NULL;
+    if (source->options.url != NULL) {
+        return nx_video_live_open(source, err);
+    }
     nx_status status = make_io(source, err);
     if (status != NX_OK) {
         return status;
@@ -155,6 +158,10 @@ static nx_status open_decoder(nx_video_source *source, const AVCodec *codec, nx_
     if (result >= 0) {
         source->decoder->thread_count = (int)source->options.threads;
         source->decoder->thread_type = FF_THREAD_FRAME;
+        if (source->options.url != NULL) { /* a frame in flight for each thread is a delay */
+            source->decoder->thread_type = FF_THREAD_SLICE;
+            source->decoder->flags |= AV_CODEC_FLAG_LOW_DELAY;
+        }
         source->decoder->max_pixels = (int64_t)source->options.max_pixels;
         source->decoder->pkt_timebase = stream->time_base;
         result = avcodec_open2(source->decoder, codec, NULL);
@@ -299,6 +306,10 @@ static bool is_container(const nx_video_source *source, const char *name)
 static void read_claims(nx_video_source *source)
 {
     uint8_t head[512];
+    if (source->options.url != NULL) {
+        source->recording = true;
+        return;
+    }
     ssize_t got = pread(source->options.fd, head, sizeof head, 0);
     size_t size = got > 0 ? (size_t)got : 0;
     bool matroska = is_container(source, "matroska");

@@ -7,9 +7,17 @@
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 
+/* Packets of a camera on their way through the decoder whose times of coming are remembered. */
+#define NX_VIDEO_ARRIVALS 64
+
 struct nx_video_source {
     nx_video_source_options options;
-    AVIOContext *io;
+    struct {
+        int64_t pts, ns;
+    } arrivals[NX_VIDEO_ARRIVALS];
+    unsigned arrival; /* where the next one goes */
+    int (*open_default)(AVFormatContext *, AVIOContext **, const char *, int, AVDictionary **);
+    AVIOContext *io;  /* of a file */
     int64_t position; /* in the file, of the next read */
     AVFormatContext *file;
     AVCodecContext *decoder;
@@ -35,6 +43,14 @@ struct nx_video_source {
     uint64_t damaged_at_start;
     nx_error fatal; /* what to say at the end of frames; NX_OK: nothing */
 };
+
+/* video_live.c: opens a camera into source->file. Errors: NX_ERR_IO, NX_ERR_UNSUPPORTED,
+ * NX_ERR_TOO_LARGE (memory). */
+nx_status nx_video_live_open(nx_video_source *source, nx_error *err);
+/* source->packet has come in. */
+void nx_video_live_arrived(nx_video_source *source);
+/* When the packet of source->frame did; 0 of a file. */
+int64_t nx_video_live_arrival(const nx_video_source *source);
 
 /* Closes the file and opens it again, at its start. Errors: as nx_video_source_open. */
 nx_status nx_video_source_reopen(nx_video_source *source, nx_error *err);

@@ -81,7 +81,8 @@ static void damage_by(nx_video_source *source, int reason)
 /* The file has no more packets; result is what av_read_frame said. */
 static void end_of_packets(nx_video_source *source, int result)
 {
-    bool all_read = source->io->eof_reached != 0 || source->position >= source->options.size;
+    bool all_read = source->io == NULL || source->io->eof_reached != 0 ||
+                    source->position >= source->options.size;
     int expected = nx_video_packets_expected(source);
     source->draining = true;
     if (source->packets < expected) {
@@ -105,6 +106,7 @@ static int send_packet(nx_video_source *source)
         nx_video_note_entry(source);
     }
     source->packets++;
+    nx_video_live_arrived(source);
     if ((source->packet->flags & AV_PKT_FLAG_CORRUPT) != 0 && !source->recording) {
         damage(source, "a part of the file's data is missing");
     }
@@ -213,6 +215,7 @@ static nx_video_place place_frame(nx_video_source *source)
         .pts_ns = ns,
         .previous_ns = source->last_ns,
         .mark_ns = own,
+        .arrived_ns = nx_video_live_arrival(source),
     };
     source->last_ns = ns;
     source->frames++;

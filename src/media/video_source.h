@@ -2,8 +2,8 @@
  * A video file's frames in the order of display, each with its index and time; what the decoder's
  * child reads from (libavformat, libavcodec). Nothing for other modules.
  *
- * Only the descriptor is read; whatever a file names beside itself is refused. One thread at a
- * time. Messages of errors do not name the file, which is not known here.
+ * Of a file only the descriptor is read; whatever it names beside itself is refused. One thread at
+ * a time. Messages of errors do not name the file, which is not known here.
  */
 #ifndef NX_MEDIA_VIDEO_SOURCE_H
 #define NX_MEDIA_VIDEO_SOURCE_H
@@ -18,6 +18,9 @@
 typedef struct nx_video_source nx_video_source;
 
 typedef struct nx_video_source_options {
+    const char *url; /* of a camera (nx_decoder_live), borrowed; NULL: it is the file of fd */
+    const char *host;
+    bool udp;
     int fd;       /* borrowed; its offset is left alone */
     int64_t size; /* of the file */
     uint64_t max_pixels;
@@ -33,6 +36,7 @@ typedef struct nx_video_place {
     int64_t pts_ns;      /* larger than that of the frame before */
     int64_t previous_ns; /* that one's time; negative before the first */
     int64_t mark_ns;     /* as nx_decoder_mark has it */
+    int64_t arrived_ns;  /* as nx_decoder_frame has it */
 } nx_video_place;
 
 /* Errors: NX_ERR_UNSUPPORTED, NX_ERR_CORRUPT, NX_ERR_TOO_LARGE, NX_ERR_NO_MEMORY. */

@@ -118,6 +118,27 @@ describe('openapi.json', { skip }, () => {
     }
   });
 
+  it('describes streams', async () => {
+    const send = (method, value) => ({ ...json(value), method });
+    const wanted = { name: 'gate', url: 'rtsp://me:password@192.0.2.1/cam', enabled: false };
+    const routes = '/api/v1/streams';
+    const { value } = await ask(routes, send('POST', { ...wanted, url: 'rtsp://me:password@10.0.0.9/cam' }), 201);
+    await ask(routes, send('POST', { ...wanted, url: 'rtsp://10.0.0.9/cam' }), 409);
+    await ask(routes, send('POST', wanted), 422);
+    await ask(routes, send('POST', { ...wanted, name: 'x', url: 'rtsp://10.0.0.9/', model: 'none' }), 404);
+    await ask(routes, { method: 'POST', body: '{', headers: { 'Content-Type': 'application/json' } }, 400);
+    await ask(routes, undefined, 200);
+    const one = `${routes}/{id}`;
+    await ask(`${routes}/${value.id}`, undefined, 200, one);
+    await ask(`${routes}/${value.id}`, send('PATCH', { fps: 5, schedule: [{ days: ['sun'] }] }), 200, one);
+    for (const live of ['events', 'frame.jpeg', 'live.mjpeg']) {
+      await ask(`${routes}/${value.id}/${live}`, undefined, 409, `${one}/${live}`);
+    }
+    const gone = await fetch(`${server.url}${routes}/${value.id}`, { method: 'DELETE' });
+    assert.equal(gone.status, 204);
+    await ask(`${routes}/${value.id}`, undefined, 404, one);
+  });
+
   it('describes the KServe protocol', async () => {
     const post = (value) => ({ method: 'POST', body: JSON.stringify(value) });
     const pixel = file('odd/1x1.png').toString('base64');

@@ -1,0 +1,204 @@
+/* Opening a camera: RTSP, or a video over HTTP. In the decoder's child, where the host is an
+ * address that the parent has looked at. */
+#include "base/clock.h"
+#include "media/video_internal.h"
+#include "media/video_pixels.h"
+
+#include <libavutil/opt.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* What is read before it is clear what comes: a delay, and memory. */
+#define PROBE_BYTES        "1000000"
+#define PROBE_MICROSECONDS "1500000"
+/* libavformat's own limit of waiting; the parent's are shorter. */
+#define IO_MICROSECONDS "20000000"
+/* How long a packet of UDP waits for one that was overtaken. */
+#define REORDER_MICROSECONDS "200000"
+
+static nx_status no_memory(nx_error *err)
+{
+    return nx_error_set(err, NX_ERR_TOO_LARGE, "decoding needs more memory than it may have");
+}
+
+static bool is_rtsp(const char *url)
+{
+    return strncasecmp(url, "rtsp://", 7) == 0;
+}
+
+/* --- what a playlist may name -------------------------------------------------------------------
+ */
+
+/* Host and port of a URL, as they stand there; *size 0: there is none. */
+static const char *authority(const char *url, size_t *size)
+{
+    const char *at = strstr(url, "://");
+    *size = 0;
+    if (at == NULL) {
+        return url;
+    }
+    at += 3;
+    size_t length = strcspn(at, "/?#");
+    for (size_t i = length; i > 0; i--) {
+        if (at[i - 1] == '@') { /* behind a user and a password */
+            at += i;
+            length -= i;
+            break;
+        }
+    }
+    *size = length;
+    return at;
+}
+
+/* Playlists and their pieces come from the same address. */
+static int open_same_host(AVFormatContext *file, AVIOContext **out, const char *url, int flags,
+                          AVDictionary **options)
+{
+    nx_video_source *source = file->opaque;
+    size_t own_size = 0;
+    size_t size = 0;
+    const char *own = authority(source->options.url, &own_size);
+    const char *named = authority(url, &size);
+    *out = NULL;
+    if (size == 0 || size != own_size || strncasecmp(own, named, size) != 0 ||
+        strncasecmp(url, "http://", 7) != 0 || (flags & AVIO_FLAG_WRITE) != 0) {
+        return AVERROR(EACCES);
+    }
+    return source->open_default(file, out, url, flags, options);
+}
+
+/* --- opening ------------------------------------------------------------------------------------
+ */
+
+typedef struct option {
+    const char *name, *value;
+} option;
+
+static int set_all(AVDictionary **options, const option *all, size_t count)
+{
+    int result = 0;
+    for (size_t i = 0; i < count && result >= 0; i++) {
+        result = av_dict_set(options, all[i].name, all[i].value, 0);
+    }
+    return result;
+}
+
+static int set_options(const nx_video_source *source, AVDictionary **options)
+{
+    const option common[] = {
+        {"probesize", PROBE_BYTES},
+        {"analyzeduration", PROBE_MICROSECONDS},
+        {"max_streams", NX_VIDEO_MOST_STREAMS},
+        {"fflags", "nobuffer"},
+        {"timeout", IO_MICROSECONDS},
+    };
+    const option rtsp[] = {
+        {"protocol_whitelist", "rtsp,rtp,tcp,udp"},
+        {"format_whitelist", "rtsp,rtp,sdp"},
+        {"rtsp_transport", source->options.udp ? "udp" : "tcp"},
+        {"allowed_media_types", "video"},
+        {"max_delay", REORDER_MICROSECONDS},
+        {"user_agent", "Nexus"},
+    };
+    const option http[] = {
+        {"protocol_whitelist", "http,tcp"},
+        {"format_whitelist", "mpjpeg,hls,applehttp," NX_VIDEO_CONTAINERS},
+        {"max_redirects", "0"},
+        {"user_agent", "Nexus"},
+        {"multiple_requests", "0"},
+    };
+    bool over_rtsp = is_rtsp(source->options.url);
+    int result = set_all(options, common, sizeof common / sizeof common[0]);
+    if (result >= 0) {
+        result = over_rtsp ? set_all(options, rtsp, sizeof rtsp / sizeof rtsp[0])
+                           : set_all(options, http, sizeof http / sizeof http[0]);
+    }
+    if (result >= 0 && !over_rtsp && source->options.host[0] != '\0') {
+        char header[300];
+        snprintf(header, sizeof header, "Host: %s\r\n", source->options.host);
+        result = av_dict_set(options, "headers", header, 0);
+    }
+    return result;
+}
+
+static nx_status refused(int reason, nx_error *err)
+{
+    char text[AV_ERROR_MAX_STRING_SIZE] = "";
+    if (reason == AVERROR(ENOMEM)) {
+        return no_memory(err);
+    }
+    if (reason == AVERROR_INVALIDDATA || reason == AVERROR_DECODER_NOT_FOUND ||
+        reason == AVERROR_DEMUXER_NOT_FOUND || reason == AVERROR(EINVAL)) {
+        return nx_error_set(err, NX_ERR_UNSUPPORTED, "what it sends is no video that Nexus reads");
+    }
+    if (reason == AVERROR_EOF) {
+        return nx_error_set(err, NX_ERR_IO, "it ended the connection before a video came");
+    }
+    av_strerror(reason, text, sizeof text);
+    return nx_error_set(err, NX_ERR_IO, "it cannot be connected to (%s)", text);
+}
+
+nx_status nx_video_live_open(nx_video_source *source, nx_error *err)
+{
+    AVDictionary *options = NULL;
+    source->arrival = 0;
+    for (size_t i = 0; i < NX_VIDEO_ARRIVALS; i++) {
+        source->arrivals[i].pts = AV_NOPTS_VALUE;
+    }
+    source->file = avformat_alloc_context();
+    if (source->file == NULL) {
+        return no_memory(err);
+    }
+    source->open_default = source->file->io_open;
+    source->file->io_open = open_same_host;
+    source->file->opaque = source;
+    int result = set_options(source, &options);
+    if (result >= 0) { /* frees the context when it fails */
+        result = avformat_open_input(&source->file, source->options.url, NULL, &options);
+    }
+    av_dict_free(&options);
+    if (result < 0) {
+        return refused(result, err);
+    }
+    if (strcmp(source->file->iformat->name, "mpjpeg") == 0) { /* which has no times of its own */
+        source->file->use_wallclock_as_timestamps = 1;
+    }
+    result = avformat_find_stream_info(source->file, NULL);
+    return result < 0 ? refused(result, err) : NX_OK;
+}
+
+/* --- when packets came --------------------------------------------------------------------------
+ */
+
+static int64_t unix_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * NX_NS_PER_SEC + now.tv_nsec;
+}
+
+void nx_video_live_arrived(nx_video_source *source)
+{
+    if (source->options.url != NULL) {
+        source->arrivals[source->arrival].pts = source->packet->pts;
+        source->arrivals[source->arrival].ns = unix_ns();
+        source->arrival = (source->arrival + 1) % NX_VIDEO_ARRIVALS;
+    }
+}
+
+int64_t nx_video_live_arrival(const nx_video_source *source)
+{
+    if (source->options.url == NULL) {
+        return 0;
+    }
+    unsigned newest = (source->arrival + NX_VIDEO_ARRIVALS - 1) % NX_VIDEO_ARRIVALS;
+    for (unsigned i = 0; i < NX_VIDEO_ARRIVALS; i++) {
+        unsigned at = (newest + NX_VIDEO_ARRIVALS - i) % NX_VIDEO_ARRIVALS;
+        if (source->arrivals[at].pts == source->frame->pts &&
+            source->frame->pts != AV_NOPTS_VALUE) {
+            return source->arrivals[at].ns;
+        }
+    }
+    return source->arrivals[newest].ns;
+}

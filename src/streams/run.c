@@ -1,0 +1,532 @@
+#include "streams/run.h"
+
+#include "base/clock.h"
+#include "base/condition.h"
+#include "base/log.h"
+#include "streams/run_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* How often the schedule is looked at. */
+#define SCHEDULE_NS NX_NS_PER_SEC
+/* A frame that has waited in the engine's queue for so long is an old one. */
+#define MOST_WAIT_NS (NX_NS_PER_SEC / 2)
+/* Between two tellings of fps. */
+#define RATE_NS (2 * NX_NS_PER_SEC)
+
+/* --- states -------------------------------------------------------------------------------------
+ */
+
+void nx_run_tell_state(nx_stream_run *run)
+{
+    nx_buffer text = NX_BUFFER_INIT;
+    nx_json json = nx_json_begin(&text);
+    pthread_mutex_lock(&run->lock);
+    const nx_monitor monitor = run->monitor;
+    pthread_mutex_unlock(&run->lock);
+    nx_json_object_begin(&json);
+    nx_json_key_string(&json, "state", nx_stream_state_name(monitor.state));
+    nx_json_key_string(&json, "reason", monitor.reason);
+    nx_json_object_end(&json);
+    if (!text.failed) {
+        nx_stream_hub_tell(run->hub, "state", text.data, text.size);
+    }
+    nx_buffer_free(&text);
+    nx_log_info("streams", "stream %s is %s%s%s", run->name, nx_stream_state_name(monitor.state),
+                monitor.reason[0] != '\0' ? ": " : "", monitor.reason);
+    if (run->options.hooks.state != NULL) {
+        run->options.hooks.state(run->id, monitor.state, monitor.reason, run->options.hooks.user);
+    }
+    run->options.told(run->options.user);
+}
+
+static bool is_stopped(const nx_stream_run *run)
+{
+    return atomic_load(&run->stop);
+}
+
+/* Until a time or the stop. */
+static void pause_until(nx_stream_run *run, int64_t until_ns)
+{
+    int result = 0;
+    pthread_mutex_lock(&run->lock);
+    while (!is_stopped(run) && result != ETIMEDOUT) {
+        result = nx_condition_wait(&run->changed, &run->lock, until_ns);
+    }
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void note_lost(nx_stream_run *run, const nx_error *why)
+{
+    pthread_mutex_lock(&run->lock);
+    bool news = nx_monitor_lost(&run->monitor, why, nx_clock_now_ns());
+    pthread_mutex_unlock(&run->lock);
+    if (news) {
+        nx_run_tell_state(run);
+    }
+}
+
+static void note_retry(nx_stream_run *run)
+{
+    pthread_mutex_lock(&run->lock);
+    bool news = nx_monitor_retry(&run->monitor, nx_clock_now_ns());
+    pthread_mutex_unlock(&run->lock);
+    if (news) {
+        nx_run_tell_state(run);
+    }
+}
+
+static void note_frame(nx_stream_run *run)
+{
+    pthread_mutex_lock(&run->lock);
+    bool news = nx_monitor_frame(&run->monitor, nx_clock_now_ns());
+    pthread_mutex_unlock(&run->lock);
+    if (news) {
+        nx_run_tell_state(run);
+    }
+}
+
+static bool is_time(const nx_stream_run *run)
+{
+    struct tm parts;
+    time_t now = time(NULL);
+    localtime_r(&now, &parts);
+    return nx_schedule_is_open(&run->spec.schedule, parts.tm_wday,
+                               parts.tm_hour * 60 + parts.tm_min);
+}
+
+/* Sleeps through the hours in which nobody wants to know. */
+static void wait_for_time(nx_stream_run *run)
+{
+    pthread_mutex_lock(&run->lock);
+    bool news =
+        nx_monitor_stop(&run->monitor, "it is not the time of its schedule", nx_clock_now_ns());
+    pthread_mutex_unlock(&run->lock);
+    if (news) {
+        nx_run_tell_state(run);
+    }
+    while (!is_stopped(run) && !is_time(run)) {
+        pause_until(run, nx_clock_now_ns() + SCHEDULE_NS);
+    }
+    pthread_mutex_lock(&run->lock);
+    news = !is_stopped(run) && nx_monitor_resume(&run->monitor, nx_clock_now_ns());
+    pthread_mutex_unlock(&run->lock);
+    if (news) {
+        nx_run_tell_state(run);
+    }
+}
+
+/* --- a connection -------------------------------------------------------------------------------
+ */
+
+/* Whoever made the stream may have lost the right to its model since. */
+static nx_status check_access(const nx_stream_run *run, const char *name, nx_error *err)
+{
+    const nx_model_subject subject = {.all = run->user == NULL, .user = run->user, .key = run->key};
+    if (run->options.shared == NULL ||
+        nx_shared_models_allow(run->options.shared, name, &subject)) {
+        return NX_OK;
+    }
+    return nx_error_set(err, NX_ERR_INVALID, "model: whoever made the stream may not use %s", name);
+}
+
+static nx_status acquire_model(nx_run_session *session, nx_error *err)
+{
+    nx_stream_run *run = session->run;
+    nx_registry_task task = {.op = NX_REGISTRY_ACQUIRE, .kind = NX_STORED_DETECTOR};
+    nx_status status = NX_OK;
+    if (run->spec.video.model[0] != '\0') {
+        status = nx_model_reference_parse(run->spec.video.model, task.name, &task.version, err);
+    }
+    if (status == NX_OK) {
+        status = check_access(
+            run, task.name[0] != '\0' ? task.name : nx_registry_default(run->options.registry),
+            err);
+    }
+    if (status == NX_OK) {
+        status = nx_registry_run(run->options.registry, &task, err);
+    }
+    if (status == NX_OK) {
+        session->model = task.handle;
+        session->names = nx_model_get_spec(nx_registry_model(session->model))->names;
+    }
+    return status;
+}
+
+static nx_status open_source(nx_run_session *session, bool udp, nx_error *err)
+{
+    nx_stream_run *run = session->run;
+    const nx_stream_source_options options = {
+        .name = run->name,
+        .url = run->url,
+        .files_dir = run->options.files_dir,
+        .allow_loopback = run->options.allow_loopback,
+        .udp = udp,
+        .fps = run->spec.video.fps,
+        .max_pixels = run->options.max_pixels,
+        .stop = &run->stop,
+    };
+    nx_status status = nx_stream_source_open(&options, &session->source, err);
+    if (status == NX_OK) {
+        session->info = *nx_stream_source_info(session->source);
+    }
+    return status;
+}
+
+static nx_status open_detector(nx_run_session *session, nx_error *err)
+{
+    nx_stream_run *run = session->run;
+    nx_frame_detector_options options = {
+        .source_width = session->info.width,
+        .source_height = session->info.height,
+        .postprocess = run->options.postprocess,
+        .priority = NX_PRIORITY_STREAM,
+        .window = NX_RUN_WINDOW,
+        .stop = &run->stop,
+        .most_wait_ns = MOST_WAIT_NS,
+    };
+    nx_status status =
+        nx_video_track_thresholds(&run->spec.video, session->names, &options.postprocess, err);
+    if (status == NX_OK) {
+        status = nx_frame_detector_new(run->options.engine, nx_registry_model(session->model),
+                                       &options, &session->detector, err);
+    }
+    if (status == NX_OK) {
+        nx_frame_detector_size(session->detector, &session->width, &session->height);
+        status = nx_stream_source_set_size(session->source, session->width, session->height, err);
+    }
+    return status;
+}
+
+/* The tracker of the connection before goes on, unless it was of other pictures or classes. */
+static nx_status open_track(nx_run_session *session, nx_error *err)
+{
+    nx_stream_run *run = session->run;
+    const char *model = nx_registry_name(session->model);
+    uint32_t version = nx_registry_version(session->model);
+    if (run->track != NULL && run->track_width == session->info.width &&
+        run->track_height == session->info.height && run->track_version == version &&
+        strcmp(run->track_model, model) == 0) {
+        return NX_OK;
+    }
+    nx_video_track_free(run->track);
+    run->track = NULL;
+    run->track_width = session->info.width;
+    run->track_height = session->info.height;
+    run->track_version = version;
+    snprintf(run->track_model, sizeof run->track_model, "%s", model);
+    return nx_video_track_new(&run->spec.video, session->names, session->info.width,
+                              session->info.height, &run->track, err);
+}
+
+static nx_status open_session(nx_run_session *session, bool udp, nx_error *err)
+{
+    nx_stream_run *run = session->run;
+    nx_status status = acquire_model(session, err);
+    if (status == NX_OK) {
+        status = open_source(session, udp, err);
+    }
+    if (status == NX_OK) {
+        status = open_detector(session, err);
+    }
+    if (status == NX_OK) {
+        status = open_track(session, err);
+    }
+    if (status == NX_OK) {
+        status = nx_stream_queue_new(run->spec.drop, (size_t)3 * session->width * session->height,
+                                     &session->queue, err);
+    }
+    if (status == NX_OK) {
+        status = nx_run_look_start(session, err);
+    }
+    if (status == NX_OK) {
+        pthread_mutex_lock(&run->lock);
+        run->source = session->info;
+        snprintf(run->model, sizeof run->model, "%s", run->track_model);
+        run->model_version = run->track_version;
+        pthread_mutex_unlock(&run->lock);
+    }
+    return status;
+}
+
+static void close_session(nx_run_session *session)
+{
+    if (session->queue != NULL) {
+        uint32_t left = nx_stream_queue_close(session->queue);
+        nx_run_look_end(session);
+        nx_run_drop(session->run, NX_LOSS_STOPPED, left);
+    }
+    nx_frame_detector_free(session->detector);
+    nx_stream_queue_free(session->queue);
+    nx_stream_source_free(session->source);
+    nx_registry_release(session->model);
+}
+
+static void pass_on(nx_run_session *session, const nx_stream_picture *picture)
+{
+    nx_stream_run *run = session->run;
+    if (!session->begun) {
+        session->begun = true;
+        session->offset_ns = nx_clock_now_ns() - run->start_ns - picture->time_ns;
+    }
+    int64_t time_ns = session->offset_ns + picture->time_ns;
+    if (time_ns <= run->last_time_ns) {
+        time_ns = run->last_time_ns + 1;
+    }
+    run->last_time_ns = time_ns;
+    run->next_index += picture->skipped;
+    const nx_stream_frame frame = {
+        .pixels = (uint8_t *)picture->pixels, /* which the queue copies */
+        .index = run->next_index++,
+        .time_ns = time_ns,
+        .at_ns = picture->at_ns,
+        .queued_ns = nx_clock_now_ns(),
+    };
+    nx_run_drop(run, NX_LOSS_RATE, picture->skipped);
+    nx_run_drop(run, NX_LOSS_NEWER, nx_stream_queue_put(session->queue, &frame));
+    note_frame(run);
+}
+
+/* One connection, until it ends. *lived: frames have come. */
+static nx_status connect_once(nx_stream_run *run, bool udp, bool *lived, nx_error *err)
+{
+    nx_run_session session = {.run = run};
+    int64_t looked_ns = nx_clock_now_ns();
+    atomic_init(&session.failed, false);
+    nx_status status = open_session(&session, udp, err);
+    while (status == NX_OK) {
+        nx_stream_picture picture;
+        status = nx_stream_source_next(session.source, &picture, err);
+        if (status == NX_OK) {
+            pass_on(&session, &picture);
+        }
+        if (status == NX_OK && atomic_load(&session.failed)) {
+            *err = session.failure;
+            status = err->status;
+        }
+        int64_t now_ns = nx_clock_now_ns();
+        if (status == NX_OK && now_ns - looked_ns >= SCHEDULE_NS) {
+            looked_ns = now_ns;
+            status = is_time(run) ? NX_OK : NX_ERR_CANCELLED;
+        }
+    }
+    *lived = session.begun;
+    close_session(&session);
+    return status;
+}
+
+/* --- the connecting thread ----------------------------------------------------------------------
+ */
+
+/* Whether this try is over UDP; tries: those that gave no frame, one after the other. */
+static bool chooses_udp(const nx_stream_run *run, uint32_t tries)
+{
+    return run->spec.transport == NX_STREAM_UDP ||
+           (run->spec.transport == NX_STREAM_AUTO && tries % 2 == 1);
+}
+
+static void connect_again_and_again(nx_stream_run *run)
+{
+    uint32_t tries = 0;
+    while (!is_stopped(run)) {
+        nx_error err = {0};
+        bool lived = false;
+        if (!is_time(run)) {
+            wait_for_time(run);
+            continue;
+        }
+        nx_status status = connect_once(run, chooses_udp(run, tries), &lived, &err);
+        if (is_stopped(run) || (status == NX_ERR_CANCELLED && !is_time(run))) {
+            continue;
+        }
+        tries = lived ? 0 : tries + 1;
+        note_lost(run, &err);
+        uint32_t noise = 0;
+        (void)!getrandom(&noise, sizeof noise, 0); /* without it the pause is the longest */
+        pthread_mutex_lock(&run->lock);
+        int64_t pause_ns = nx_monitor_pause(&run->monitor, noise);
+        pthread_mutex_unlock(&run->lock);
+        pause_until(run, nx_clock_now_ns() + pause_ns);
+        if (!is_stopped(run)) {
+            note_retry(run);
+        }
+    }
+}
+
+static void *run_all(void *user)
+{
+    nx_stream_run *run = user;
+    if (run->unfit.status == NX_OK) {
+        connect_again_and_again(run);
+    } else {
+        pthread_mutex_lock(&run->lock);
+        (void)nx_monitor_stop(&run->monitor, run->unfit.message, nx_clock_now_ns());
+        pthread_mutex_unlock(&run->lock);
+        nx_run_tell_state(run);
+        pause_until(run, INT64_MAX);
+    }
+    pthread_mutex_lock(&run->lock);
+    (void)nx_monitor_stop(&run->monitor, run->stop_reason, nx_clock_now_ns());
+    pthread_mutex_unlock(&run->lock);
+    nx_run_tell_state(run);
+    nx_stream_hub_end(run->hub);
+    atomic_store(&run->over, true);
+    run->options.told(run->options.user);
+    return NULL;
+}
+
+/* --- life ---------------------------------------------------------------------------------------
+ */
+
+static char *copy(const char *text, bool *good)
+{
+    char *made = text != NULL ? strdup(text) : NULL;
+    *good = *good && (text == NULL || made != NULL);
+    return made;
+}
+
+nx_status nx_stream_run_start(const nx_stream_run_options *options, nx_stream_run **out,
+                              nx_error *err)
+{
+    const nx_stream *stream = options->stream;
+    nx_stream_run *run = calloc(1, sizeof *run);
+    bool good = run != NULL;
+    *out = NULL;
+    if (!good) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a stream");
+    }
+    run->options = *options;
+    run->options.stream = NULL;
+    run->id = copy(stream->id, &good);
+    run->name = copy(stream->name, &good);
+    run->url = copy(stream->url, &good);
+    run->user = copy(stream->user, &good);
+    run->key = copy(stream->key, &good);
+    run->hub = nx_stream_hub_new();
+    run->start_ns = nx_clock_now_ns();
+    run->rate_ns = run->start_ns;
+    run->last_time_ns = -1;
+    pthread_mutex_init(&run->lock, NULL);
+    nx_condition_init(&run->changed);
+    nx_monitor_start(&run->monitor, run->start_ns);
+    (void)nx_stream_spec_parse(stream->options, &run->spec, &run->unfit);
+    if (!good || run->hub == NULL) {
+        nx_stream_run_free(run);
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a stream");
+    }
+    int failure = pthread_create(&run->thread, NULL, run_all, run);
+    run->has_thread = failure == 0;
+    if (failure != 0) {
+        nx_stream_run_free(run);
+        return nx_error_set_errno(err, NX_ERR_UNAVAILABLE, failure, "no thread for a stream");
+    }
+    *out = run;
+    return NX_OK;
+}
+
+void nx_stream_run_ask_stop(nx_stream_run *run, const char *reason)
+{
+    pthread_mutex_lock(&run->lock);
+    if (!atomic_load(&run->stop)) {
+        snprintf(run->stop_reason, sizeof run->stop_reason, "%s", reason);
+        atomic_store(&run->stop, true);
+    }
+    pthread_cond_broadcast(&run->changed);
+    pthread_mutex_unlock(&run->lock);
+}
+
+bool nx_stream_run_is_over(nx_stream_run *run)
+{
+    return atomic_load(&run->over);
+}
+
+void nx_stream_run_free(nx_stream_run *run)
+{
+    if (run == NULL) {
+        return;
+    }
+    if (run->has_thread) {
+        nx_stream_run_ask_stop(run, "the server stops");
+        pthread_join(run->thread, NULL);
+    }
+    nx_video_track_free(run->track);
+    nx_stream_spec_free(&run->spec);
+    nx_stream_hub_release(run->hub);
+    nx_buffer_free(&run->places);
+    pthread_cond_destroy(&run->changed);
+    pthread_mutex_destroy(&run->lock);
+    free(run->id);
+    free(run->name);
+    free(run->url);
+    free(run->user);
+    free(run->key);
+    free(run);
+}
+
+nx_stream_hub *nx_stream_run_hub(nx_stream_run *run)
+{
+    return run->hub;
+}
+
+/* --- looking at it ------------------------------------------------------------------------------
+ */
+
+static int by_size(const void *a, const void *b)
+{
+    float one = *(const float *)a;
+    float two = *(const float *)b;
+    return (one > two) - (one < two);
+}
+
+/* Results a second since it was told last; under the lock. */
+static void measure_rate(nx_stream_run *run)
+{
+    int64_t now_ns = nx_clock_now_ns();
+    int64_t passed = now_ns - run->rate_ns;
+    if (passed >= RATE_NS) {
+        run->fps = (double)(run->counts.processed - run->rate_results) * (double)NX_NS_PER_SEC /
+                   (double)passed;
+        run->rate_ns = now_ns;
+        run->rate_results = run->counts.processed;
+    }
+}
+
+void nx_stream_run_status(nx_stream_run *run, nx_stream_status *out)
+{
+    float latencies[NX_RUN_LATENCIES];
+    pthread_mutex_lock(&run->lock);
+    measure_rate(run);
+    size_t count =
+        run->latency_count < NX_RUN_LATENCIES ? (size_t)run->latency_count : NX_RUN_LATENCIES;
+    memcpy(latencies, run->latencies, count * sizeof latencies[0]);
+    *out = (nx_stream_status){
+        .monitor = run->monitor,
+        .counts = run->counts,
+        .fps = run->fps,
+        .source = run->source,
+        .model_version = run->model_version,
+    };
+    memcpy(out->model, run->model, sizeof out->model);
+    pthread_mutex_unlock(&run->lock);
+    if (count > 0) {
+        qsort(latencies, count, sizeof latencies[0], by_size);
+        out->latency_ms_p50 = (double)latencies[count / 2];
+        out->latency_ms_p95 = (double)latencies[count * 95 / 100];
+    }
+}
+
+void nx_stream_run_places(nx_stream_run *run, nx_buffer *out)
+{
+    pthread_mutex_lock(&run->lock);
+    if (run->places.size > 0 && !run->places.failed) {
+        nx_buffer_append(out, run->places.data, run->places.size);
+    } else {
+        nx_buffer_append_str(out, "{\"zones\":[],\"lines\":[]}");
+    }
+    pthread_mutex_unlock(&run->lock);
+}

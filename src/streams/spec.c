@@ -1,0 +1,161 @@
+#include "streams/spec.h"
+
+#include "base/suggest.h"
+
+#include <string.h>
+
+static const char *const drop_names[] = {
+    [NX_STREAM_LATEST] = "latest",
+    [NX_STREAM_DROP_OLDEST] = "drop_oldest",
+    [NX_STREAM_BLOCK] = "block",
+};
+static const char *const transport_names[] = {
+    [NX_STREAM_AUTO] = "auto",
+    [NX_STREAM_TCP] = "tcp",
+    [NX_STREAM_UDP] = "udp",
+};
+
+/* The first ones are nx_video_spec's. */
+#define OF_VIDEOS 9
+static const char *const member_names[] = {
+    "model", "confidence", "iou",         "classes", "fps",       "track",
+    "zones", "lines",      "motion_gate", "drop",    "transport", "schedule",
+};
+#define MEMBER_COUNT (sizeof member_names / sizeof member_names[0])
+
+const char *nx_stream_drop_name(nx_stream_drop drop)
+{
+    return drop_names[drop];
+}
+
+const char *nx_stream_transport_name(nx_stream_transport transport)
+{
+    return transport_names[transport];
+}
+
+void nx_stream_spec_init(nx_stream_spec *spec)
+{
+    *spec = (nx_stream_spec){.drop = NX_STREAM_LATEST};
+    nx_video_spec_init(&spec->video);
+}
+
+void nx_stream_spec_free(nx_stream_spec *spec)
+{
+    nx_video_spec_free(&spec->video);
+}
+
+static nx_status take_choice(const char *name, const json_t *value, const char *const *names,
+                             int count, int *out, nx_error *err)
+{
+    const char *text = json_string_value(value);
+    int which = 0;
+    while (text != NULL && which < count && strcmp(text, names[which]) != 0) {
+        which++;
+    }
+    if (text == NULL || which == count) {
+        return nx_error_set(err, NX_ERR_INVALID, "%s: send %s, %s or %s", name, names[0], names[1],
+                            names[2]);
+    }
+    *out = which;
+    return NX_OK;
+}
+
+static nx_status unknown(const char *name, nx_error *err)
+{
+    const char *near = nx_suggest(name, member_names, MEMBER_COUNT);
+    return nx_error_set(err, NX_ERR_INVALID, "there is no option '%.60s'%s%s%s", name,
+                        near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+                        near != NULL ? "'?" : "");
+}
+
+static nx_status take(nx_stream_spec *spec, const char *name, const json_t *value, nx_error *err)
+{
+    size_t which = 0;
+    bool known = false;
+    int choice = 0;
+    nx_status status = NX_OK;
+    while (which < MEMBER_COUNT && strcmp(name, member_names[which]) != 0) {
+        which++;
+    }
+    if (which < OF_VIDEOS) {
+        return nx_video_spec_take(&spec->video, name, value, &known, err);
+    }
+    if (which == MEMBER_COUNT) {
+        return unknown(name, err);
+    }
+    if (strcmp(name, "drop") == 0) {
+        status = take_choice(name, value, drop_names, NX_STREAM_DROP_COUNT, &choice, err);
+        spec->drop = (nx_stream_drop)choice;
+    } else if (strcmp(name, "transport") == 0) {
+        status = take_choice(name, value, transport_names, NX_STREAM_TRANSPORT_COUNT, &choice, err);
+        spec->transport = (nx_stream_transport)choice;
+    } else {
+        status = nx_schedule_parse(value, &spec->schedule, err);
+    }
+    return status;
+}
+
+nx_status nx_stream_spec_read(const json_t *object, nx_stream_spec *spec, nx_error *err)
+{
+    const char *name = NULL;
+    json_t *value = NULL;
+    nx_status status = NX_OK;
+    nx_stream_spec_init(spec);
+    json_object_foreach((json_t *)object, name, value)
+    {
+        if (status == NX_OK) {
+            status = take(spec, name, value, err);
+        }
+    }
+    if (status == NX_OK) {
+        status = nx_video_spec_check(&spec->video, err);
+    }
+    if (status != NX_OK) {
+        nx_stream_spec_free(spec);
+    }
+    return status;
+}
+
+nx_status nx_stream_spec_parse(const char *text, nx_stream_spec *spec, nx_error *err)
+{
+    json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    nx_status status = json_is_object(object)
+                           ? nx_stream_spec_read(object, spec, err)
+                           : nx_error_set(err, NX_ERR_INVALID, "a stream's options are no JSON");
+    if (!json_is_object(object)) {
+        *spec = (nx_stream_spec){.drop = NX_STREAM_LATEST};
+    }
+    json_decref(object);
+    return status;
+}
+
+void nx_stream_spec_json_members(const nx_stream_spec *spec, nx_json *json)
+{
+    const nx_video_spec *video = &spec->video;
+    if (video->model[0] != '\0') {
+        nx_json_key_string(json, "model", video->model);
+    }
+    if (video->confidence >= 0) {
+        nx_json_key_number(json, "confidence", video->confidence, 6);
+    }
+    if (video->iou >= 0) {
+        nx_json_key_number(json, "iou", video->iou, 6);
+    }
+    if (video->classes != NULL) {
+        nx_json_key_string(json, "classes", video->classes);
+    }
+    if (video->fps > 0) {
+        nx_json_key_number(json, "fps", video->fps, 6);
+    }
+    nx_json_key_bool(json, "track", video->track);
+    nx_json_key_bool(json, "motion_gate", video->motion_gate);
+    if (video->places != NULL) { /* an object's members, without its brackets */
+        nx_json_raw(json, video->places + 1, strlen(video->places) - 2);
+    }
+    nx_json_key_string(json, "drop", drop_names[spec->drop]);
+    nx_json_key_string(json, "transport", transport_names[spec->transport]);
+    if (spec->schedule.count > 0) {
+        nx_json_key(json, "schedule");
+        nx_schedule_json(&spec->schedule, json);
+    }
+}
