@@ -27,8 +27,8 @@
 #define NX_EVENT_RULES_MAX_TEXT_BYTES ((size_t)256 << 10)
 
 /*
- * file: for messages. places: what "zone" and "line" name. An empty list of rules is fine. out is
- * checked as nx_event_rules_spec_check does, and empty after a failure.
+ * names: as nx_zones_parse. file: for messages. places: what "zone" and "line" name. An empty list
+ * of rules is fine. out is checked as nx_event_rules_spec_check does, and empty after a failure.
  * Errors: NX_ERR_INVALID, NX_ERR_TOO_LARGE, NX_ERR_NO_MEMORY.
  */
 nx_status nx_event_rules_parse(const char *text, size_t size, const char *file,

@@ -125,7 +125,9 @@ nx_status nx_spec_read_classes(const nx_spec_place *at, const json_t *item, nx_z
             return nx_spec_wrong_type(at, member, word, "a string");
         }
         nx_status status =
-            nx_class_filter_add(json_string_value(word), at->names, &chosen, at->err);
+            at->names.names == NULL
+                ? NX_OK /* which there are is not known yet */
+                : nx_class_filter_add(json_string_value(word), at->names, &chosen, at->err);
         if (status != NX_OK) {
             return nx_error_prefix(at->err, "%.200s: %s[%zu].%s", at->file, at->list, at->index,
                                    member);

@@ -46,7 +46,8 @@ nx_status nx_spec_check_item(const nx_spec_place *at, const json_t *item);
 /* The member "name": a text of 1 to NX_ZONES_MAX_NAME_BYTES bytes, copied with its NUL. */
 nx_status nx_spec_read_name(const nx_spec_place *at, const json_t *item, char *out);
 
-/* The member "classes": missing (all), or a list of at least one of the model's. */
+/* The member "classes": missing (all), or a list of at least one of the model's. Without names any
+ * texts will do, and *out lets none of them pass. */
 nx_status nx_spec_read_classes(const nx_spec_place *at, const json_t *item, nx_zone_filter *out);
 
 #endif

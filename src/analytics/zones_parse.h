@@ -18,6 +18,9 @@
 #define NX_ZONES_MAX_TEXT_BYTES ((size_t)1 << 20)
 
 /*
+ * names without a list (NULL): classes are not looked up, and what is read is good for a check
+ * alone.
+ *
  * file: for messages, which name the place ("door.json: zones[0].polygon[2] ..."). out is checked
  * as nx_zones_spec_check does, and empty after a failure.
  * Errors: NX_ERR_INVALID, NX_ERR_TOO_LARGE, NX_ERR_NO_MEMORY.

@@ -63,9 +63,18 @@ nx_status nx_background_make_streams(const nx_config *config, const nx_setup *se
     return nx_streams_new(&options, out, err);
 }
 
-nx_status nx_background_run_streams(nx_background *background, nx_streams *streams, nx_error *err)
+nx_status nx_background_run_streams(const nx_config *config, const nx_setup *setup,
+                                    nx_background *background, nx_streams *streams, nx_error *err)
 {
-    nx_status status = nx_streams_start(streams, err);
+    const nx_event_recorder_options record =
+        nx_event_recorder_options_of(config, setup->database, setup->objects);
+    const nx_stream_hooks next = nx_streams_get_hooks(streams);
+    nx_status status = nx_stream_events_start(&record, &next, &background->events, err);
+    if (status == NX_OK) {
+        const nx_stream_hooks hooks = nx_stream_events_hooks(background->events);
+        nx_streams_set_hooks(streams, &hooks);
+        status = nx_streams_start(streams, err);
+    }
     background->streams = status == NX_OK ? streams : NULL;
     return status;
 }
@@ -102,6 +111,7 @@ void nx_background_ask_stop(const nx_background *background)
 void nx_background_stop(nx_background *background)
 {
     nx_streams_free(background->streams);
+    nx_stream_events_stop(background->events); /* enters what is still queued */
     nx_worker_stop(background->worker);
     nx_sweeper_stop(background->sweeper);
     nx_mqtt_stop(background->mqtt);

@@ -8,6 +8,7 @@
 #include "jobs/sweeper.h"
 #include "jobs/webhook.h"
 #include "jobs/worker.h"
+#include "streams/event_hooks.h"
 #include "streams/streams.h"
 
 /* Plain owner; all zero is none. */
@@ -16,7 +17,8 @@ typedef struct nx_background {
     nx_webhooks *webhooks;
     nx_mqtt *mqtt; /* NULL: there is no broker */
     nx_sweeper *sweeper;
-    nx_streams *streams; /* NULL: nobody watches cameras here; its owner's until the start */
+    nx_stream_events *events; /* of the streams; NULL: none */
+    nx_streams *streams;      /* NULL: nobody watches cameras here; its owner's until the start */
 } nx_background;
 
 /* What the configuration says of a worker; all of it is borrowed from the two. Its concurrency is
@@ -27,8 +29,10 @@ nx_worker_options nx_background_worker_options(const nx_config *config, const nx
  * they do. Errors: those of nx_streams_new. */
 nx_status nx_background_make_streams(const nx_config *config, const nx_setup *setup,
                                      nx_streams **out, nx_error *err);
-/* Runs them; they end with the rest. Errors: those of nx_streams_start. */
-nx_status nx_background_run_streams(nx_background *background, nx_streams *streams, nx_error *err);
+/* Runs them, with their events; they end with the rest. Errors: those of nx_streams_start and
+ * nx_stream_events_start. */
+nx_status nx_background_run_streams(const nx_config *config, const nx_setup *setup,
+                                    nx_background *background, nx_streams *streams, nx_error *err);
 
 /* Starts the sender and the sweeper, and the worker unless worker is NULL. setup has its storage
  * and engine, and is borrowed until the end. On failure nothing runs. Errors: those of

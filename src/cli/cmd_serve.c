@@ -168,7 +168,7 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
             nx_background_start(args->config, setup, run_jobs ? &jobs : NULL, &background, err);
     }
     if (status == NX_OK) {
-        status = nx_background_run_streams(&background, streams, err);
+        status = nx_background_run_streams(args->config, setup, &background, streams, err);
     }
     if (status != NX_OK) {
         nx_api_stop(api, nx_clock_now_ns());

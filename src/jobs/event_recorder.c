@@ -50,6 +50,7 @@ nx_event_recorder_options nx_event_recorder_options_of(const nx_config *config, 
         .store = store,
         .objects = objects,
         .webhook = nx_config_string(config, NX_CONFIG_EVENT_WEBHOOK_URL),
+        .mqtt = nx_config_string(config, NX_CONFIG_MQTT_URL)[0] != '\0',
     };
 }
 

@@ -112,6 +112,12 @@ const nx_zones_spec *nx_video_track_places(const nx_video_track *track)
     return &track->places;
 }
 
+const nx_track *nx_video_track_tracks(const nx_video_track *track, size_t *count)
+{
+    *count = 0;
+    return track->tracker != NULL ? nx_tracker_tracks(track->tracker, count) : NULL;
+}
+
 const nx_zones *nx_video_track_zones(const nx_video_track *track)
 {
     return track->zones;

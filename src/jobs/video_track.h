@@ -6,6 +6,7 @@
 #ifndef NX_JOBS_VIDEO_TRACK_H
 #define NX_JOBS_VIDEO_TRACK_H
 
+#include "analytics/tracker.h"
 #include "analytics/zones.h"
 #include "base/buffer.h"
 #include "base/error.h"
@@ -30,6 +31,9 @@ double nx_video_track_low_score(void);
 
 /* The zones and lines of the spec. */
 const nx_zones_spec *nx_video_track_places(const nx_video_track *track);
+
+/* Those of the last frame, all of the tracker's; valid until the next. NULL without tracking. */
+const nx_track *nx_video_track_tracks(const nx_video_track *track, size_t *count);
 
 /* What they have counted so far; NULL: there are none. */
 const nx_zones *nx_video_track_zones(const nx_video_track *track);

@@ -13,9 +13,11 @@
 #include "engine/engine.h"
 #include "engine/registry.h"
 #include "jobs/shared_models.h"
+#include "jobs/video_track.h"
 #include "results/frames.h"
 #include "store/streams.h"
 #include "streams/hub.h"
+#include "streams/spec.h"
 #include "streams/status.h"
 #include "vision/postprocess.h"
 
@@ -24,6 +26,9 @@
 /* What was found in a frame. Everything is borrowed for the call. */
 typedef struct nx_stream_result {
     const char *stream; /* its id */
+    const char *name;
+    const nx_stream_spec *spec;
+    const nx_video_track *track; /* after this frame */
     const nx_frame_record *record;
     nx_class_names names;
     uint32_t width, height; /* of the camera's upright picture, in whose pixels boxes are */

@@ -123,6 +123,9 @@ static void publish(nx_run_session *session, nx_stream_frame *frame, nx_frame_re
     record->index = frame->index;
     const nx_stream_result result = {
         .stream = run->id,
+        .name = run->name,
+        .spec = &run->spec,
+        .track = run->track,
         .record = record,
         .names = session->names,
         .width = session->info.width,

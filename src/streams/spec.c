@@ -1,7 +1,10 @@
 #include "streams/spec.h"
 
+#include "analytics/event_rules_parse.h"
+#include "analytics/zones_parse.h"
 #include "base/suggest.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const drop_names[] = {
@@ -18,8 +21,8 @@ static const char *const transport_names[] = {
 /* The first ones are nx_video_spec's. */
 #define OF_VIDEOS 9
 static const char *const member_names[] = {
-    "model", "confidence", "iou",         "classes", "fps",       "track",
-    "zones", "lines",      "motion_gate", "drop",    "transport", "schedule",
+    "model", "confidence",  "iou",  "classes",   "fps",      "track", "zones",
+    "lines", "motion_gate", "drop", "transport", "schedule", "rules",
 };
 #define MEMBER_COUNT (sizeof member_names / sizeof member_names[0])
 
@@ -42,6 +45,56 @@ void nx_stream_spec_init(nx_stream_spec *spec)
 void nx_stream_spec_free(nx_stream_spec *spec)
 {
     nx_video_spec_free(&spec->video);
+    free(spec->rules);
+    spec->rules = NULL;
+}
+
+static nx_status no_memory(nx_error *err)
+{
+    return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a stream's options");
+}
+
+/* They are read as a whole with the places, and by whoever runs the stream. */
+static nx_status take_rules(nx_stream_spec *spec, const json_t *value, nx_error *err)
+{
+    if (!json_is_array(value)) {
+        return nx_error_set(err, NX_ERR_INVALID, "rules: send a list");
+    }
+    json_t *object = json_pack("{s:O}", "rules", (json_t *)value);
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    if (text == NULL) {
+        return no_memory(err);
+    }
+    free(spec->rules);
+    spec->rules = text;
+    return NX_OK;
+}
+
+/* As far as it can be without the model, whose classes are not known here. */
+static nx_status check_rules(const nx_stream_spec *spec, nx_error *err)
+{
+    static const nx_class_names unknown_names = {0};
+    const char *text = spec->video.places;
+    nx_zones_spec places = {0};
+    nx_event_rules_spec rules = {0};
+    if (spec->rules == NULL) {
+        return NX_OK;
+    }
+    if (!spec->video.track) {
+        return nx_error_set(err, NX_ERR_INVALID, "rules: they need track: true");
+    }
+    nx_status status = NX_OK;
+    if (text != NULL) {
+        status = nx_zones_parse(text, strlen(text), "zones and lines", unknown_names, &places, err);
+    }
+    if (status == NX_OK) {
+        status = nx_event_rules_parse(spec->rules, strlen(spec->rules), "rules", unknown_names,
+                                      &places, &rules, err);
+    }
+    nx_event_rules_spec_free(&rules);
+    nx_zones_spec_free(&places);
+    return status;
 }
 
 static nx_status take_choice(const char *name, const json_t *value, const char *const *names,
@@ -89,6 +142,8 @@ static nx_status take(nx_stream_spec *spec, const char *name, const json_t *valu
     } else if (strcmp(name, "transport") == 0) {
         status = take_choice(name, value, transport_names, NX_STREAM_TRANSPORT_COUNT, &choice, err);
         spec->transport = (nx_stream_transport)choice;
+    } else if (strcmp(name, "rules") == 0) {
+        status = take_rules(spec, value, err);
     } else {
         status = nx_schedule_parse(value, &spec->schedule, err);
     }
@@ -109,6 +164,9 @@ nx_status nx_stream_spec_read(const json_t *object, nx_stream_spec *spec, nx_err
     }
     if (status == NX_OK) {
         status = nx_video_spec_check(&spec->video, err);
+    }
+    if (status == NX_OK) {
+        status = check_rules(spec, err);
     }
     if (status != NX_OK) {
         nx_stream_spec_free(spec);
@@ -151,6 +209,9 @@ void nx_stream_spec_json_members(const nx_stream_spec *spec, nx_json *json)
     nx_json_key_bool(json, "motion_gate", video->motion_gate);
     if (video->places != NULL) { /* an object's members, without its brackets */
         nx_json_raw(json, video->places + 1, strlen(video->places) - 2);
+    }
+    if (spec->rules != NULL) {
+        nx_json_raw(json, spec->rules + 1, strlen(spec->rules) - 2);
     }
     nx_json_key_string(json, "drop", drop_names[spec->drop]);
     nx_json_key_string(json, "transport", transport_names[spec->transport]);

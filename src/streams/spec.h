@@ -35,6 +35,7 @@ typedef struct nx_stream_spec {
     nx_stream_drop drop;
     nx_stream_transport transport;
     nx_schedule schedule;
+    char *rules; /* {"rules":[...]} as text (analytics/event_rules_parse.h), owned; NULL: none */
 } nx_stream_spec;
 
 void nx_stream_spec_init(nx_stream_spec *spec);
@@ -42,9 +43,9 @@ void nx_stream_spec_free(nx_stream_spec *spec);
 
 /*
  * Reads an object with the members "model", "confidence", "iou", "classes", "fps", "track",
- * "motion_gate", "zones", "lines", "drop", "transport" and "schedule", and no others; spec is
- * initialised by it, and empty after an error. Errors: NX_ERR_INVALID (what is wrong, and where),
- * NX_ERR_NO_MEMORY.
+ * "motion_gate", "zones", "lines", "drop", "transport", "schedule" and "rules", and no others; spec
+ * is initialised by it, and empty after an error. Errors: NX_ERR_INVALID (what is wrong, and
+ * where), NX_ERR_NO_MEMORY.
  */
 nx_status nx_stream_spec_read(const json_t *object, nx_stream_spec *spec, nx_error *err);
 nx_status nx_stream_spec_parse(const char *text, nx_stream_spec *spec, nx_error *err);

@@ -315,6 +315,11 @@ nx_status nx_streams_new(const nx_streams_options *options, nx_streams **out, nx
     return NX_OK;
 }
 
+nx_stream_hooks nx_streams_get_hooks(const nx_streams *streams)
+{
+    return streams->hooks;
+}
+
 void nx_streams_set_hooks(nx_streams *streams, const nx_stream_hooks *hooks)
 {
     streams->hooks = *hooks;

@@ -32,7 +32,8 @@ typedef struct nx_streams_options {
 
 /* Nothing is run before nx_streams_start. Errors: NX_ERR_INVALID (too many), NX_ERR_NO_MEMORY. */
 nx_status nx_streams_new(const nx_streams_options *options, nx_streams **out, nx_error *err);
-/* Before the start. */
+/* Before the start. Who wants to hear as well calls those that were set before. */
+nx_stream_hooks nx_streams_get_hooks(const nx_streams *streams);
 void nx_streams_set_hooks(nx_streams *streams, const nx_stream_hooks *hooks);
 /* Errors: NX_ERR_UNAVAILABLE (no thread). */
 nx_status nx_streams_start(nx_streams *streams, nx_error *err);

@@ -33,6 +33,8 @@ static void what_is_read_is_written(void **state)
         "{\"model\":\"yolov8n:2\",\"confidence\":0.4,\"iou\":0.5,\"classes\":\"person,2\","
         "\"fps\":7.5,\"track\":true,\"motion_gate\":true,"
         "\"lines\":[{\"from\":[0.5,0],\"name\":\"door\",\"to\":[0.5,1]}],"
+        "\"rules\":[{\"name\":\"in\",\"kind\":\"line_crossed\",\"line\":\"door\","
+        "\"classes\":[\"whoever\"]}],"
         "\"drop\":\"block\",\"transport\":\"udp\","
         "\"schedule\":[{\"days\":[\"sun\",\"fri\"],\"from\":\"22:00\",\"to\":\"06:30\"}]}";
     nx_assert_ok(nx_stream_spec_parse(full, &spec, &err), err);
@@ -57,6 +59,10 @@ static void what_makes_no_sense_is_refused(void **state)
         {"{\"trnsport\":\"tcp\"}", "did you mean 'transport'"},
         {"{\"fps\":0}", "fps"},
         {"{\"track\":false,\"motion_gate\":true}", "motion_gate"},
+        {"{\"rules\":7}", "rules: send a list"},
+        {"{\"rules\":[{\"name\":\"a\",\"kind\":\"zone_left\",\"zone\":\"x\"}]}",
+         "rules[0].zone: there is no zone 'x'"},
+        {"{\"rules\":[],\"track\":false}", "rules: they need track"},
         {"{\"schedule\":{}}", "schedule"},
         {"{\"schedule\":[1]}", "schedule[0]"},
         {"{\"schedule\":[{},{\"days\":[]}]}", "schedule[1].days"},

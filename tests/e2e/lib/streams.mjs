@@ -6,7 +6,7 @@ import { eventually, startServer } from './server.mjs';
 export const PATIENCE_MS = 60_000; // the machine may be busy with other tests
 
 /** A server whose streams may come from this machine and from the files in its data folder. */
-export async function startStreams(data) {
+export async function startStreams(data, more = {}) {
   const server = await startServer({
     args: ['--data-dir', data.path],
     env: {
@@ -15,6 +15,7 @@ export async function startStreams(data) {
       RUN_JOBS: 'false',
       STREAM_FILES_DIR: data.path,
       STREAM_ALLOW_LOOPBACK: 'true',
+      ...more,
     },
   });
   const followers = [];
