@@ -66,6 +66,11 @@ install: ## Install program, ONNX Runtime, manual page and completions (PREFIX=,
 	$(NEXUS) completion zsh > "$(installed)/share/zsh/site-functions/_nexus"
 	$(NEXUS) completion fish > "$(installed)/share/fish/vendor_completions.d/nexus.fish"
 
+deb: build ## Make build/nexus_VERSION_ARCHITECTURE.deb
+	@scripts/bootstrap deb
+	@scripts/fetch ort
+	@scripts/deb
+
 clean: ## Remove what was built
 	rm -rf build web/dist compile_commands.json tests/artifacts
 
@@ -75,5 +80,5 @@ distclean: clean ## Remove what was built and the npm packages too
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z_.-]+:.*## / { printf "  make %-22s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run build test bench fuzz coverage format check-format lint tidy hooks install clean \
+.PHONY: run build test bench fuzz coverage format check-format lint tidy hooks install deb clean \
     distclean help compile_commands.json
