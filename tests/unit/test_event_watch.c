@@ -154,11 +154,21 @@ static void pedestrians_are_entered_with_their_picture(void **state)
     nx_objects_close(objects);
 }
 
+/* Nothing can be kept until the path, which is where objects are, is unlinked: it is no folder. */
+static void shut_objects(const store_fixture *fixture, char path[PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s/objects", fixture->folder);
+    (void)nftw(path, scratch_remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(file >= 0);
+    close(file);
+}
+
 /* Nothing is lost while the disk, or the database, takes nothing for a while. */
 static void what_can_not_be_entered_waits(void **state)
 {
     STORE_FIXTURE(state);
-    char path[160];
+    char path[PATH_MAX];
     static uint8_t pixels[16 * 16 * 3];
     const nx_event_picture picture = {pixels, 16, 16};
     const nx_event_row row = {.stream_id = "s1",
@@ -168,11 +178,7 @@ static void what_can_not_be_entered_waits(void **state)
                               .at = 1,
                               .details = "{}"};
     nx_objects *objects = store_open_objects(fixture);
-    snprintf(path, sizeof path, "%s/objects", fixture->folder);
-    (void)nftw(path, scratch_remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600); /* no folder */
-    assert_true(file >= 0);
-    close(file);
+    shut_objects(fixture, path);
     nx_event_recorder *recorder = start(fixture, objects);
     assert_true(nx_event_recorder_put(recorder, &row, 1, &picture));
     assert_true(nx_event_recorder_put(recorder, &row, 1, NULL));
@@ -190,6 +196,7 @@ static void what_can_not_be_entered_waits(void **state)
 static void the_queue_is_bounded(void **state)
 {
     STORE_FIXTURE(state);
+    char path[PATH_MAX];
     enum { SIDE = 2048 }; /* twelve megabytes each */
     uint8_t *pixels = calloc((size_t)SIDE * SIDE, 3);
     assert_non_null(pixels);
@@ -201,17 +208,19 @@ static void the_queue_is_bounded(void **state)
                               .at = 1,
                               .details = "{}"};
     nx_objects *objects = store_open_objects(fixture);
+    shut_objects(fixture, path); /* none leaves the queue */
     nx_event_recorder *recorder = start(fixture, objects);
     uint64_t taken = 0;
     uint64_t refused = 0;
-    while (refused == 0 && taken < 1000) { /* faster than a picture is encoded */
+    while (refused == 0 && taken < 1000) {
         bool good = nx_event_recorder_put(recorder, &row, 1, &picture);
         taken += good;
         refused += !good;
     }
     assert_int_equal(refused, 1);
     assert_int_equal(nx_event_recorder_get_stats(recorder).lost, 1);
-    nx_event_recorder_stop(recorder);
+    assert_int_equal(unlink(path), 0);
+    nx_event_recorder_stop(recorder); /* enters what waits */
     assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM events"), taken);
     free(pixels);
     nx_objects_close(objects);
