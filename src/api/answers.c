@@ -230,6 +230,20 @@ static bool wait_in_line(nx_api_answers *answers, ticket *self)
     return first;
 }
 
+/* Too much waits already: so it is for all who have come, until nobody is left, and the next one
+ * puts the work again. */
+static void make_all(nx_api_answers *answers)
+{
+    ticket *all = NULL;
+    while ((all = take_all(answers)) != NULL) {
+        while (all != NULL) {
+            ticket *next = all->next;
+            in_pool(all, all->plan->make, all->plan->slow);
+            all = next;
+        }
+    }
+}
+
 void nx_api_answer_kept(nx_api *api, nx_http_request *request, const nx_answer_plan *plan)
 {
     const nx_prediction_policy policy = nx_prediction_policy_of(request);
@@ -256,11 +270,7 @@ void nx_api_answer_kept(nx_api *api, nx_http_request *request, const nx_answer_p
     }
     answers->work.run = read_states;
     if (!nx_api_pool_put(api->quick, &answers->work)) {
-        /* too much waits already: so it is for all who have come until now */
-        for (ticket *all = take_all(answers), *next = NULL; all != NULL; all = next) {
-            next = all->next;
-            in_pool(all, plan->make, all->plan->slow);
-        }
+        make_all(answers);
     }
 }
 

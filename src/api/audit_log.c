@@ -6,10 +6,8 @@
 #include "api/audit_text.h"
 #include "api/storage.h"
 #include "api/work.h"
-#include "base/file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -186,11 +184,8 @@ static void answer_export(nx_api *api, nx_http_request *request, const query *q)
 {
     nx_error err = {0};
     uint64_t size = 0;
-    nx_status status = nx_file_make_dirs(api->upload_dir, &err);
-    int fd = status == NX_OK ? open(api->upload_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
-    if (status == NX_OK && fd < 0) {
-        status = nx_error_set_errno(&err, NX_ERR_IO, errno, "cannot make a file for the export");
-    }
+    int fd = -1;
+    nx_status status = nx_objects_scratch(api->deps.objects, &fd, &err);
     if (status == NX_OK) {
         status = export_log(api, q, fd, &size, &err);
     }

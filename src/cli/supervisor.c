@@ -248,8 +248,6 @@ static int take_time(supervisor *s)
     int64_t next = INT64_MAX;
     if (s->ending && now >= s->kill_ns) {
         tell_all(s, SIGKILL);
-    } else if (s->ending) {
-        next = s->kill_ns;
     }
     for (uint32_t i = 0; i < s->options->count; i++) {
         process *p = &s->processes[i];
@@ -257,6 +255,9 @@ static int take_time(supervisor *s)
             start_again(s, i, "could not be started");
         }
         next = p->due_ns > 0 && p->due_ns < next ? p->due_ns : next;
+    }
+    if (s->ending && now < s->kill_ns && s->kill_ns < next) {
+        next = s->kill_ns; /* also when the loop has given up just now */
     }
     if (next == INT64_MAX) {
         return -1;

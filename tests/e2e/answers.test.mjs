@@ -253,3 +253,46 @@ keepsAnswers('with a Redis that they share', skipWithoutShared() || skipWithoutP
       remove: () => Promise.all([postgres.remove(), redis.remove()]),
     };
   });
+
+describe('answers that are kept, while nothing more can wait', { skip: skipWithoutShared() || skipWithoutPostgres() }, () => {
+  it('are made as ever afterwards', async (t) => {
+    const data = makeDataDir();
+    writeTinyModel(`${data.path}/models/yolov8n.onnx`);
+    const postgres = await startPostgres();
+    const server = await startServer({
+      args: ['--data-dir', data.path],
+      env: { DATABASE_URL: postgres.url, OBJECTS_URL: '', RUN_JOBS: 'false', LIMIT_CONCURRENCY: '1' },
+    });
+    t.after(async () => {
+      await server.stop();
+      await postgres.remove();
+      data.remove();
+    });
+    const ask = async (path) => {
+      const answer = await fetch(server.url + path);
+      return { status: answer.status, text: await answer.text() };
+    };
+    const held = () => Number(postgres.query("SELECT count(*) FROM pg_locks WHERE granted AND " +
+      "mode = 'AccessExclusiveLock' AND relation = 'nx_migrations'::regclass"));
+
+    // Readiness asks the database and is not limited: with it held up, the line of what waits fills.
+    // A list that is asked for then finds no place, unless it was refused at the gate before.
+    await eventually(async () => {
+      assert.equal((await ask('/api/v1/videos')).status, 200);
+      const session = postgres.session();
+      session.stdin.write('BEGIN; LOCK TABLE nx_migrations IN ACCESS EXCLUSIVE MODE;\n');
+      await eventually(() => held() === 1, 'the table is locked');
+      const waiting = Array.from({ length: 300 }, () => ask('/health/ready'));
+      await eventually(async () => (await metric(server.url, 'db_pool_connections{state="waiting"}')) >= 257,
+        'the line is full', 30_000);
+      const refused = await ask('/api/v1/videos');
+      session.stdin.end('ROLLBACK;\n');
+      await Promise.all(waiting);
+      assert.equal(refused.status, 503, refused.text);
+      return !/told who asks/.test(refused.text);
+    }, 'a list finds no place', 60_000);
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await ask('/api/v1/videos')).status, 200);
+    }
+  });
+});
