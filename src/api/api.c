@@ -317,7 +317,7 @@ static const nx_http_route fixed_routes[] = {
     PLAIN("GET", "/api/v1/events/{id}/snapshot", nx_api_events_snapshot, NX_ACCESS_READ,
           NX_RATE_READ),
     PLAIN("GET", "/api/v1/events/{id}/clip", nx_api_events_clip, NX_ACCESS_READ, NX_RATE_READ),
-    PLAIN("GET", "/api/v1/events/{id}/deliveries", nx_api_events_deliveries, NX_ACCESS_READ,
+    PLAIN("GET", "/api/v1/events/{id}/deliveries", nx_api_events_deliveries, NX_ACCESS_ADMIN,
           NX_RATE_READ),
     PLAIN("GET", "/api/v1/streams", nx_api_streams_list, NX_ACCESS_READ, NX_RATE_READ),
     STREAM("POST", "/api/v1/streams", nx_api_streams_add),

@@ -223,8 +223,12 @@ static void give_place(nx_api_watchers *watchers)
 
 static watcher *new_watcher(nx_api_watchers *watchers, nx_stream_hub *hub, bool pictures)
 {
-    watcher *one = take_place(watchers) ? calloc(1, sizeof *one) : NULL;
+    if (!take_place(watchers)) {
+        return NULL;
+    }
+    watcher *one = calloc(1, sizeof *one);
     if (one == NULL) {
+        give_place(watchers);
         return NULL;
     }
     one->watchers = watchers;

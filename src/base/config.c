@@ -240,7 +240,7 @@ static const struct {
 } secrets[] = {
     {NX_CONFIG_DATABASE_URL, NX_CONFIG_SECRET_URL}, {NX_CONFIG_REDIS_URL, NX_CONFIG_SECRET_URL},
     {NX_CONFIG_S3_SECRET_KEY, NX_CONFIG_SECRET},    {NX_CONFIG_WEBHOOK_SECRET, NX_CONFIG_SECRET},
-    {NX_CONFIG_MQTT_URL, NX_CONFIG_SECRET_URL},
+    {NX_CONFIG_MQTT_URL, NX_CONFIG_SECRET_URL},     {NX_CONFIG_EVENT_WEBHOOK_URL, NX_CONFIG_SECRET},
 };
 
 /* --- values -------------------------------------------------------------------------------------

@@ -223,7 +223,7 @@ static nx_status enter(nx_event_recorder *self, batch *one, nx_error *err)
 static bool may_mend(nx_status status)
 {
     return status == NX_ERR_UNAVAILABLE || status == NX_ERR_BUSY || status == NX_ERR_IO ||
-           status == NX_ERR_NO_MEMORY;
+           status == NX_ERR_NO_MEMORY || status == NX_ERR_TIMEOUT;
 }
 
 /* Takes the first one out of the queue. */

@@ -51,18 +51,33 @@ static const char *authority(const char *url, size_t *size)
     return at;
 }
 
+/* Is it the address that the parent has looked at? */
+static bool is_own_host(const nx_video_source *source, const char *url)
+{
+    size_t own_size = 0;
+    size_t size = 0;
+    const char *own = authority(source->options.url, &own_size);
+    const char *named = authority(url, &size);
+    return size > 0 && size == own_size && strncasecmp(own, named, size) == 0;
+}
+
+/* libavformat follows the redirections of RTSP by itself, and asks only whether to go on waiting:
+ * not for another host (1 ends it). */
+static int has_moved(void *user)
+{
+    const nx_video_source *source = user;
+    const char *url = source->file != NULL ? source->file->url : NULL;
+    return url != NULL && !is_own_host(source, url);
+}
+
 /* Playlists and their pieces come from the same address. */
 static int open_same_host(AVFormatContext *file, AVIOContext **out, const char *url, int flags,
                           AVDictionary **options)
 {
     nx_video_source *source = file->opaque;
-    size_t own_size = 0;
-    size_t size = 0;
-    const char *own = authority(source->options.url, &own_size);
-    const char *named = authority(url, &size);
     *out = NULL;
-    if (size == 0 || size != own_size || strncasecmp(own, named, size) != 0 ||
-        strncasecmp(url, "http://", 7) != 0 || (flags & AVIO_FLAG_WRITE) != 0) {
+    if (!is_own_host(source, url) || strncasecmp(url, "http://", 7) != 0 ||
+        (flags & AVIO_FLAG_WRITE) != 0) {
         return AVERROR(EACCES);
     }
     return source->open_default(file, out, url, flags, options);
@@ -153,6 +168,7 @@ nx_status nx_video_live_open(nx_video_source *source, nx_error *err)
     source->open_default = source->file->io_open;
     source->file->io_open = open_same_host;
     source->file->opaque = source;
+    source->file->interrupt_callback = (AVIOInterruptCB){.callback = has_moved, .opaque = source};
     int result = set_options(source, &options);
     if (result >= 0) { /* frees the context when it fails */
         result = avformat_open_input(&source->file, source->options.url, NULL, &options);

@@ -272,7 +272,11 @@ static void pass_on(nx_run_session *session, const nx_stream_picture *picture)
     nx_stream_run *run = session->run;
     if (!session->begun) {
         session->begun = true;
-        session->offset_ns = nx_clock_now_ns() - run->start_ns - picture->time_ns;
+        int64_t at_ns = nx_clock_now_ns() - run->start_ns;
+        if (at_ns <= run->last_time_ns) { /* the camera's clock ran ahead of ours before */
+            at_ns = run->last_time_ns + NX_NS_PER_MS;
+        }
+        session->offset_ns = at_ns - picture->time_ns;
     }
     int64_t time_ns = session->offset_ns + picture->time_ns;
     if (time_ns <= run->last_time_ns) {

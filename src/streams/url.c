@@ -123,7 +123,10 @@ static nx_status check_camera(const char *url, bool allow_loopback, nx_error *er
         return status;
     }
     char *zone = NULL;
-    if (!copy_part(parser, CURLUPART_HOST, host, sizeof host) || host[0] == '\0') {
+    const char *behind = strstr(url, "://");
+    if (behind != NULL && behind[3] == '/') {
+        status = nx_error_set(err, NX_ERR_INVALID, "url: it has no host behind ://");
+    } else if (!copy_part(parser, CURLUPART_HOST, host, sizeof host) || host[0] == '\0') {
         status = nx_error_set(err, NX_ERR_INVALID, "url: it has no host");
     } else if (curl_url_get(parser, CURLUPART_ZONEID, &zone, 0) == CURLUE_OK) {
         status = nx_error_set(err, NX_ERR_INVALID, "url: it must not name a zone");
@@ -168,6 +171,7 @@ void nx_stream_url_shown(const char *url, char *out)
         return;
     }
     behind += 3;
+    behind += strspn(behind, "/"); /* which libcurl passes over, too */
     const char *host = behind;
     size_t length = strcspn(behind, "/?#");
     for (size_t i = 0; i < length; i++) {

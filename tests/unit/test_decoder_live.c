@@ -249,6 +249,30 @@ static void redirections_are_not_followed(void **state)
     assert_string_equal(other.request, "");
 }
 
+/* RTSP's are libavformat's own business, which asks nobody whether to follow them. */
+static void redirections_of_rtsp_are_not_followed(void **state)
+{
+    (void)state;
+    char head[256];
+    nx_error err = {0};
+    nx_decoder *decoder = NULL;
+    camera other = {.head = HEAD, .frames = 10};
+    camera_start(&other);
+    snprintf(head, sizeof head,
+             "RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: rtsp://127.0.0.1:%u/\r\n\r\n", other.port);
+    camera self = {.head = head, .stays = true};
+    camera_start(&self);
+    snprintf(self.url, sizeof self.url, "rtsp://me:secret@127.0.0.1:%u/video", self.port);
+    nx_decoder_live live = live_of(&self, LONG);
+    live.connect_ns = LONG;
+    assert_int_not_equal(nx_decoder_open_live(&live, "gate", NULL, &decoder, &err), NX_OK);
+    assert_null(strstr(err.message, "secret"));
+    camera_stop(&self);
+    camera_stop(&other);
+    nx_assert_contains(self.request, "OPTIONS");
+    assert_string_equal(other.request, "");
+}
+
 /* A playlist whose pieces lie on another host. */
 static void playlists_stay_at_home(void **state)
 {
@@ -300,6 +324,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_camera_that_hangs_is_noticed),
         cmocka_unit_test(liars_are_refused),
         cmocka_unit_test(redirections_are_not_followed),
+        cmocka_unit_test(redirections_of_rtsp_are_not_followed),
         cmocka_unit_test(playlists_stay_at_home),
         cmocka_unit_test(waiting_can_be_stopped),
     };
