@@ -8,13 +8,13 @@
 import { execFile, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
-import { createServer } from 'node:net';
 import { basename, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import {
   cores, fixed, load, median, nexus, percentile, pictures, post, rawRuns, root, shared, treeCpuMs,
   treeMb,
 } from './lib.mjs';
+import { freePort } from '../tests/e2e/lib/ports.mjs';
 import { differences } from './peers/agreement.mjs';
 import { peers } from './peers/peers.mjs';
 
@@ -63,16 +63,6 @@ const peerRows = peers
       };
     }),
   );
-
-/** A port that was free a moment ago. */
-function freePort() {
-  return new Promise((done) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address();
-      probe.close(() => done(port));
-    });
-  });
-}
 
 const answers = (url) =>
   new Promise((done) => {

@@ -6,6 +6,7 @@
 #include "api/audit_text.h"
 #include "api/storage.h"
 #include "api/work.h"
+#include "base/time_text.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,18 +27,6 @@ typedef struct query {
     nx_error err;
 } query;
 
-static nx_status read_number(const char *name, const char *value, int64_t most, int64_t *out,
-                             nx_error *err)
-{
-    size_t digits = strspn(value, "0123456789");
-    *out = digits > 0 && digits < 19 && value[digits] == '\0' ? strtoll(value, NULL, 10) : 0;
-    return *out >= 1 && *out <= most ? NX_OK
-                                     : nx_error_set(err, NX_ERR_INVALID,
-                                                    "%s is '%.40s'; it is a whole number from 1 to "
-                                                    "%lld",
-                                                    name, value, (long long)most);
-}
-
 static nx_status read_format(const char *value, log_format *out, nx_error *err)
 {
     static const char *const names[] = {"json", "ndjson", "csv"};
@@ -57,17 +46,17 @@ static bool take_option(const char *name, const char *value, void *user)
     if (value == NULL) {
         self->status = nx_error_set(&self->err, NX_ERR_INVALID, "%.40s has no value", name);
     } else if (strcmp(name, "since") == 0) {
-        self->status = nx_audit_parse_time(value, now_ms, &self->filter.since, &self->err);
+        self->status = nx_time_parse(value, now_ms, &self->filter.since, &self->err);
     } else if (strcmp(name, "until") == 0) {
-        self->status = nx_audit_parse_time(value, now_ms, &self->filter.until, &self->err);
+        self->status = nx_time_parse(value, now_ms, &self->filter.until, &self->err);
     } else if (strcmp(name, "actor") == 0) {
         self->filter.actor = value;
     } else if (strcmp(name, "action") == 0) {
         self->filter.action = value;
     } else if (strcmp(name, "cursor") == 0) {
-        self->status = read_number(name, value, INT64_MAX, &self->before, &self->err);
+        self->status = nx_api_read_number(name, value, INT64_MAX, &self->before, &self->err);
     } else if (strcmp(name, "limit") == 0) {
-        self->status = read_number(name, value, NX_API_PAGE_MAX, &self->limit, &self->err);
+        self->status = nx_api_read_number(name, value, NX_API_PAGE_MAX, &self->limit, &self->err);
     } else if (strcmp(name, "format") == 0) {
         self->status = read_format(value, &self->format, &self->err);
     } else {
@@ -84,14 +73,12 @@ static bool take_option(const char *name, const char *value, void *user)
 
 static void write_page(const nx_audit_row *rows, size_t count, size_t limit, nx_buffer *out)
 {
-    char cursor[24];
     nx_json json = nx_api_page_begin(out);
     size_t shown = count < limit ? count : limit;
     for (size_t i = 0; i < shown; i++) {
         nx_audit_row_json(&rows[i], &json);
     }
-    snprintf(cursor, sizeof cursor, "%lld", shown > 0 ? (long long)rows[shown - 1].seq : 0);
-    nx_api_page_end(&json, count > limit ? cursor : NULL);
+    nx_api_page_end_at(&json, count > limit ? rows[limit - 1].seq : 0);
 }
 
 static void answer_page(nx_api *api, nx_http_request *request, const query *q)

@@ -2,8 +2,8 @@
 
 #include "analytics/event_rules.h"
 #include "api/audit.h"
-#include "api/audit_text.h"
 #include "base/log.h"
+#include "base/time_text.h"
 #include "base/uuid.h"
 #include "jobs/event_message.h"
 #include "store/object_uses.h"
@@ -23,18 +23,6 @@ typedef struct query {
     nx_status status;
     nx_error err;
 } query;
-
-static nx_status read_number(const char *name, const char *value, int64_t most, int64_t *out,
-                             nx_error *err)
-{
-    size_t digits = strspn(value, "0123456789");
-    *out = digits > 0 && digits < 19 && value[digits] == '\0' ? strtoll(value, NULL, 10) : 0;
-    return *out >= 1 && *out <= most
-               ? NX_OK
-               : nx_error_set(err, NX_ERR_INVALID,
-                              "%s is '%.40s'; it is a whole number from 1 to %lld", name, value,
-                              (long long)most);
-}
 
 static nx_status read_kind(const char *value, const char **out, nx_error *err)
 {
@@ -73,13 +61,13 @@ static bool take_option(const char *name, const char *value, void *user)
     if (strcmp(name, "kind") == 0) {
         self->status = read_kind(value, &self->filter.kind, &self->err);
     } else if (strcmp(name, "since") == 0) {
-        self->status = nx_audit_parse_time(value, now_ms, &self->filter.since, &self->err);
+        self->status = nx_time_parse(value, now_ms, &self->filter.since, &self->err);
     } else if (strcmp(name, "until") == 0) {
-        self->status = nx_audit_parse_time(value, now_ms, &self->filter.until, &self->err);
+        self->status = nx_time_parse(value, now_ms, &self->filter.until, &self->err);
     } else if (strcmp(name, "cursor") == 0) {
-        self->status = read_number(name, value, INT64_MAX, &self->before, &self->err);
+        self->status = nx_api_read_number(name, value, INT64_MAX, &self->before, &self->err);
     } else if (strcmp(name, "limit") == 0) {
-        self->status = read_number(name, value, NX_API_PAGE_MAX, &self->limit, &self->err);
+        self->status = nx_api_read_number(name, value, NX_API_PAGE_MAX, &self->limit, &self->err);
     } else {
         self->status = nx_error_set(&self->err, NX_ERR_INVALID,
                                     "there is no option '%.40s'; there are stream, kind, class, "
@@ -91,14 +79,12 @@ static bool take_option(const char *name, const char *value, void *user)
 
 static void write_page(const nx_event_row *events, size_t count, size_t limit, nx_buffer *out)
 {
-    char cursor[24];
     nx_json json = nx_api_page_begin(out);
     size_t shown = count < limit ? count : limit;
     for (size_t i = 0; i < shown; i++) {
         nx_event_json(&events[i], &json);
     }
-    snprintf(cursor, sizeof cursor, "%lld", shown > 0 ? (long long)events[shown - 1].seq : 0);
-    nx_api_page_end(&json, count > limit ? cursor : NULL);
+    nx_api_page_end_at(&json, count > limit ? events[limit - 1].seq : 0);
 }
 
 static void answer_list(nx_api *api, nx_http_request *request)

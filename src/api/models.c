@@ -4,11 +4,11 @@
 #include "api/inference.h"
 #include "api/model_access.h"
 #include "base/json_writer.h"
+#include "base/time_text.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define DEFAULT_LIMIT 50
 #define MAX_LIMIT     200
@@ -59,11 +59,8 @@ static void refuse(nx_api *api, nx_http_request *request, nx_status status, cons
 
 static void write_time(const char *key, int64_t seconds, nx_json *json)
 {
-    char text[32];
-    time_t time = (time_t)seconds;
-    struct tm utc;
-    gmtime_r(&time, &utc);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    char text[NX_TIME_TEXT_SIZE];
+    nx_time_text_seconds(seconds, text);
     nx_json_key_string(json, key, seconds != 0 ? text : NULL);
 }
 

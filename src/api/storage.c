@@ -1,6 +1,7 @@
 #include "api/storage.h"
 
 #include "api/inference.h"
+#include "base/time_text.h"
 #include "base/utf8.h"
 #include "base/uuid.h"
 
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* --- errors -------------------------------------------------------------------------------------
  */
@@ -155,6 +155,25 @@ void nx_api_page_end(nx_json *json, const char *cursor)
     nx_json_object_end(json);
 }
 
+void nx_api_page_end_at(nx_json *json, int64_t cursor)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)cursor);
+    nx_api_page_end(json, cursor != 0 ? text : NULL);
+}
+
+nx_status nx_api_read_number(const char *name, const char *value, int64_t most, int64_t *out,
+                             nx_error *err)
+{
+    size_t digits = strspn(value, "0123456789");
+    *out = digits > 0 && digits < 19 && value[digits] == '\0' ? strtoll(value, NULL, 10) : 0;
+    return *out >= 1 && *out <= most
+               ? NX_OK
+               : nx_error_set(err, NX_ERR_INVALID,
+                              "%s is '%.40s'; it is a whole number from 1 to %lld", name, value,
+                              (long long)most);
+}
+
 const char *nx_api_path_id(nx_http_request *request, const char *what)
 {
     const char *id = nx_http_path_param(request, "id");
@@ -206,13 +225,8 @@ bool nx_api_is_clean_text(const char *text)
 
 void nx_api_json_time(nx_json *json, const char *key, int64_t milliseconds)
 {
-    char seconds[40];
-    char text[48];
-    time_t time = (time_t)(milliseconds / 1000);
-    struct tm utc;
-    gmtime_r(&time, &utc);
-    strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text, sizeof text, "%s.%03dZ", seconds, (int)(milliseconds % 1000));
+    char text[NX_TIME_TEXT_SIZE];
+    nx_time_text(milliseconds, text);
     nx_json_key_string(json, key, milliseconds != 0 ? text : NULL);
 }
 

@@ -33,6 +33,12 @@ bool nx_api_name_page_read(nx_http_request *request, const char **user, nx_api_p
 nx_json nx_api_page_begin(nx_buffer *out);
 /* Ends it. cursor: of the next page; NULL: this is the last. */
 void nx_api_page_end(nx_json *json, const char *cursor);
+/* The same where items have numbers; 0: this is the last. */
+void nx_api_page_end_at(nx_json *json, int64_t cursor);
+
+/* The value of a query's option: a whole number from 1 to most. Errors: NX_ERR_INVALID. */
+nx_status nx_api_read_number(const char *name, const char *value, int64_t most, int64_t *out,
+                             nx_error *err);
 
 /* The {id} of the path; NULL: it can't be one, and the request is answered. what: "video". */
 const char *nx_api_path_id(nx_http_request *request, const char *what);

@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "base/json_writer.h"
+#include "base/time_text.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -79,12 +80,9 @@ void nx_log(nx_log_level level, const char *module, const char *format, ...)
     va_end(args);
 
     struct timespec now;
-    struct tm utc;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    char stamp[40];
-    size_t used = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(stamp + used, sizeof stamp - used, ".%03ldZ", now.tv_nsec / 1000000);
+    char stamp[NX_TIME_TEXT_SIZE];
+    nx_time_text((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, stamp);
 
     nx_buffer line = NX_BUFFER_INIT;
     unsigned worker = atomic_load_explicit(&log_worker, memory_order_relaxed);

@@ -1,6 +1,7 @@
 #include "cli/accounts.h"
 
 #include "base/file.h"
+#include "base/time_text.h"
 #include "cli/setup.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 nx_status nx_cli_accounts_open(const nx_cli_args *args, nx_cli_accounts *out, nx_error *err)
@@ -196,20 +196,17 @@ nx_status nx_cli_password(const nx_cli_args *args, char out[NX_CLI_PASSWORD_SIZE
     return status;
 }
 
-const char *nx_cli_time(int64_t ms, char out[NX_CLI_TIME_SIZE])
+const char *nx_cli_time(int64_t ms, char out[NX_TIME_TEXT_SIZE])
 {
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm utc;
     if (ms == 0) {
         return "-";
     }
-    gmtime_r(&seconds, &utc);
-    strftime(out, NX_CLI_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    nx_time_text_seconds(ms / 1000, out);
     return out;
 }
 
 void nx_cli_json_time(nx_json *json, const char *key, int64_t ms)
 {
-    char text[NX_CLI_TIME_SIZE];
+    char text[NX_TIME_TEXT_SIZE];
     nx_json_key_string(json, key, ms != 0 ? nx_cli_time(ms, text) : NULL);
 }

@@ -5,6 +5,7 @@
 
 #include "auth/auth.h"
 #include "base/json_writer.h"
+#include "base/time_text.h"
 #include "cache/cache.h"
 #include "cache/redis_client.h"
 #include "cli/cli.h"
@@ -47,8 +48,7 @@ nx_status nx_cli_password(const nx_cli_args *args, char out[NX_CLI_PASSWORD_SIZE
     }
 
 /* "2026-11-28T23:00:00Z" of milliseconds since 1970; "-" of 0. */
-#define NX_CLI_TIME_SIZE 32
-const char *nx_cli_time(int64_t ms, char out[NX_CLI_TIME_SIZE]);
+const char *nx_cli_time(int64_t ms, char out[NX_TIME_TEXT_SIZE]);
 /* The same as a member; null of 0. */
 void nx_cli_json_time(nx_json *json, const char *key, int64_t ms);
 

@@ -1,5 +1,6 @@
 /* nexus audit: the log of who did what, read, exported and checked. */
 #include "api/audit_text.h"
+#include "base/time_text.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/setup.h"
@@ -48,11 +49,11 @@ static nx_status read_filter(const nx_cli_args *args, nx_audit_filter *out, nx_e
     nx_status status = NX_OK;
     *out = (nx_audit_filter){.actor = nx_cli_value(args, "actor"),
                              .action = nx_cli_value(args, "action")};
-    if (since != NULL && nx_audit_parse_time(since, now_ms, &out->since, err) != NX_OK) {
+    if (since != NULL && nx_time_parse(since, now_ms, &out->since, err) != NX_OK) {
         status = nx_error_prefix(err, "--since");
     }
     if (status == NX_OK && until != NULL &&
-        nx_audit_parse_time(until, now_ms, &out->until, err) != NX_OK) {
+        nx_time_parse(until, now_ms, &out->until, err) != NX_OK) {
         status = nx_error_prefix(err, "--until");
     }
     return status;
@@ -83,10 +84,10 @@ static void append_cell(nx_buffer *out, nx_buffer *cell, size_t width)
 
 static void append_line(const nx_audit_row *row, nx_buffer *cell, nx_buffer *out)
 {
-    char at[NX_AUDIT_TIME_SIZE];
+    char at[NX_TIME_TEXT_SIZE];
     const nx_audit_entry *entry = &row->entry;
     const bool plain = strcmp(entry->details, "{}") == 0;
-    nx_audit_time(row->at, at);
+    nx_time_text(row->at, at);
     nx_buffer_printf(out, "%6" PRId64 "  %s  ", row->seq, at);
     append_actor(entry, cell);
     append_cell(out, cell, 20);

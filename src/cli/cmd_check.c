@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/setup.h"
+#include "ops/process.h"
 #include "store/audit.h"
 #include "store/objects.h"
 #include "store/store.h"
@@ -18,7 +19,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MAX_FINDINGS 32
@@ -57,13 +57,13 @@ static void note(report *out, const char *what, verdict how, const char *format,
 static void check_data_dir(const nx_config *config, report *out)
 {
     char *path = nx_setup_data_dir(config);
-    struct statvfs space;
-    if (path == NULL || statvfs(path, &space) != 0) {
+    double size = 0;
+    double left = 0;
+    if (path == NULL || !nx_process_disk(path, &size, &left)) {
         note(out, "data folder", VERDICT_WARNING, "%s: %s; 'make run' makes it",
              path != NULL ? path : "?", strerror(errno));
     } else {
-        unsigned long long free_mb =
-            (unsigned long long)space.f_bavail * space.f_frsize / (1024ULL * 1024);
+        unsigned long long free_mb = (unsigned long long)left / (1024ULL * 1024);
         note(out, "data folder", free_mb < LOW_SPACE_MB ? VERDICT_WARNING : VERDICT_OK,
              "%s (%llu MB free)", path, free_mb);
     }

@@ -44,8 +44,8 @@ static bool wants_json(const nx_cli_args *args)
 static void show_key(const nx_api_key *key, nx_buffer *out)
 {
     char scopes[NX_SCOPES_TEXT];
-    char expires[NX_CLI_TIME_SIZE];
-    char used[NX_CLI_TIME_SIZE];
+    char expires[NX_TIME_TEXT_SIZE];
+    char used[NX_TIME_TEXT_SIZE];
     nx_scopes_text((uint32_t)key->scopes, scopes);
     nx_buffer_printf(out, "%-10s  %-16s  %-7s  %-20s  %-20s  %-24s  ", key->id, key->user_name,
                      state_of(key, now_ms()), nx_cli_time(key->expires_at, expires),
@@ -176,7 +176,7 @@ static nx_status add_and_tell(const nx_cli_args *args, nx_cli_accounts *accounts
 {
     nx_api_key key = {0};
     char token[NX_AUTH_TOKEN_SIZE] = "";
-    char expires[NX_CLI_TIME_SIZE];
+    char expires[NX_TIME_TEXT_SIZE];
     nx_status status = add(args, accounts, token, &key, err);
     if (status == NX_OK && wants_json(args)) {
         nx_json json = nx_json_begin(out);

@@ -2,12 +2,12 @@
 #include "cli/cmd_models.h"
 
 #include "base/json_writer.h"
+#include "base/time_text.h"
 #include "cli/setup.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 nx_status nx_cmd_models_store(const nx_cli_args *args, nx_model_store **out, nx_error *err)
 {
@@ -34,14 +34,6 @@ const char *nx_cmd_models_size(uint64_t bytes, char text[static 32])
 
 static const char *const kinds[] = {[NX_STORED_DETECTOR] = "detector", [NX_STORED_SAM] = "sam"};
 
-static void format_time(int64_t seconds, char text[static 32])
-{
-    time_t time = (time_t)seconds;
-    struct tm utc;
-    gmtime_r(&time, &utc);
-    strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &utc);
-}
-
 static void list_text(const nx_stored_model *models, size_t count, nx_buffer *out)
 {
     nx_buffer_printf(out, "%-24s %7s  %-6s  %-6s  %-8s  %9s  %s\n", "NAME", "VERSION", "ACTIVE",
@@ -50,8 +42,8 @@ static void list_text(const nx_stored_model *models, size_t count, nx_buffer *ou
         for (size_t v = 0; v < models[i].count; v++) {
             const nx_stored_version *version = &models[i].versions[v];
             char size[32];
-            char added[32];
-            format_time(version->added_s, added);
+            char added[NX_TIME_TEXT_SIZE];
+            nx_time_text_seconds(version->added_s, added);
             nx_buffer_printf(out, "%-24s %7u  %-6s  %-6s  %-8s  %9s  %s\n", models[i].name,
                              version->version, version->version == models[i].active ? "yes" : "",
                              version->shared ? "yes" : "", kinds[version->kind],
@@ -67,8 +59,8 @@ static void list_json(const nx_stored_model *models, size_t count, nx_buffer *ou
     for (size_t i = 0; i < count; i++) {
         for (size_t v = 0; v < models[i].count; v++) {
             const nx_stored_version *version = &models[i].versions[v];
-            char added[32];
-            format_time(version->added_s, added);
+            char added[NX_TIME_TEXT_SIZE];
+            nx_time_text_seconds(version->added_s, added);
             nx_json_object_begin(&json);
             nx_json_key_string(&json, "name", models[i].name);
             nx_json_key_int(&json, "version", version->version);

@@ -198,8 +198,8 @@ static const char *const meanings[] = {
 
 static void show_text(const char *name, const rules *found, nx_buffer *out)
 {
-    char until[NX_CLI_TIME_SIZE];
-    char since[NX_CLI_TIME_SIZE];
+    char until[NX_TIME_TEXT_SIZE];
+    char since[NX_TIME_TEXT_SIZE];
     nx_buffer_printf(out, "%s is %s: for %s.\n", name, nx_model_level_name(found->level),
                      meanings[found->level]);
     if (found->count > 0) {

@@ -27,8 +27,8 @@ static void note(const nx_cli_accounts *accounts, const char *action, const char
 
 static void show_user(const nx_user *user, nx_buffer *out)
 {
-    char made[NX_CLI_TIME_SIZE];
-    char seen[NX_CLI_TIME_SIZE];
+    char made[NX_TIME_TEXT_SIZE];
+    char seen[NX_TIME_TEXT_SIZE];
     nx_buffer_printf(out, "%-24s  %-8s  %-8s  %-20s  %s\n", user->name,
                      nx_role_name((nx_role)user->role), user->disabled ? "disabled" : "active",
                      nx_cli_time(user->created_at, made), nx_cli_time(user->login_at, seen));

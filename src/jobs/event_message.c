@@ -1,18 +1,14 @@
 #include "jobs/event_message.h"
 
+#include "base/time_text.h"
+
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 void nx_json_key_time(nx_json *json, const char *key, int64_t milliseconds)
 {
-    char seconds[40];
-    char text[48];
-    time_t time = (time_t)(milliseconds / 1000);
-    struct tm utc;
-    (void)gmtime_r(&time, &utc);
-    (void)strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(text, sizeof text, "%s.%03dZ", seconds, (int)(milliseconds % 1000));
+    char text[NX_TIME_TEXT_SIZE];
+    nx_time_text(milliseconds, text);
     nx_json_key_string(json, key, text);
 }
 

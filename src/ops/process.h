@@ -28,7 +28,7 @@ double nx_process_open_fds(void);
 double nx_process_max_fds(void);
 
 /* Bytes of the file system that a path is on, and those that this user may still fill. False: it
- * can't be asked. */
+ * can't be asked, and errno says why. */
 bool nx_process_disk(const char *path, double *size, double *free);
 
 #endif

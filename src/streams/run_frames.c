@@ -1,6 +1,7 @@
 /* The looking thread of a connection: the newest frame into the engine, detections into tracker and
  * zones, and what comes of it to the hub. */
 #include "base/clock.h"
+#include "base/time_text.h"
 #include "streams/run_internal.h"
 
 #include <errno.h>
@@ -64,14 +65,9 @@ static void write_places(const nx_run_session *session, nx_buffer *out)
 static void write_frame(const nx_run_session *session, const nx_stream_result *result,
                         nx_buffer *out)
 {
-    char at[40];
-    struct tm parts;
+    char at[NX_TIME_TEXT_SIZE];
     nx_buffer line = NX_BUFFER_INIT;
-    time_t seconds = (time_t)(result->at_ns / NX_NS_PER_SEC);
-    gmtime_r(&seconds, &parts);
-    size_t length = strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(at + length, sizeof at - length, ".%03dZ",
-             (int)(result->at_ns % NX_NS_PER_SEC / NX_NS_PER_MS));
+    nx_time_text(result->at_ns / NX_NS_PER_MS, at);
     nx_frame_write(result->record, session->names, &line);
     nx_buffer_printf(out,
                      "{\"at\":\"%s\",\"latency_ms\":%.1f,\"image\":{\"width\":%u,\"height\":%u},",

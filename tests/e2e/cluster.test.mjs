@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -12,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { addKey, ask, json, setUp, signIn } from './lib/accounts.mjs';
 import { nexus } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { freePort } from './lib/ports.mjs';
 import { skipWithoutPostgres, startPostgres } from './lib/postgres.mjs';
 import { skipWithoutRedis, startRedis } from './lib/redis.mjs';
 import { skipWithoutS3, startS3 } from './lib/s3.mjs';
@@ -29,14 +29,6 @@ if (nginx === undefined) {
 }
 const skip = skipWithoutShared() || skipWithoutPostgres() || skipWithoutRedis() || skipWithoutS3() ||
   (nginx === undefined && 'there is no nginx');
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** nginx with the site of deploy/ in front of these ports. { url, stop() } */
 async function startNginx(ports) {

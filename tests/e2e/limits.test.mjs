@@ -5,13 +5,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { addKey, addUser, ask, json, setUp, signIn } from './lib/accounts.mjs';
 import { scratch } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { freePort } from './lib/ports.mjs';
 import { eventually, metric, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
@@ -27,14 +27,6 @@ const READ = '/api/v1/jobs';
 function limits({ headers }) {
   const number = (name) => (headers.has(name) ? Number(headers.get(name)) : undefined);
   return { limit: number('ratelimit-limit'), remaining: number('ratelimit-remaining'), reset: number('ratelimit-reset') };
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 describe('limits on how often', { skip }, () => {

@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -12,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { skipWithout } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { freePort } from './lib/ports.mjs';
 import { skipWithoutPostgres, startPostgres } from './lib/postgres.mjs';
 import { skipWithoutRedis, startRedis } from './lib/redis.mjs';
 import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
@@ -27,14 +27,6 @@ const NEEDS_GPU = /^DCGM_/;
 
 const dashboards = readdirSync(deploy('grafana/dashboards')).map((name) =>
   JSON.parse(readFileSync(deploy(`grafana/dashboards/${name}`), 'utf8')));
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** A program that serves until it is stopped. */
 function start(program, args, env = {}) {

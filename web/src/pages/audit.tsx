@@ -10,6 +10,7 @@ import { SelectField, TextField } from '../ui/field.tsx';
 import { Icon } from '../ui/icon.tsx';
 import { useList } from '../ui/load.ts';
 import { Blank, LoadedList, Page } from '../ui/page.tsx';
+import { TableCard } from '../ui/table.tsx';
 
 const times = [
   ['', 'ever'],
@@ -124,26 +125,24 @@ export function Audit({ query }: { query: URLSearchParams }) {
         }
       >
         {(items) => (
-          <div class="card table-card" tabIndex={0} role="region" aria-label="Audit log">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">When</th>
-                  <th scope="col">Who</th>
-                  <th scope="col">What</th>
-                  <th scope="col">On</th>
-                  <th scope="col">Result</th>
-                  <th scope="col">Details</th>
-                  <th scope="col">From</th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((row) => (
-                  <Row key={row.seq} row={row} />
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <TableCard label="Audit log">
+            <thead>
+              <tr>
+                <th scope="col">When</th>
+                <th scope="col">Who</th>
+                <th scope="col">What</th>
+                <th scope="col">On</th>
+                <th scope="col">Result</th>
+                <th scope="col">Details</th>
+                <th scope="col">From</th>
+              </tr>
+            </thead>
+            <tbody>
+              {items.map((row) => (
+                <Row key={row.seq} row={row} />
+              ))}
+            </tbody>
+          </TableCard>
         )}
       </LoadedList>
     </Page>

@@ -24,6 +24,7 @@ import { Icon } from '../ui/icon.tsx';
 import { useAction, useLoad, type Load } from '../ui/load.ts';
 import { Meter } from '../ui/meter.tsx';
 import { Loaded, Page, ProblemLine } from '../ui/page.tsx';
+import { TableCard } from '../ui/table.tsx';
 import { Time } from '../ui/time.tsx';
 import { notify } from '../ui/toast.tsx';
 import { noFrames, readOn, timelineOf, type FrameStore } from '../video/frames.ts';
@@ -155,77 +156,71 @@ function Counts({ summary }: { summary: Summary }) {
   }
   return (
     <>
-      <div class="card table-card" tabIndex={0} role="region" aria-label="What was seen">
-        <table>
+      <TableCard label="What was seen">
+        <thead>
+          <tr>
+            <th scope="col">Class</th>
+            <th scope="col" class="end">Tracks</th>
+            <th scope="col" class="end">Most at once</th>
+            <th scope="col" class="end">Boxes</th>
+          </tr>
+        </thead>
+        <tbody>
+          {summary.classes.map((row) => (
+            <tr key={row.class_id}>
+              <th scope="row">{row.class_name}</th>
+              <td class="number end">{count(row.tracks)}</td>
+              <td class="number end">{count(row.most_at_once)}</td>
+              <td class="number end">{count(row.objects)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </TableCard>
+      {summary.lines.length > 0 && (
+        <TableCard label="Lines crossed">
           <thead>
             <tr>
+              <th scope="col">Line</th>
               <th scope="col">Class</th>
-              <th scope="col" class="end">Tracks</th>
-              <th scope="col" class="end">Most at once</th>
-              <th scope="col" class="end">Boxes</th>
+              <th scope="col" class="end">In</th>
+              <th scope="col" class="end">Out</th>
             </tr>
           </thead>
           <tbody>
-            {summary.classes.map((row) => (
-              <tr key={row.class_id}>
-                <th scope="row">{row.class_name}</th>
-                <td class="number end">{count(row.tracks)}</td>
-                <td class="number end">{count(row.most_at_once)}</td>
-                <td class="number end">{count(row.objects)}</td>
+            {summary.lines.map((row) => (
+              <tr key={`${row.name}/${row.class_name}`}>
+                <th scope="row">{row.name}</th>
+                <td>{row.class_name}</td>
+                <td class="number end">{row.in}</td>
+                <td class="number end">{row.out}</td>
               </tr>
             ))}
           </tbody>
-        </table>
-      </div>
-      {summary.lines.length > 0 && (
-        <div class="card table-card" tabIndex={0} role="region" aria-label="Lines crossed">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Line</th>
-                <th scope="col">Class</th>
-                <th scope="col" class="end">In</th>
-                <th scope="col" class="end">Out</th>
-              </tr>
-            </thead>
-            <tbody>
-              {summary.lines.map((row) => (
-                <tr key={`${row.name}/${row.class_name}`}>
-                  <th scope="row">{row.name}</th>
-                  <td>{row.class_name}</td>
-                  <td class="number end">{row.in}</td>
-                  <td class="number end">{row.out}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        </TableCard>
       )}
       {summary.zones.length > 0 && (
-        <div class="card table-card" tabIndex={0} role="region" aria-label="Zones entered">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Zone</th>
-                <th scope="col">Class</th>
-                <th scope="col" class="end">Entries</th>
-                <th scope="col" class="end">Most inside</th>
-                <th scope="col" class="end">Stay</th>
+        <TableCard label="Zones entered">
+          <thead>
+            <tr>
+              <th scope="col">Zone</th>
+              <th scope="col">Class</th>
+              <th scope="col" class="end">Entries</th>
+              <th scope="col" class="end">Most inside</th>
+              <th scope="col" class="end">Stay</th>
+            </tr>
+          </thead>
+          <tbody>
+            {summary.zones.map((row) => (
+              <tr key={`${row.name}/${row.class_name}`}>
+                <th scope="row">{row.name}</th>
+                <td>{row.class_name}</td>
+                <td class="number end">{row.entries}</td>
+                <td class="number end">{row.most_inside}</td>
+                <td class="number end">{seconds(row.dwell_mean)}</td>
               </tr>
-            </thead>
-            <tbody>
-              {summary.zones.map((row) => (
-                <tr key={`${row.name}/${row.class_name}`}>
-                  <th scope="row">{row.name}</th>
-                  <td>{row.class_name}</td>
-                  <td class="number end">{row.entries}</td>
-                  <td class="number end">{row.most_inside}</td>
-                  <td class="number end">{seconds(row.dwell_mean)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+            ))}
+          </tbody>
+        </TableCard>
       )}
     </>
   );

@@ -7,6 +7,7 @@ import { JobBadge } from '../ui/badge.tsx';
 import { useEvery, useList } from '../ui/load.ts';
 import { Meter } from '../ui/meter.tsx';
 import { Blank, LoadedList, Page } from '../ui/page.tsx';
+import { TableCard } from '../ui/table.tsx';
 import { Time } from '../ui/time.tsx';
 
 const everyMs = 3000;
@@ -70,42 +71,40 @@ export function Jobs({ state }: { state: string | null }) {
         }
       >
         {(items) => (
-          <div class="card table-card" tabIndex={0} role="region" aria-label="Jobs">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Job</th>
-                  <th scope="col">State</th>
-                  <th scope="col">Progress</th>
-                  <th scope="col">Model</th>
-                  <th scope="col">Took</th>
-                  <th scope="col">Submitted</th>
+          <TableCard label="Jobs">
+            <thead>
+              <tr>
+                <th scope="col">Job</th>
+                <th scope="col">State</th>
+                <th scope="col">Progress</th>
+                <th scope="col">Model</th>
+                <th scope="col">Took</th>
+                <th scope="col">Submitted</th>
+              </tr>
+            </thead>
+            <tbody>
+              {items.map((job) => (
+                <tr key={job.id}>
+                  <th scope="row">
+                    <a class="mono" href={`/jobs/${job.id}`}>
+                      {job.id.slice(-12)}
+                    </a>
+                  </th>
+                  <td>
+                    <JobBadge state={job.state} />
+                  </td>
+                  <td>
+                    <Progress job={job} />
+                  </td>
+                  <td>{String(job.options['model'] ?? 'default')}</td>
+                  <td class="number">{took(job)}</td>
+                  <td>
+                    <Time at={job.created_at} />
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                {items.map((job) => (
-                  <tr key={job.id}>
-                    <th scope="row">
-                      <a class="mono" href={`/jobs/${job.id}`}>
-                        {job.id.slice(-12)}
-                      </a>
-                    </th>
-                    <td>
-                      <JobBadge state={job.state} />
-                    </td>
-                    <td>
-                      <Progress job={job} />
-                    </td>
-                    <td>{String(job.options['model'] ?? 'default')}</td>
-                    <td class="number">{took(job)}</td>
-                    <td>
-                      <Time at={job.created_at} />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+              ))}
+            </tbody>
+          </TableCard>
         )}
       </LoadedList>
     </Page>

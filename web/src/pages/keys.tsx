@@ -12,6 +12,7 @@ import { FormDialog } from '../ui/form_dialog.tsx';
 import { Icon } from '../ui/icon.tsx';
 import { useAction, useList } from '../ui/load.ts';
 import { Blank, LoadedList, Page } from '../ui/page.tsx';
+import { ActionsHead, TableCard } from '../ui/table.tsx';
 import { Time } from '../ui/time.tsx';
 import { notify } from '../ui/toast.tsx';
 
@@ -124,57 +125,53 @@ function State({ revoked_at: revoked, expires_at: ends }: Key) {
 
 function Table({ items, onRevoke }: { items: Key[]; onRevoke: (key: Key) => void }) {
   return (
-    <div class="card table-card" tabIndex={0} role="region" aria-label="Keys">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Name</th>
-            <th scope="col">Key</th>
-            <th scope="col">Whose</th>
-            <th scope="col">May</th>
-            <th scope="col">State</th>
-            <th scope="col">Ends</th>
-            <th scope="col">Used</th>
-            <th scope="col">
-              <span class="sr-only">Actions</span>
-            </th>
+    <TableCard label="Keys">
+      <thead>
+        <tr>
+          <th scope="col">Name</th>
+          <th scope="col">Key</th>
+          <th scope="col">Whose</th>
+          <th scope="col">May</th>
+          <th scope="col">State</th>
+          <th scope="col">Ends</th>
+          <th scope="col">Used</th>
+          <ActionsHead />
+        </tr>
+      </thead>
+      <tbody>
+        {items.map((key) => (
+          <tr key={key.id}>
+            <th scope="row">{key.name}</th>
+            <td class="mono">{key.id}…</td>
+            <td>{key.user}</td>
+            <td>{key.scopes.join(', ')}</td>
+            <td>
+              <State {...key} />
+            </td>
+            <td>
+              <Time at={key.expires_at} />
+            </td>
+            <td>
+              <Time at={key.used_at} />
+            </td>
+            <td>
+              <div class="row-actions">
+                {!key.revoked_at && (
+                  <button
+                    class="button small"
+                    type="button"
+                    aria-label={`Revoke ${key.name}`}
+                    onClick={() => onRevoke(key)}
+                  >
+                    Revoke
+                  </button>
+                )}
+              </div>
+            </td>
           </tr>
-        </thead>
-        <tbody>
-          {items.map((key) => (
-            <tr key={key.id}>
-              <th scope="row">{key.name}</th>
-              <td class="mono">{key.id}…</td>
-              <td>{key.user}</td>
-              <td>{key.scopes.join(', ')}</td>
-              <td>
-                <State {...key} />
-              </td>
-              <td>
-                <Time at={key.expires_at} />
-              </td>
-              <td>
-                <Time at={key.used_at} />
-              </td>
-              <td>
-                <div class="row-actions">
-                  {!key.revoked_at && (
-                    <button
-                      class="button small"
-                      type="button"
-                      aria-label={`Revoke ${key.name}`}
-                      onClick={() => onRevoke(key)}
-                    >
-                      Revoke
-                    </button>
-                  )}
-                </div>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+        ))}
+      </tbody>
+    </TableCard>
   );
 }
 

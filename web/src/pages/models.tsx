@@ -22,6 +22,7 @@ import { Confirm } from '../ui/dialog.tsx';
 import { Icon } from '../ui/icon.tsx';
 import { useAction, useEvery, useList } from '../ui/load.ts';
 import { Blank, LoadedList, Page, ProblemLine } from '../ui/page.tsx';
+import { ActionsHead } from '../ui/table.tsx';
 import { Time } from '../ui/time.tsx';
 import { notify } from '../ui/toast.tsx';
 
@@ -150,9 +151,7 @@ function ModelCard({ model, doing, isAdmin }: { model: ModelInfo; doing: Doing |
             <th scope="col" class="end">Memory</th>
             <th scope="col" class="end">Inferences</th>
             <th scope="col">Added</th>
-            <th scope="col">
-              <span class="sr-only">Actions</span>
-            </th>
+            <ActionsHead />
           </tr>
         </thead>
         <tbody>

@@ -6,6 +6,7 @@ import { Badge } from '../ui/badge.tsx';
 import { TextField } from '../ui/field.tsx';
 import { useLoad } from '../ui/load.ts';
 import { Blank, Loaded, Page } from '../ui/page.tsx';
+import { TableCard } from '../ui/table.tsx';
 
 const sources: Record<Setting['source'], string> = {
   default: 'default',
@@ -79,24 +80,22 @@ export function Settings() {
           shown.length === 0 ? (
             <Blank icon="settings" title="No such setting" />
           ) : (
-            <div class="card table-card" tabIndex={0} role="region" aria-label="Settings">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">Setting</th>
-                    <th scope="col">Value</th>
-                    <th scope="col">From</th>
-                    <th scope="col">Environment</th>
-                    <th scope="col">A change takes</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {shown.map((setting) => (
-                    <Row key={setting.name} setting={setting} />
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <TableCard label="Settings">
+              <thead>
+                <tr>
+                  <th scope="col">Setting</th>
+                  <th scope="col">Value</th>
+                  <th scope="col">From</th>
+                  <th scope="col">Environment</th>
+                  <th scope="col">A change takes</th>
+                </tr>
+              </thead>
+              <tbody>
+                {shown.map((setting) => (
+                  <Row key={setting.name} setting={setting} />
+                ))}
+              </tbody>
+            </TableCard>
           )
         }
       </Loaded>

@@ -11,6 +11,7 @@ import { FormDialog } from '../ui/form_dialog.tsx';
 import { Icon } from '../ui/icon.tsx';
 import { useAction, useList } from '../ui/load.ts';
 import { Blank, LoadedList, Page } from '../ui/page.tsx';
+import { ActionsHead, TableCard } from '../ui/table.tsx';
 import { Time } from '../ui/time.tsx';
 import { notify } from '../ui/toast.tsx';
 
@@ -159,35 +160,31 @@ export function Users() {
         }
       >
         {(items) => (
-          <div class="card table-card" tabIndex={0} role="region" aria-label="Users">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Name</th>
-                  <th scope="col">Role</th>
-                  <th scope="col">State</th>
-                  <th scope="col">Signed in</th>
-                  <th scope="col">Added</th>
-                  <th scope="col">
-                    <span class="sr-only">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((user) => (
-                  <Row
-                    key={user.id}
-                    user={user}
-                    onEdit={() => setOpen({ kind: 'edit', user })}
-                    onRemove={() => {
-                      action.clear();
-                      setOpen({ kind: 'remove', user });
-                    }}
-                  />
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <TableCard label="Users">
+            <thead>
+              <tr>
+                <th scope="col">Name</th>
+                <th scope="col">Role</th>
+                <th scope="col">State</th>
+                <th scope="col">Signed in</th>
+                <th scope="col">Added</th>
+                <ActionsHead />
+              </tr>
+            </thead>
+            <tbody>
+              {items.map((user) => (
+                <Row
+                  key={user.id}
+                  user={user}
+                  onEdit={() => setOpen({ kind: 'edit', user })}
+                  onRemove={() => {
+                    action.clear();
+                    setOpen({ kind: 'remove', user });
+                  }}
+                />
+              ))}
+            </tbody>
+          </TableCard>
         )}
       </LoadedList>
       {open?.kind === 'add' && <AddUser first={me?.kind === 'local'} onDone={done} onClose={close} />}

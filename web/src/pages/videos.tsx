@@ -10,6 +10,7 @@ import { Confirm } from '../ui/dialog.tsx';
 import { Icon } from '../ui/icon.tsx';
 import { useAction, useList } from '../ui/load.ts';
 import { Blank, LoadedList, Page } from '../ui/page.tsx';
+import { ActionsHead, TableCard } from '../ui/table.tsx';
 import { Time } from '../ui/time.tsx';
 import { notify } from '../ui/toast.tsx';
 import { UploadList } from '../video/upload_list.tsx';
@@ -143,41 +144,37 @@ export function Videos() {
         }
       >
         {(items) => (
-          <div class="card table-card" tabIndex={0} role="region" aria-label="Videos">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Name</th>
-                  <th scope="col">Length</th>
-                  <th scope="col">Size</th>
-                  <th scope="col">Coding</th>
-                  <th scope="col" class="end">
-                    Bytes
-                  </th>
-                  <th scope="col">Added</th>
-                  <th scope="col">
-                    <span class="sr-only">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((video) => (
-                  <Row
-                    key={video.id}
-                    video={video}
-                    onRemove={
-                      canChange
-                        ? () => {
-                            action.clear();
-                            setRemoving(video);
-                          }
-                        : null
-                    }
-                  />
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <TableCard label="Videos">
+            <thead>
+              <tr>
+                <th scope="col">Name</th>
+                <th scope="col">Length</th>
+                <th scope="col">Size</th>
+                <th scope="col">Coding</th>
+                <th scope="col" class="end">
+                  Bytes
+                </th>
+                <th scope="col">Added</th>
+                <ActionsHead />
+              </tr>
+            </thead>
+            <tbody>
+              {items.map((video) => (
+                <Row
+                  key={video.id}
+                  video={video}
+                  onRemove={
+                    canChange
+                      ? () => {
+                          action.clear();
+                          setRemoving(video);
+                        }
+                      : null
+                  }
+                />
+              ))}
+            </tbody>
+          </TableCard>
         )}
       </LoadedList>
       {over && (
