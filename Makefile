@@ -29,8 +29,12 @@ fuzz: ## Run each fuzz target for 60 s (SECONDS=)
 	@scripts/build fuzz
 	@scripts/fuzz $(or $(SECONDS),60)
 
-coverage: ## Measure the coverage of the tests
-	@scripts/coverage
+contract: build ## Ask for every operation of openapi.yaml in every way for 60 s (SECONDS=, SEED=)
+	@scripts/packages tests/e2e
+	@NEXUS_TEST_SECONDS=$(or $(SECONDS),60) NEXUS_TEST_SEED=$(or $(SEED),1) node --test tests/e2e/contract.test.mjs
+
+coverage: ## Measure the coverage of the tests (TESTS=unit: of the unit tests alone, report: again)
+	@scripts/coverage $(TESTS)
 
 format: ## Lay out the C files
 	@scripts/format
@@ -45,7 +49,7 @@ lint: check-format ## Check layout, includes, shell scripts and names
 
 tidy: ## Run clang-tidy
 	@scripts/build clang
-	@scripts/tidy
+	@scripts/tidy --deep
 
 compile_commands.json: ## Tell editors how files are compiled
 	@scripts/build clang
@@ -71,6 +75,9 @@ deb: build ## Make build/nexus_VERSION_ARCHITECTURE.deb
 	@scripts/fetch ort
 	@scripts/deb
 
+sbom: build ## Make build/nexus.cdx.json: what the program is made of (CycloneDX)
+	@scripts/sbom
+
 clean: ## Remove what was built
 	rm -rf build web/dist compile_commands.json tests/artifacts
 
@@ -80,5 +87,5 @@ distclean: clean ## Remove what was built and the npm packages too
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z_.-]+:.*## / { printf "  make %-22s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run build test bench fuzz coverage format check-format lint tidy hooks install deb clean \
+.PHONY: run build test bench fuzz contract coverage format check-format lint tidy hooks install deb sbom clean \
     distclean help compile_commands.json

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import http from 'node:http';
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism, cpus, homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -13,6 +13,9 @@ export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 export const nexus = process.env.NEXUS_BIN ?? join(root, 'build/release/nexus');
 export const shared = process.env.NEXUS_SHARED ?? join(root, '../shared');
 export const cores = availableParallelism?.() ?? cpus().length;
+/** ONNX Runtime as `make run` has fetched it, for servers with a data folder of their own. */
+export const ortLibrary =
+  process.env.NEXUS_ORT_LIBRARY ?? join(process.env.NEXUS_DATA_DIR ?? join(homedir(), '.local/share/nexus'), 'lib/libonnxruntime.so.1');
 
 /** The 1080p pictures that every figure in docs/performance.md was measured with. */
 export function pictures() {
@@ -85,26 +88,32 @@ export function treeMb(pid) {
   return kilobytes.reduce((sum, value) => sum + value, 0) / 1024;
 }
 
-/** Processor time that a process and all below it have used, in ms. */
+/** Processor time that a process and all below it have used, those included that have ended, in ms. */
 export function treeCpuMs(pid) {
   const ticks = processTree(pid).map((one) => {
     const fields = procText(`${one}/stat`).split(') ').at(-1).split(' ');
-    return Number(fields[11] ?? 0) + Number(fields[12] ?? 0); // user and system, in 1/100 s
+    // user and system, its own and that of children it has waited for, in 1/100 s
+    return fields.slice(11, 15).reduce((sum, value) => sum + Number(value), 0);
   });
   return ticks.reduce((sum, value) => sum + value, 0) * 10;
 }
 
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
-const NEXUS_PATH = '/api/v1/inference/image';
+export const NEXUS_PATH = '/api/v1/inference/image';
 
-/** One POST of a picture; { status, ms, body, retryAfter } or { error }. */
-export function post(url, bytes, agent, path = NEXUS_PATH) {
+/**
+ * One POST of a picture, with these bytes behind its end; { status, ms, body, headers, retryAfter } or
+ * { error, ms }.
+ */
+export function post(url, bytes, agent, path = NEXUS_PATH, { headers = {}, tail = Buffer.alloc(0) } = {}) {
   return new Promise((done) => {
     const start = performance.now();
+    const failed = (error) => done({ error: error.code ?? error.message, ms: performance.now() - start });
+    const length = bytes.length + tail.length;
     const request = http.request(
       `${url}${path}`,
-      { method: 'POST', agent, headers: { 'content-type': 'image/jpeg', 'content-length': bytes.length } },
+      { method: 'POST', agent, headers: { 'content-type': 'image/jpeg', 'content-length': length, ...headers } },
       (response) => {
         const chunks = [];
         response.on('data', (chunk) => chunks.push(chunk));
@@ -113,14 +122,17 @@ export function post(url, bytes, agent, path = NEXUS_PATH) {
             status: response.statusCode,
             ms: performance.now() - start,
             body: Buffer.concat(chunks),
+            headers: response.headers,
             retryAfter: Number(response.headers['retry-after'] ?? 0),
           }),
         );
-        response.on('error', (error) => done({ error: error.code ?? error.message }));
+        response.on('error', failed);
       },
     );
-    request.on('error', (error) => done({ error: error.code ?? error.message }));
-    request.end(bytes);
+    request.on('error', failed);
+    request.on('timeout', () => request.destroy(new Error('timeout'))); // where the agent has one
+    request.write(bytes);
+    request.end(tail);
   });
 }
 
@@ -163,8 +175,13 @@ export async function load(url, files, { connections, seconds, settle = 2, path 
 
 export const fixed = (value, digits = 1) => Number(value).toFixed(digits);
 
+/** Prints a Markdown table of several columns. */
+export function grid(title, columns, rows) {
+  console.log(`\n### ${title}\n`);
+  for (const line of [columns, columns.map(() => '---'), ...rows]) console.log(`| ${line.join(' | ')} |`);
+}
+
 /** Prints rows of [label, value, remark] as a Markdown table. */
 export function table(title, rows) {
-  console.log(`\n### ${title}\n\n| what | measured | goal |\n| --- | --- | --- |`);
-  for (const [what, value, goal = ''] of rows) console.log(`| ${what} | ${value} | ${goal} |`);
+  grid(title, ['what', 'measured', 'goal'], rows.map(([what, value, goal = '']) => [what, value, goal]));
 }

@@ -5,20 +5,19 @@
 // The models are what Nexus is measured with besides yolov8n.onnx and yolov8n-dynamic.onnx.
 // BENCH_ROUNDS (4) sets how often. --tune compares the variants of each peer at 8 connections, --all
 // takes the slow peers in, --only those whose name has the text.
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import http from 'node:http';
 import { basename, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import {
-  cores, fixed, load, median, nexus, percentile, pictures, post, rawRuns, root, shared, treeCpuMs,
-  treeMb,
+  cores, fixed, grid, load, median, nexus, percentile, pictures, post, rawRuns, root, shared,
+  treeCpuMs, treeMb,
 } from './lib.mjs';
 import { freePort } from '../tests/e2e/lib/ports.mjs';
 import { differences } from './peers/agreement.mjs';
 import { peers } from './peers/peers.mjs';
+import { launchServer } from './peers/process.mjs';
 
-const START_S = 60;
 const ALL_LOADS = [
   { connections: 1, seconds: 2.5, settle: 0.5 },
   { connections: 8, seconds: 5, settle: 1 },
@@ -36,7 +35,6 @@ const checked = [join(shared, 'images/bus.jpg'), ...files];
 const weights = join(shared, 'models/yolov8n.onnx');
 const models = [weights, join(shared, 'models/yolov8n-dynamic.onnx'), ...positionals];
 const sum = (values) => values.reduce((a, b) => a + b, 0);
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 const nexusRows = models.map((model) => ({
   name: `nexus, ${basename(model)}`,
@@ -64,59 +62,11 @@ const peerRows = peers
     }),
   );
 
-const answers = (url) =>
-  new Promise((done) => {
-    http
-      .get(url, { agent: false }, (response) => done(response.resume().statusCode === 200))
-      .on('error', () => done(false));
-  });
-
-// What is still running when this ends early is ended with it.
-const running = new Set();
-process.on('exit', () => running.forEach((pid) => process.kill(-pid, 'SIGKILL')));
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
-
-/** Starts a server and waits until it is ready; { url, startMs, pid, stop }. */
+/** Starts a row's server and waits until it is ready; what launchServer() gives, with its url. */
 async function start(row) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const { command, args, env, cwd } = row.command(port);
-  const begun = performance.now();
-  const child = spawn(command, args, {
-    cwd,
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'ignore', 'pipe'],
-    detached: true, // a group of its own, which ends whole
-  });
-  let log = '';
-  let ended = false;
-  child.stderr.on('data', (chunk) => (log = (log + chunk).slice(-2000)));
-  if (child.pid) running.add(child.pid);
-  const exited = new Promise((done) => {
-    const over = (error) => {
-      log += error instanceof Error ? error.message : '';
-      ended = true;
-      running.delete(child.pid);
-      done();
-    };
-    child.once('error', over);
-    child.once('exit', over);
-  });
-  const stop = async () => {
-    if (ended) return;
-    process.kill(-child.pid, 'SIGTERM');
-    const timer = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), 10_000);
-    await exited;
-    clearTimeout(timer);
-  };
-  while (!(await answers(url + row.health))) {
-    if (ended || performance.now() - begun > START_S * 1000) {
-      await stop();
-      throw new Error(`${row.name} does not start\n${log}`);
-    }
-    await sleep(10);
-  }
-  return { url, startMs: performance.now() - begun, pid: child.pid, stop };
+  return { url, ...(await launchServer(row.command(port), url + row.health, row.name)) };
 }
 
 /** What a server finds in each of the pictures. */
@@ -190,12 +140,6 @@ const latency = (row, connections, share) => {
 /** Median over the rounds of how many times faster a is than b. */
 const ratio = (a, b, connections) =>
   median(rates(a, connections).map((rate, i) => rate / rates(b, connections)[i]));
-
-/** A Markdown table of several columns. */
-function grid(title, columns, cells) {
-  console.log(`\n### ${title}\n`);
-  for (const line of [columns, columns.map(() => '---'), ...cells]) console.log(`| ${line.join(' | ')} |`);
-}
 
 const list = (values) => values.map((value) => fixed(value)).join(', ');
 

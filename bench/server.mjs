@@ -6,11 +6,10 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { promisify } from 'node:util';
 import { startServer } from '../tests/e2e/lib/server.mjs';
-import { cores, fixed, load, median, percentile, pictures, post, rawRuns, rssMb, table } from './lib.mjs';
+import { cores, fixed, load, median, percentile, pictures, post, rawRuns, rssMb, sleep, table } from './lib.mjs';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const files = pictures();
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const model = process.argv[2];
 const rawRate = async () =>
   (await rawRuns({ seconds: 4, model, image: model && files[0] })).run.images_per_second;

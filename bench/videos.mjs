@@ -2,13 +2,13 @@
 // inferred, against bare parallel Runs of the same model, in turns; and many jobs at once: memory,
 // who waits how long, and what a request for one picture feels of it.
 // Usage: node bench/videos.mjs [hours|crowd] [MODEL.onnx]...
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { startServer } from '../tests/e2e/lib/server.mjs';
-import { cores, fixed, median, percentile, pictures, post, rawRuns, shared, table, treeMb } from './lib.mjs';
+import { ended, makeClip, submit, traffic, upload } from './jobs.mjs';
+import { cores, fixed, median, ortLibrary, percentile, pictures, post, rawRuns, sleep, table, treeMb } from './lib.mjs';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const CROWD = Number(process.env.BENCH_JOBS ?? 50);
@@ -17,68 +17,16 @@ const FRAMES = 900;
 const parts = process.argv.slice(2).filter((word) => !word.endsWith('.onnx'));
 const models = process.argv.slice(2).filter((word) => word.endsWith('.onnx'));
 const files = pictures();
-const traffic = join(shared, 'videos/traffic-1080p.mp4');
 const folder = mkdtempSync(join(tmpdir(), 'nexus-bench-'));
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-
-/** traffic-1080p.mp4 again and again, without encoding anything anew. */
-function makeClip() {
-  const clip = join(folder, 'clip.mp4');
-  try {
-    execFileSync('ffmpeg', ['-v', 'error', '-stream_loop', '2', '-i', traffic, '-frames:v', `${FRAMES}`, '-c', 'copy', clip]);
-  } catch (error) {
-    console.error(`The clip needs ffmpeg, from Debian's package of that name: ${error.message}`);
-    process.exit(3);
-  }
-  return clip;
-}
 
 /** A server with an empty database and a data folder of its own. */
 async function start(model, env = {}) {
   const data = mkdtempSync(join(folder, 'data-'));
-  const library = process.env.NEXUS_ORT_LIBRARY ?? join(process.env.NEXUS_DATA_DIR ?? join(process.env.HOME, '.local/share/nexus'), 'lib/libonnxruntime.so.1');
   const args = ['--data-dir', data, '--model', model];
   return startServer({
     args,
-    env: { NEXUS_ORT_LIBRARY: library, DATABASE_URL: '', OBJECTS_URL: '', ...env },
+    env: { NEXUS_ORT_LIBRARY: ortLibrary, DATABASE_URL: '', OBJECTS_URL: '', ...env },
   });
-}
-
-async function ask(server, path, init = {}) {
-  const answer = await fetch(`${server.url}/api/v1/${path}`, init);
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${body.detail}`);
-  return body;
-}
-
-const upload = async (server, clip) =>
-  (await ask(server, 'videos', { method: 'POST', headers: { 'Content-Type': 'video/mp4' }, body: readFileSync(clip) })).id;
-
-const submit = (server, video, options) =>
-  ask(server, 'videos/process', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ video_id: video, ...options }),
-  });
-
-/** Waits for the end of jobs, by asking twice a second; look is called each time. */
-async function ended(server, jobs, look = () => {}) {
-  const open = new Map(jobs.map((job) => [job.id, job]));
-  const done = [];
-  while (open.size > 0) {
-    await sleep(500);
-    look();
-    for (const id of open.keys()) {
-      const job = await ask(server, `jobs/${id}`);
-      if (!['queued', 'running'].includes(job.state)) {
-        open.delete(id);
-        done.push(job);
-      } else if (job.state === 'queued') {
-        break; // those behind it are as well
-      }
-    }
-  }
-  return done;
 }
 
 /** Seconds from the first start to the last end of some equal jobs. */
@@ -97,7 +45,7 @@ async function hours(model, clip) {
   const server = await start(model);
   const rows = [];
   try {
-    const video = await upload(server, clip);
+    const video = await upload(server, readFileSync(clip));
     const raw = async () => (await rawRuns({ seconds: 5, model, image: files[0] })).run.images_per_second;
     for (const [name, options] of [['every frame', {}], ['motion gate', { motion_gate: true }]]) {
       const rates = [];
@@ -142,7 +90,7 @@ async function crowd(model) {
   const server = await start(model);
   const rows = [];
   try {
-    const video = await upload(server, traffic);
+    const video = await upload(server, readFileSync(traffic));
     await requests(server, sleep(2000));
     const calm = await requests(server, sleep(10_000));
     const jobs = [];
@@ -182,7 +130,7 @@ if (models.length === 0 || !existsSync(traffic)) {
 }
 try {
   if (parts.length === 0 || parts.includes('hours')) {
-    const clip = makeClip();
+    const clip = makeClip(folder, FRAMES);
     for (const model of models) await hours(model, clip);
   }
   if (parts.length === 0 || parts.includes('crowd')) await crowd(models.at(-1));

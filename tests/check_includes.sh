@@ -10,6 +10,7 @@ allowed() {
     case $1 in
         base) ;;
         auth) echo store cache base ;;
+        backup) echo store base ;;
         vision | http | ops | store | cache | web) echo base ;;
         media | engine | results | analytics) echo vision base ;;
         eval) echo analytics vision base ;;
@@ -17,7 +18,7 @@ allowed() {
         jobs) echo store engine media results analytics vision base ;;
         streams) echo jobs store engine media results analytics vision base ;;
         api) echo http ops auth store cache web streams jobs engine media results eval analytics vision base ;;
-        cli | main.c) echo api cli http ops auth store cache web streams jobs optimize engine media results eval analytics vision base ;;
+        cli | main.c) echo api cli http ops auth backup store cache web streams jobs optimize engine media results eval analytics vision base ;;
     esac
 }
 

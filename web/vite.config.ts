@@ -20,7 +20,8 @@ export default defineConfig({
       output: {
         // No hashes: the server revalidates by ETag, so names may stay.
         entryFileNames: 'assets/[name].js',
-        chunkFileNames: 'assets/[name].js',
+        // But not of what is loaded later, which must not be another version's.
+        chunkFileNames: ({ isDynamicEntry }) => (isDynamicEntry ? 'assets/[name]-[hash].js' : 'assets/[name].js'),
         assetFileNames: 'assets/[name][extname]',
       },
     },

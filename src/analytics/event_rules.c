@@ -459,6 +459,20 @@ nx_status nx_event_rules_camera(nx_event_rules *r, int64_t time_ns, bool live, n
     return NX_OK;
 }
 
+void nx_event_rules_camera_pause(nx_event_rules *r)
+{
+    r->camera_known = false;
+    r->live = false;
+}
+
+void nx_event_rules_camera_recall(nx_event_rules *r, size_t rule, int64_t since_ns)
+{
+    r->lost_ns = r->camera_known && r->lost_ns < since_ns ? r->lost_ns : since_ns;
+    r->camera_ns = r->lost_ns;
+    r->camera_known = true;
+    r->memories[rule].on = true;
+}
+
 /* --- what came of it ----------------------------------------------------------------------------
  */
 

@@ -127,6 +127,11 @@ nx_status nx_event_rules_update(nx_event_rules *rules, int64_t time_ns, const nx
  * time_ns is of any clock, not that of the frames, which may stand still meanwhile; it does not
  * fall. Errors: NX_ERR_INVALID (the time). */
 nx_status nx_event_rules_camera(nx_event_rules *rules, int64_t time_ns, bool live, nx_error *err);
+/* Nobody expects pictures until the next call of that one. What is lost stays lost. */
+void nx_event_rules_camera_pause(nx_event_rules *rules);
+/* A rule (its index) for cameras has told before that this one is lost, which it has been since
+ * then. Before the first call of nx_event_rules_camera, on the same clock. */
+void nx_event_rules_camera_recall(nx_event_rules *rules, size_t rule, int64_t since_ns);
 
 /* What the last call of the two above gave, by rule; valid until the next. */
 const nx_event *nx_event_rules_events(const nx_event_rules *rules, size_t *count);

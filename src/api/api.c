@@ -12,11 +12,13 @@
 #include "api/kserve.h"
 #include "api/model_access.h"
 #include "api/models.h"
+#include "api/optimize.h"
 #include "api/origin.h"
 #include "api/predictions.h"
 #include "api/rate.h"
 #include "api/settings.h"
 #include "api/streams.h"
+#include "api/traces.h"
 #include "api/uploads.h"
 #include "api/videos.h"
 #include "api/work.h"
@@ -28,6 +30,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *const picture_types[] = {
@@ -75,7 +78,10 @@ static const char process_types_text[] =
 #define PASSWORD_THREADS 2
 #define MOST_PASSWORDS   32
 #define MOST_SLOW        64
-#define MOST_METRICS     8
+/* What looks at live streams, and may wait a few seconds for another process. */
+#define LIVE_THREADS 4
+#define MOST_LIVE    256
+#define MOST_METRICS 8
 /* Quick work that may wait beside every request that LIMIT_CONCURRENCY lets in: health, metrics,
  * the ends of uploads. */
 #define SPARE_QUICK 256
@@ -151,6 +157,12 @@ static const nx_http_route fixed_routes[] = {
      .handle = nx_api_models_remove,
      .access = NX_ACCESS_MODELS,
      .rate_class = NX_RATE_WRITE},
+    JSON("POST", "/api/v1/models/{name}/optimize", nx_api_optimize_begin, NX_ACCESS_ADMIN,
+         NX_RATE_WRITE),
+    PLAIN("GET", "/api/v1/models/{name}/optimize", nx_api_optimize_get, NX_ACCESS_ADMIN,
+          NX_RATE_READ),
+    PLAIN("DELETE", "/api/v1/models/{name}/optimize", nx_api_optimize_cancel, NX_ACCESS_ADMIN,
+          NX_RATE_WRITE),
     {.method = "POST",
      .pattern = "/api/v1/models/{name}/load",
      .handle = nx_api_models_load,
@@ -328,6 +340,8 @@ static const nx_http_route fixed_routes[] = {
           NX_RATE_READ),
     PLAIN("GET", "/api/v1/streams/{id}/frame.jpeg", nx_api_streams_frame, NX_ACCESS_READ,
           NX_RATE_READ),
+    PLAIN("GET", "/api/v1/streams/{id}/live.mp4", nx_api_streams_video, NX_ACCESS_READ,
+          NX_RATE_READ),
     PLAIN("GET", "/api/v1/streams/{id}/live.mjpeg", nx_api_streams_live, NX_ACCESS_READ,
           NX_RATE_READ),
     PLAIN("GET", "/api/v1/audit", nx_api_audit_list, NX_ACCESS_ADMIN, NX_RATE_READ),
@@ -367,6 +381,10 @@ static const nx_http_route fixed_routes[] = {
     PAGE("/analyze"),
     PAGE("/videos"),
     PAGE("/videos/{id}"),
+    PAGE("/streams"),
+    PAGE("/streams/{id}"),
+    PAGE("/events"),
+    PAGE("/events/{id}"),
     PAGE("/jobs"),
     PAGE("/jobs/{id}"),
     PAGE("/models"),
@@ -466,6 +484,9 @@ static nx_status start_storage(nx_api *api, nx_error *err)
         status = nx_api_pool_new(PASSWORD_THREADS, MOST_PASSWORDS, &api->passwords, err);
     }
     if (status == NX_OK) {
+        status = nx_api_pool_new(LIVE_THREADS, MOST_LIVE, &api->live, err);
+    }
+    if (status == NX_OK) {
         status = nx_api_pool_new(1, MOST_METRICS, &api->metrics, err);
     }
     if (status == NX_OK) {
@@ -479,6 +500,9 @@ static nx_status start_storage(nx_api *api, nx_error *err)
     }
     if (status == NX_OK) {
         status = nx_api_answers_new(&api->answers, err);
+    }
+    if (status == NX_OK) {
+        status = nx_optimizer_new(api, &api->optimizer, err);
     }
     if (status == NX_OK) {
         status = nx_audit_new(api->deps.database, &api->audit, err);
@@ -523,6 +547,7 @@ static nx_status start_server(nx_api *api, nx_error *err)
         .routes = api->routes,
         .route_count = api->route_count,
         .on_access = nx_api_on_access,
+        .on_trace = nx_api_trace_begin,
         .user = api,
     };
     return nx_http_server_start(&options, &api->server, err);
@@ -541,11 +566,13 @@ static void free_api(nx_api *api)
 {
     pthread_cond_destroy(&api->quiet);
     pthread_mutex_destroy(&api->lock);
+    nx_optimizer_free(api->optimizer);
     nx_api_job_events_free(api->job_events);
     nx_api_watchers_free(api->watchers);
     nx_api_pool_free(api->quick); /* which may put something into the other */
     nx_api_pool_free(api->slow);
     nx_api_pool_free(api->passwords);
+    nx_api_pool_free(api->live);
     nx_api_pool_free(api->metrics);
     nx_job_counts_free(api->job_counts);
     nx_api_answers_free(api->answers);
@@ -598,6 +625,7 @@ nx_status nx_api_start(const nx_api_deps *deps, nx_api **out, nx_error *err)
     nx_api_rate_metrics_register(api);
     nx_api_cache_metrics_register(api);
     nx_api_stream_metrics_register(api);
+    nx_api_trace_metrics_register(api);
     nx_service_metrics_queue_depth(deps->metrics, read_queue_depth, api);
     if (deps->fleet != NULL) {
         status = nx_fleet_join(deps->fleet, deps->share.index,
@@ -651,13 +679,26 @@ static void wait_for_inferences(nx_api *api, int64_t deadline_ns)
     pthread_mutex_unlock(&api->lock);
 }
 
-void nx_api_stop(nx_api *api, int64_t deadline_ns)
+/* Whoever is in front hears that it drains, looks elsewhere, and loses nothing meanwhile. */
+static void serve_on(nx_api *api, int64_t delay_ns)
+{
+    const struct timespec delay = {.tv_sec = delay_ns / NX_NS_PER_SEC,
+                                   .tv_nsec = delay_ns % NX_NS_PER_SEC};
+    (void)nanosleep(&delay, NULL); /* a second signal ends the process */
+    nx_http_server_close_door(api->server);
+}
+
+void nx_api_stop(nx_api *api, int64_t delay_ns, int64_t deadline_ns)
 {
     if (api == NULL) {
         return;
     }
     atomic_store(&api->state, NX_API_DRAINING);
     nx_http_server_announce_stop(api->server);
+    if (delay_ns > 0) {
+        serve_on(api, delay_ns);
+    }
+    atomic_store(&api->refuses, true);
     wait_for_inferences(api, deadline_ns); /* meanwhile others still see that it drains */
     nx_http_server_stop(api->server, deadline_ns);
     nx_api_note(api, "server.stop", NX_OK, NULL);

@@ -23,6 +23,8 @@
 #include "engine/registry.h"
 #include "jobs/shared_models.h"
 #include "ops/fleet.h"
+#include "ops/gpu.h"
+#include "ops/otlp.h"
 #include "ops/service_metrics.h"
 #include "store/objects.h"
 #include "store/store.h"
@@ -57,6 +59,8 @@ typedef struct nx_api_deps {
     nx_share share;
     int shared_socket; /* see nx_http_server_options; the API's from here on */
     nx_fleet *fleet;
+    nx_gpus *gpus; /* registered; NULL: there are none */
+    nx_otlp *otlp; /* NULL: no traces are sent */
 } nx_api_deps;
 
 /* Listens on NX_CONFIG_HOST and NX_CONFIG_PORT and serves on its own threads.
@@ -81,10 +85,11 @@ void nx_api_note(nx_api *api, const char *action, nx_status outcome, const char 
 void nx_api_format_url(const char *host, uint16_t port, char *out, size_t size);
 
 /*
- * Readiness turns 503 and new inference is refused; requests in flight are answered until
+ * Readiness turns 503; for delay_ns all is served as before, and who has connected by then still
+ * is. Then new inference is refused; requests in flight are answered until
  * deadline_ns (nx_clock_now_ns() scale), the rest are cancelled; then the server ends and api is
  * freed. The engine must still run. NULL is fine.
  */
-void nx_api_stop(nx_api *api, int64_t deadline_ns);
+void nx_api_stop(nx_api *api, int64_t delay_ns, int64_t deadline_ns);
 
 #endif

@@ -5,12 +5,16 @@
 
 #include <string.h>
 
-/* The page's own files and nothing else; pictures are shown from blob: URLs, videos from the API,
- * and Swagger UI draws its icons from data: URLs. */
+/* The page's own files and nothing else; pictures and live video are shown from blob: URLs, other
+ * videos from the API, and Swagger UI draws its icons from data: URLs. */
 #define PAGE_POLICY                                                                                \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "        \
-    "media-src 'self'; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; " \
+    "media-src 'self' blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action "   \
+    "'none'; "                                                                                     \
     "frame-ancestors 'none'"
+
+/* The page asks the browser for nothing of the machine's. */
+#define PERMISSIONS "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
 
 static void reply_missing(nx_http_request *request)
 {
@@ -45,6 +49,8 @@ static void reply_asset(nx_http_request *request, const char *path)
     nx_http_add_header(request, "Cache-Control", "no-cache"); /* ask each time; a 304 is short */
     nx_http_add_header(request, "Vary", "Accept-Encoding");
     nx_http_add_header(request, "Content-Security-Policy", PAGE_POLICY);
+    nx_http_add_header(request, "Cross-Origin-Opener-Policy", "same-origin");
+    nx_http_add_header(request, "Permissions-Policy", PERMISSIONS);
     if (nx_negotiate_none_match(nx_http_header(request, "If-None-Match"), etag)) {
         nx_http_reply_static(request, 304, NULL, NULL, 0);
         return;

@@ -307,6 +307,7 @@ static bool check_manners(nx_api *api, nx_http_request *request, const credentia
         *who_is_it = who = &anonymous; /* who may still show the token of the set-up link */
     }
     nx_http_set_identity(request, who, sizeof *who);
+    nx_http_set_user(request, who->name);
     if (who->kind != NX_IDENTITY_LOCAL && !check_forgery(request, given, who, &problem)) {
         nx_api_audit_refused(api, request, problem.status);
         nx_http_reply_problem(request, &problem);

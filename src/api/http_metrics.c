@@ -1,5 +1,5 @@
 /* http_requests_total and http_request_duration_seconds, by method, route and status. */
-#include "api/internal.h"
+#include "api/traces.h"
 #include "base/clock.h"
 
 #include <stdlib.h>
@@ -57,6 +57,7 @@ static size_t index_of(const char *const *list, size_t count, const char *text)
 void nx_api_on_access(const nx_http_access *access, void *user)
 {
     nx_api *api = user;
+    nx_api_trace_request(api, access);
     char status[16];
     snprintf(status, sizeof status, "%d", access->status != 0 ? access->status : 499);
     size_t method = index_of(methods, COUNT(methods), access->method);

@@ -1,5 +1,6 @@
 #include "api/inference.h"
 
+#include "api/traces.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -46,7 +47,9 @@ nx_problem nx_api_problem_of(nx_api *api, const nx_http_request *request, nx_sta
         problem.retry_after_s = retry_after_s(api);
     }
     if (problem.status == 500) {
-        nx_log_error("api", "request %s: %s", nx_http_request_id(request), err->message);
+        const nx_log_context *before = nx_log_set_context(nx_http_log_context(request));
+        nx_log_error("api", "%s", err->message);
+        (void)nx_log_set_context(before);
     }
     return problem;
 }
@@ -85,7 +88,7 @@ void *nx_api_inference_new(nx_api *api, nx_http_request *request, size_t size,
 void nx_api_admit_inference(nx_http_request *request, void *user)
 {
     nx_api *api = user;
-    if (atomic_load(&api->state) == NX_API_DRAINING) {
+    if (atomic_load(&api->refuses)) {
         nx_problem problem = nx_problem_make(503, "Try another server, or this one in a moment.",
                                              "the server is shutting down");
         problem.retry_after_s = 1;
@@ -107,18 +110,25 @@ nx_status nx_api_new_job(nx_api *api, nx_model *model, const nx_api_options *opt
     return nx_image_job_new(model, bytes, size, &job, out, err);
 }
 
-void nx_api_record(nx_api *api, nx_status status, const nx_result *result)
+void nx_api_record_stages(nx_api *api, const nx_timings *timings)
 {
     nx_service_metrics *metrics = api->deps.metrics;
+    nx_service_metrics_stage(metrics, NX_STAGE_QUEUE, timings->queue);
+    nx_service_metrics_stage(metrics, NX_STAGE_DECODE, timings->decode);
+    nx_service_metrics_stage(metrics, NX_STAGE_PREPROCESS, timings->preprocess);
+    nx_service_metrics_stage(metrics, NX_STAGE_INFERENCE, timings->inference);
+    nx_service_metrics_stage(metrics, NX_STAGE_POSTPROCESS, timings->postprocess);
+}
+
+void nx_api_record(nx_api *api, const nx_http_request *request, nx_status status,
+                   const nx_result *result, bool alone)
+{
     if (status != NX_OK) {
-        nx_service_metrics_failure(metrics, status);
+        nx_service_metrics_failure(api->deps.metrics, status);
         return;
     }
-    nx_service_metrics_stage(metrics, NX_STAGE_QUEUE, result->timings.queue);
-    nx_service_metrics_stage(metrics, NX_STAGE_DECODE, result->timings.decode);
-    nx_service_metrics_stage(metrics, NX_STAGE_PREPROCESS, result->timings.preprocess);
-    nx_service_metrics_stage(metrics, NX_STAGE_INFERENCE, result->timings.inference);
-    nx_service_metrics_stage(metrics, NX_STAGE_POSTPROCESS, result->timings.postprocess);
+    nx_api_record_stages(api, &result->timings);
+    nx_api_trace_inference(api, request, result->model, result->device, &result->timings, alone);
 }
 
 /* --- options ------------------------------------------------------------------------------------

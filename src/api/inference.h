@@ -26,8 +26,12 @@ nx_status nx_api_new_job(nx_api *api, nx_model *model, const nx_api_options *opt
                          nx_annotate annotate, nx_priority priority, const void *bytes, size_t size,
                          nx_image_job **out, nx_error *err);
 
-/* Records how one inference went. result is NULL after a failure. */
-void nx_api_record(nx_api *api, nx_status status, const nx_result *result);
+/* Records how one inference of a request went, in metrics and its trace. result is NULL after a
+ * failure. alone: it is not one of several of the request. */
+void nx_api_record(nx_api *api, const nx_http_request *request, nx_status status,
+                   const nx_result *result, bool alone);
+/* Its stages, in metrics alone. */
+void nx_api_record_stages(nx_api *api, const nx_timings *timings);
 
 /* Options from the query, then from the form's fields. False fills problem. */
 bool nx_api_options_from_query(nx_api_options *options, const nx_http_request *request,

@@ -140,7 +140,7 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
 static void fail_item(batch_item *item, nx_status status, const nx_error *err)
 {
     nx_api *api = item->batch->api;
-    nx_api_record(api, status, NULL);
+    nx_api_record(api, item->batch->request, status, NULL, false);
     nx_problem problem = nx_api_problem_of(api, item->batch->request, status, err);
     write_error(item, &problem);
 }
@@ -232,7 +232,7 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
     if (status == NX_OK) {
         nx_result result = nx_image_job_result(job);
         nx_registry_count(self->use.handle, 1);
-        nx_api_record(self->api, status, &result);
+        nx_api_record(self->api, self->request, status, &result, false);
         nx_predictions_keep(self->api->predictions, &item->look, &result);
         write_result(item, &result, false);
         self->succeeded++;

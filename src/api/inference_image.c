@@ -202,7 +202,7 @@ static void reply_picture(inference *self, const nx_result *result)
 
 static void refuse(inference *self, nx_status status, const nx_error *err)
 {
-    nx_api_record(self->api, status, NULL);
+    nx_api_record(self->api, self->request, status, NULL, true);
     nx_problem problem = nx_api_problem_of(self->api, self->request, status, err);
     nx_http_reply_problem(self->request, &problem);
 }
@@ -225,7 +225,7 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
     nx_result result = nx_image_job_result(job);
     result.source = self->source;
     nx_registry_count(self->use.handle, 1);
-    nx_api_record(self->api, status, &result);
+    nx_api_record(self->api, self->request, status, &result, true);
     nx_prediction_ran(&self->prediction, &result);
     if (self->annotate != NX_ANNOTATE_NONE) {
         reply_picture(self, &result);

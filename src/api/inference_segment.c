@@ -4,6 +4,7 @@
 #include "api/model_use.h"
 #include "api/payload.h"
 #include "api/segment_options.h"
+#include "api/traces.h"
 #include "base/clock.h"
 #include "http/negotiate.h"
 
@@ -189,11 +190,16 @@ static void record(const segmentation *self, const nx_segment_result *result)
         nx_service_metrics_run(metrics, decoder, result->masks->runs_ns[i], 1);
     }
     nx_registry_count(self->use.handle, 1);
-    nx_service_metrics_stage(metrics, NX_STAGE_QUEUE, timings->queue);
-    nx_service_metrics_stage(metrics, NX_STAGE_DECODE, timings->decode);
-    nx_service_metrics_stage(metrics, NX_STAGE_PREPROCESS, timings->preprocess);
-    nx_service_metrics_stage(metrics, NX_STAGE_INFERENCE, timings->encoder + timings->decoder);
-    nx_service_metrics_stage(metrics, NX_STAGE_POSTPROCESS, timings->postprocess);
+    const nx_timings stages = {
+        .queue = timings->queue,
+        .decode = timings->decode,
+        .preprocess = timings->preprocess,
+        .inference = timings->encoder + timings->decoder,
+        .postprocess = timings->postprocess,
+        .total = timings->total,
+    };
+    nx_api_record_stages(self->api, &stages);
+    nx_api_trace_inference(self->api, self->request, decoder, NULL, &stages, true);
     nx_api_count_embedding(self->api, result->origin != NX_EMBEDDING_COMPUTED);
 }
 

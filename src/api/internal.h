@@ -53,6 +53,8 @@ struct nx_api {
     nx_metric *work_wait;
     nx_metric *jobs;
     nx_metric *jobs_age;
+    nx_metric *backup_at;
+    nx_metric *deliveries_waiting, *deliveries_oldest;
     nx_metric *jobs_failures;
     nx_metric *audit_rows;
     nx_audit *audit; /* NULL without a database */
@@ -61,7 +63,10 @@ struct nx_api {
     nx_metric *auth_looks;
     nx_metric *auth_refused;
     nx_metric *frames_received, *frames_processed, *frames_dropped;
-    nx_metric *stream_reconnects, *stream_up, *stream_latency;
+    nx_metric *events_recorded, *events_lost, *events_queued;
+    nx_metric *stream_reconnects, *stream_fragments, *stream_encodings;
+    nx_metric *stream_up, *stream_latency;
+    nx_metric *spans_exported, *spans_dropped; /* NULL: no traces are sent */
     nx_metric *rate_limited;
     nx_metric *rate_crowded;
     nx_metric *rate_shared;
@@ -70,16 +75,19 @@ struct nx_api {
     char url[300];
     nx_fleet_member *member; /* of deps.fleet */
     _Atomic nx_api_state state;
+    _Atomic bool refuses; /* new inferences: the server is about to end */
 
     /* of videos and jobs; NULL without a database */
     struct nx_api_pool *quick;
     struct nx_api_pool *slow;
     struct nx_api_pool *passwords; /* what calculates with them */
+    struct nx_api_pool *live;      /* what may wait for another process that runs a stream */
     struct nx_api_pool *metrics; /* what shows them: never behind work that waits for a database */
     nx_job_counts *job_counts;
     struct nx_api_job_events *job_events;
     struct nx_api_answers *answers;
     struct nx_api_watchers *watchers;
+    struct nx_optimizer *optimizer;
     char *upload_dir;  /* where uploads are while they come in */
     int64_t upload_ms; /* how long an upload waits for its next bytes */
 

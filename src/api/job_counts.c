@@ -1,6 +1,7 @@
 #include "api/job_counts.h"
 
 #include "base/condition.h"
+#include "store/audit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@ struct nx_job_counts {
     uint64_t ended;   /* how many have */
     bool known;
     int64_t jobs[NX_JOB_STATE_COUNT];
+    nx_deliveries_waiting deliveries;
+    int64_t backup_at;
     int64_t counted_ns;
     uint64_t failures;
 };
@@ -24,18 +27,28 @@ struct nx_job_counts {
 static void count(nx_job_counts *self)
 {
     int64_t jobs[NX_JOB_STATE_COUNT];
+    nx_deliveries_waiting deliveries;
+    int64_t backup_at = 0;
     nx_error err = {0};
     int64_t now = nx_clock_now_ns();
     self->wanted = false;
     self->begun_ns = now;
     pthread_mutex_unlock(&self->lock);
     nx_status status = nx_store_jobs_count(self->store, jobs, &err);
+    if (status == NX_OK) {
+        status = nx_store_deliveries_waiting(self->store, &deliveries, &err);
+    }
+    if (status == NX_OK) {
+        status = nx_store_audit_last(self->store, "backup.create", &backup_at, &err);
+    }
     pthread_mutex_lock(&self->lock);
     self->begun_ns = 0;
     self->ended++;
     if (status == NX_OK) {
         self->known = true;
         memcpy(self->jobs, jobs, sizeof jobs);
+        self->deliveries = deliveries;
+        self->backup_at = backup_at;
         self->counted_ns = now;
     } else {
         self->failures++;
@@ -98,7 +111,10 @@ void nx_job_counts_free(nx_job_counts *counts)
 /* With the lock. */
 static nx_job_census tell(const nx_job_counts *self)
 {
-    nx_job_census census = {.age_ns = -1, .failures = self->failures};
+    nx_job_census census = {.age_ns = -1,
+                            .failures = self->failures,
+                            .backup_at = self->backup_at,
+                            .deliveries = self->deliveries};
     if (self->known) {
         census.age_ns = nx_clock_now_ns() - self->counted_ns;
     }

@@ -1,12 +1,14 @@
 /*
- * How many jobs there are, for whoever must not wait for the database: a thread of its own asks,
- * when somebody wants to know, and what it was told last is there at any time.
+ * How many jobs there are, who is still to be told what, and when a backup was last made, for
+ * whoever must not wait for the database: a thread of its own asks, when somebody wants to know,
+ * and what it was told last is there at any time.
  *
  * Thread-safe.
  */
 #ifndef NX_API_JOB_COUNTS_H
 #define NX_API_JOB_COUNTS_H
 
+#include "store/deliveries.h"
 #include "store/jobs.h"
 
 #include <stdint.h>
@@ -15,7 +17,9 @@ typedef struct nx_job_counts nx_job_counts;
 
 typedef struct nx_job_census {
     int64_t jobs[NX_JOB_STATE_COUNT]; /* by state; all -1: not counted yet */
+    nx_deliveries_waiting deliveries; /* as of then */
     int64_t age_ns;                   /* since they were counted; -1: not counted yet */
+    int64_t backup_at;                /* when the last backup was made; 0: never, or not known */
     uint64_t failures;                /* since the start: the database refused, or took too long */
 } nx_job_census;
 

@@ -235,7 +235,7 @@ static void finished(nx_image_job *job, nx_status status, const nx_error *err, v
     if (status == NX_OK) {
         result = nx_image_job_result(job);
         item->found = (nx_kserve_found){result.detections, result.count};
-        nx_api_record(work->call->api, status, &result);
+        nx_api_record(work->call->api, work->call->request, status, &result, work->count == 1);
         nx_prediction_ran(&item->prediction, &result);
     } else {
         nx_prediction_did_not_run(&item->prediction, status, err);

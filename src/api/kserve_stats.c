@@ -125,13 +125,12 @@ static void add_success(entry *to, const nx_kserve_sample *sample)
 void nx_kserve_stats_add(nx_kserve_stats *stats, const char *name, const char *version,
                          const nx_kserve_sample *sample)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t now_ms = nx_clock_unix_ms();
     pthread_mutex_lock(&stats->lock);
     entry *to = find(stats, name, version);
     to = to != NULL ? to : add_entry(stats, name, version);
     if (to != NULL) {
-        to->last_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / NX_NS_PER_MS;
+        to->last_ms = now_ms;
         if (sample->failed) {
             add(&to->fail, 1, sample->total_ns);
         } else {

@@ -3,10 +3,10 @@
 
 #include "api/inference.h"
 #include "api/model_access.h"
+#include "api/storage.h"
 #include "base/json_writer.h"
 #include "base/time_text.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +16,11 @@
 nx_problem nx_api_models_problem(nx_api *api, const nx_http_request *request, nx_status status,
                                  const nx_error *err)
 {
-    char full[128];
     nx_error told = *err;
     nx_api_model_hide(request, status, &told);
+    if (nx_api_tells_full(status, err)) {
+        return nx_problem_make(507, "Free some space on the server's disk.", "%s", err->message);
+    }
     switch (status) {
     case NX_ERR_CORRUPT:
         return nx_problem_make(422, "Send the whole ONNX file; check that it was not cut short.",
@@ -31,12 +33,6 @@ nx_problem nx_api_models_problem(nx_api *api, const nx_http_request *request, nx
             "%s", err->message);
     case NX_ERR_INVALID:
         return nx_problem_make(422, "Check the name and the file.", "%s", err->message);
-    case NX_ERR_IO:
-        if (strstr(err->message, strerror_r(ENOSPC, full, sizeof full)) != NULL) {
-            return nx_problem_make(507, "Free some space on the server's disk.", "%s",
-                                   err->message);
-        }
-        break;
     case NX_ERR_CONFLICT:
         return nx_problem_make(409, "Load another version or another model first.", "%s",
                                err->message);

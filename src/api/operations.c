@@ -4,11 +4,16 @@
 #include "api/internal.h"
 #include "api/rate.h"
 #include "api/streams.h"
+#include "api/traces.h"
 #include "api/work.h"
 #include "base/clock.h"
 #include "base/json_writer.h"
+#include "ops/process.h"
 
 #include <stdlib.h>
+
+/* Less than that, and uploads, jobs and events are about to fail. */
+#define LEAST_DISK_BYTES 16777216.0
 
 void nx_api_health(nx_http_request *request, void *user)
 {
@@ -103,6 +108,23 @@ static void write_cache(nx_api *api, nx_json *json)
     }
 }
 
+/* A full one makes nothing unready: requests for pictures need none. */
+static void write_disk(const nx_api *api, nx_json *json)
+{
+    double size = 0;
+    double left = 0;
+    if (api->deps.database != NULL && nx_process_disk(api->deps.data_dir, &size, &left)) {
+        bool ready = left >= LEAST_DISK_BYTES;
+        nx_json_key(json, "disk");
+        nx_json_object_begin(json);
+        nx_json_key_bool(json, "ready", ready);
+        nx_json_key_int(json, "free_bytes", (int64_t)left);
+        nx_json_key_string(json, "reason",
+                           ready ? NULL : "the disk of DATA_DIR is full, or as good as full");
+        nx_json_object_end(json);
+    }
+}
+
 /* What it runs on, for those who may look at it. */
 static void write_details(nx_api *api, const char *broken, nx_json *json)
 {
@@ -110,6 +132,7 @@ static void write_details(nx_api *api, const char *broken, nx_json *json)
     write_models(api, json);
     write_database(api, broken, json);
     write_cache(api, json);
+    write_disk(api, json);
     nx_json_key(json, "runtime");
     nx_json_object_begin(json);
     nx_json_key_string(json, "name", "onnxruntime");
@@ -191,6 +214,8 @@ void nx_api_metrics_render(nx_buffer *out, void *user)
     nx_api_stream_metrics_read(api);
     nx_api_audit_metrics_read(api);
     nx_api_rate_metrics_read(api);
+    nx_api_trace_metrics_read(api);
+    nx_gpus_read(api->deps.gpus);
     if (api->deps.fleet != NULL) {
         nx_metric_show(api->workers_lost, 0, nx_fleet_losses(api->deps.fleet));
     }

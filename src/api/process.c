@@ -102,8 +102,9 @@ void nx_api_process_admit(nx_http_request *request, void *user)
                                   "this server has no database");
         nx_http_reply_problem(request, &problem);
     } else if (key != NULL && !key_is_good(key)) {
-        problem = nx_problem_make(400, "Send 1 to 255 printable ASCII characters, such as a UUID.",
-                                  "Idempotency-Key is not possible");
+        problem = nx_problem_make(
+            400, "Send 1 to 255 printable ASCII characters and no space, such as a UUID.",
+            "Idempotency-Key is not possible");
         nx_http_reply_problem(request, &problem);
     } else if (nx_api_no_options(request)) {
         nx_api_admit_inference(request, user);
@@ -425,6 +426,8 @@ static void enqueue(nx_api *api, nx_http_request *request, const order *wanted,
     nx_error err = {0};
     nx_job job;
     bool made = false;
+    char trace[NX_TRACE_SIZE];
+    nx_trace_write(nx_http_trace(request), trace);
     nx_buffer options = NX_BUFFER_INIT;
     const nx_model_subject subject = nx_api_subject(request);
     write_options(&wanted->spec, &options);
@@ -437,6 +440,7 @@ static void enqueue(nx_api *api, nx_http_request *request, const order *wanted,
         .idempotency_key = nx_http_header(request, "Idempotency-Key"),
         .priority = wanted->priority,
         .max_attempts = MAX_ATTEMPTS,
+        .traceparent = trace,
         .user = subject.user,
         .key = subject.key,
     };

@@ -1,6 +1,7 @@
 #include "api/storage.h"
 
 #include "api/inference.h"
+#include "base/log.h"
 #include "base/time_text.h"
 #include "base/utf8.h"
 #include "base/uuid.h"
@@ -13,11 +14,29 @@
 /* --- errors -------------------------------------------------------------------------------------
  */
 
+bool nx_api_tells_full(nx_status status, const nx_error *err)
+{
+    static const int reasons[] = {ENOSPC, EDQUOT, EFBIG};
+    bool full = strstr(err->message, "disk is full") != NULL || /* SQLite's words */
+                strstr(err->message, "SQLSTATE 53100") != NULL; /* PostgreSQL's, in any language */
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        char text[128];
+        full = full || strstr(err->message, strerror_r(reasons[i], text, sizeof text)) != NULL;
+    }
+    return status == NX_ERR_IO && full;
+}
+
 nx_problem nx_api_storage_problem(nx_api *api, const nx_http_request *request, nx_status status,
                                   const nx_error *err)
 {
-    char full[128];
     nx_problem problem;
+    if (nx_api_tells_full(status, err)) {
+        const nx_log_context *before = nx_log_set_context(nx_http_log_context(request));
+        nx_log_error("api", "%s", err->message);
+        (void)nx_log_set_context(before);
+        return nx_problem_make(507, "Free some space on the server's disk.",
+                               "the server's disk is full");
+    }
     switch (status) {
     case NX_ERR_NOT_FOUND:
         return nx_problem_make(404, "GET /api/v1/videos and /api/v1/jobs list what there is.", "%s",
@@ -27,12 +46,6 @@ nx_problem nx_api_storage_problem(nx_api *api, const nx_http_request *request, n
                                err->message);
     case NX_ERR_INVALID:
         return nx_problem_make(422, "Check the request against /docs.", "%s", err->message);
-    case NX_ERR_IO:
-        if (strstr(err->message, strerror_r(ENOSPC, full, sizeof full)) != NULL) {
-            return nx_problem_make(507, "Free some space on the server's disk.",
-                                   "the server's disk is full");
-        }
-        break;
     case NX_ERR_BUSY:
     case NX_ERR_UNAVAILABLE:
     case NX_ERR_NO_MEMORY:

@@ -9,6 +9,9 @@
 #define NX_API_PAGE_DEFAULT 50
 #define NX_API_PAGE_MAX     200
 
+/* Whether it is that a disk is full, or a quota used up: the server's or the database's. */
+bool nx_api_tells_full(nx_status status, const nx_error *err);
+
 /* An error of the database or the object store as it is answered. */
 nx_problem nx_api_storage_problem(nx_api *api, const nx_http_request *request, nx_status status,
                                   const nx_error *err);

@@ -51,6 +51,23 @@ static void register_disk(nx_api *api, nx_metrics *registry)
                                           "What may still be written to it.", disk_free, api));
 }
 
+static void register_deliveries(nx_api *api, nx_metrics *registry)
+{
+    const char *targets[NX_DELIVERY_TARGETS];
+    for (int i = 0; i < NX_DELIVERY_TARGETS; i++) {
+        targets[i] = nx_delivery_target_name((nx_delivery_target)i);
+    }
+    const nx_label target = {"target", targets, NX_DELIVERY_TARGETS, 0};
+    api->deliveries_waiting = nx_metrics_gauge(
+        registry, "deliveries_waiting",
+        "Webhooks and MQTT messages in the database that nobody has taken yet.", &target, 1);
+    api->deliveries_oldest =
+        nx_metrics_gauge(registry, "deliveries_oldest_seconds",
+                         "How long the oldest of them has waited; 0: none waits.", &target, 1);
+    nx_metric_share(api->deliveries_waiting);
+    nx_metric_share(api->deliveries_oldest);
+}
+
 void nx_api_storage_metrics_register(nx_api *api)
 {
     static const char *const connections[] = {"in_use", "idle", "overflow", "waiting"};
@@ -85,7 +102,13 @@ void nx_api_storage_metrics_register(nx_api *api)
     api->jobs_failures = nx_metrics_counter(
         registry, "jobs_count_failures_total",
         "Times that the database refused to count the jobs, or took too long.", NULL, 0);
+    api->backup_at = nx_metrics_gauge(registry, "backup_last_success_timestamp_seconds",
+                                      "When 'nexus backup' last made a backup of this database, in "
+                                      "seconds since 1970; 0: never.",
+                                      NULL, 0);
+    register_deliveries(api, registry);
     register_shared(api, registry);
+    nx_metric_share(api->backup_at);
     nx_metric_share(api->jobs);
     nx_metric_share(api->jobs_age);
 }
@@ -104,7 +127,15 @@ static void show_jobs(nx_api *api)
         nx_metric_set(api->jobs, nx_metric_series(api->jobs, i, 0, 0),
                       known ? (double)census.jobs[i] : NAN);
     }
+    for (size_t i = 0; i < NX_DELIVERY_TARGETS; i++) {
+        size_t at = nx_metric_series(api->deliveries_waiting, i, 0, 0);
+        nx_metric_set(api->deliveries_waiting, at,
+                      known ? (double)census.deliveries.count[i] : NAN);
+        nx_metric_set(api->deliveries_oldest, at,
+                      known ? (double)census.deliveries.oldest_ms[i] / 1e3 : NAN);
+    }
     nx_metric_set(api->jobs_age, 0, known ? (double)census.age_ns / (double)NX_NS_PER_SEC : NAN);
+    nx_metric_set(api->backup_at, 0, known ? (double)census.backup_at / 1000 : NAN);
     nx_metric_show(api->jobs_failures, 0, census.failures);
 }
 

@@ -1,5 +1,5 @@
-/* GET /api/v1/streams/{id}/events and .../live.mjpeg: answers that go on, all written by one thread
- * from the streams' hubs, so that whoever looks on costs a stream nothing. */
+/* GET /api/v1/streams/{id}/events, .../live.mjpeg and .../live.mp4: answers that go on, all written
+ * by one thread from the streams' hubs, so that whoever looks on costs a stream nothing. */
 #include "api/storage.h"
 #include "api/streams.h"
 #include "base/clock.h"
@@ -12,8 +12,9 @@
 
 #define MOST_WATCHERS 256
 #define LOOK_NS       (NX_NS_PER_SEC / 2)
+#define PACED_NS      (20 * NX_NS_PER_MS)
 #define HEARTBEAT_NS  (15 * NX_NS_PER_SEC)
-/* Who reads nothing of a picture for so long reads no more. */
+/* Who reads nothing for so long while there is something reads no more. */
 #define STUCK_NS (30 * NX_NS_PER_SEC)
 
 /* Belongs to its request and to the thread: whoever lets go last frees it. */
@@ -21,11 +22,14 @@ typedef struct watcher {
     struct watcher *next;
     nx_api_watchers *watchers;
     nx_http_stream *stream;
-    nx_stream_hub *hub; /* a reference */
+    nx_stream_hub *hub;  /* a reference */
+    nx_api_video *video; /* owned; NULL: it is no viewer of the video itself */
     atomic_int holders;
-    atomic_bool gone; /* nobody listens */
-    bool pictures;    /* else events */
-    uint64_t after;   /* the last that was written */
+    atomic_bool gone;     /* nobody listens */
+    bool pictures;        /* else events */
+    uint64_t after;       /* the last that was written */
+    nx_stream_jpeg *jpeg; /* a reference; NULL: no picture is being written */
+    size_t jpeg_sent;     /* bytes of it that are */
     int64_t written_ns;
 } watcher;
 
@@ -43,7 +47,9 @@ static void let_go(void *user)
 {
     watcher *one = user;
     if (atomic_fetch_sub(&one->holders, 1) == 1) {
+        nx_stream_jpeg_release(one->jpeg);
         nx_stream_hub_release(one->hub);
+        nx_api_video_free(one->video);
         free(one);
     }
 }
@@ -59,52 +65,85 @@ static void leave(void *user)
 /* --- writing ------------------------------------------------------------------------------------
  */
 
-/* False: the answer is to be ended. */
-static bool write_out(watcher *one, nx_buffer *out, int64_t now_ns)
+static size_t room_for(const watcher *one)
 {
-    bool good = !out->failed;
-    if (good && out->size > 0) {
-        one->written_ns = now_ns;
-        good = nx_http_stream_write(one->stream, out->data, out->size);
-    }
-    nx_buffer_free(out);
-    return good;
+    size_t waiting = nx_http_stream_waiting(one->stream);
+    return waiting < NX_HTTP_STREAM_MAX ? NX_HTTP_STREAM_MAX - waiting : 0;
 }
 
+/* False: the answer is to be ended. */
+static bool write_out(watcher *one, const void *bytes, size_t size, int64_t now_ns)
+{
+    one->written_ns = now_ns;
+    return size == 0 || nx_http_stream_write(one->stream, bytes, size);
+}
+
+/* As many as there is room for: who is slow gets them later, or misses what is forgotten by then.
+ */
 static bool write_events(watcher *one, int64_t now_ns)
 {
     nx_buffer out = NX_BUFFER_INIT;
-    one->after = nx_stream_hub_read(one->hub, one->after, &out);
-    if (out.size == 0 && now_ns - one->written_ns >= HEARTBEAT_NS) {
+    bool good = true;
+    one->after = nx_stream_hub_read(one->hub, one->after, room_for(one), &out);
+    if (out.size == 0 && one->after < nx_stream_hub_last(one->hub)) {
+        good = now_ns - one->written_ns < STUCK_NS;
+    } else if (out.size == 0 && now_ns - one->written_ns >= HEARTBEAT_NS) {
         nx_buffer_append_str(&out, ": still there\n\n");
     }
-    return write_out(one, &out, now_ns);
+    if (out.size > 0 || out.failed) {
+        good = !out.failed && write_out(one, out.data, out.size, now_ns);
+    }
+    nx_buffer_free(&out);
+    return good;
+}
+
+/* A piece of the picture that is being written, which may be larger than an answer has room for.
+ * Behind it comes the boundary at once: browsers wait for that to show it. */
+static bool write_piece(watcher *one, int64_t now_ns)
+{
+    static const char boundary[] = "\r\n--nexus\r\n";
+    const nx_buffer *bytes = &one->jpeg->bytes;
+    size_t left = bytes->size - one->jpeg_sent;
+    size_t room = room_for(one);
+    size_t size = left < room ? left : room;
+    bool good = true;
+    if (size > 0) {
+        good = write_out(one, bytes->data + one->jpeg_sent, size, now_ns);
+        one->jpeg_sent += size;
+    } else if (left > 0) {
+        good = now_ns - one->written_ns < STUCK_NS;
+    }
+    if (good && size == left && room - size >= sizeof boundary) {
+        good = write_out(one, boundary, sizeof boundary - 1, now_ns);
+        nx_stream_jpeg_release(one->jpeg);
+        one->jpeg = NULL;
+    }
+    return good;
 }
 
 /* The newest picture, once the one before has been read: who is slow sees fewer. */
 static bool write_picture(watcher *one, int64_t now_ns)
 {
-    nx_buffer jpeg = NX_BUFFER_INIT;
-    nx_buffer out = NX_BUFFER_INIT;
-    uint64_t number = nx_stream_hub_picture(one->hub);
+    char head[96];
     nx_error err = {0};
-    if (number == one->after) {
+    if (one->jpeg != NULL) {
+        return write_piece(one, now_ns);
+    }
+    if (nx_stream_hub_picture(one->hub) == one->after) {
         return true;
     }
     if (nx_http_stream_waiting(one->stream) > 0) {
         return now_ns - one->written_ns < STUCK_NS;
     }
-    if (nx_stream_hub_jpeg(one->hub, &jpeg, &number, &err) != NX_OK) {
-        nx_buffer_free(&jpeg);
+    if (nx_stream_hub_jpeg(one->hub, one->after, &one->jpeg, &err) != NX_OK) {
         return true; /* the next one may work */
     }
-    one->after = number;
-    nx_buffer_printf(&out, "--nexus\r\nContent-Type: image/jpeg\r\nContent-Length: %zu\r\n\r\n",
-                     jpeg.size);
-    nx_buffer_append(&out, jpeg.data, jpeg.size);
-    nx_buffer_append_str(&out, "\r\n");
-    nx_buffer_free(&jpeg);
-    return write_out(one, &out, now_ns);
+    int length =
+        snprintf(head, sizeof head, "%sContent-Type: image/jpeg\r\nContent-Length: %zu\r\n\r\n",
+                 one->after == 0 ? "--nexus\r\n" : "", one->jpeg->bytes.size);
+    one->after = one->jpeg->number;
+    one->jpeg_sent = 0;
+    return write_out(one, head, (size_t)length, now_ns) && write_piece(one, now_ns);
 }
 
 /* False: nobody listens any more, or the stream has ended and everything was told. */
@@ -114,9 +153,13 @@ static bool look_at(watcher *one)
     if (atomic_load(&one->gone)) {
         return false;
     }
+    if (one->video != NULL) {
+        return nx_api_video_write(one->video, one->stream, now_ns);
+    }
     bool ended = nx_stream_hub_ended(one->hub); /* before reading: nothing comes after it */
     bool stays = one->pictures ? write_picture(one, now_ns) : write_events(one, now_ns);
-    return stays && !ended;
+    bool all = one->pictures ? one->jpeg == NULL : one->after >= nx_stream_hub_last(one->hub);
+    return stays && !(ended && all);
 }
 
 /* --- the thread ---------------------------------------------------------------------------------
@@ -152,12 +195,16 @@ static void *write_all(void *user)
     watcher *list = NULL;
     uint64_t seen = 0;
     bool going = true;
+    bool paced = false;
     while (going) {
-        seen = nx_streams_wait(watchers->streams, seen, nx_clock_now_ns() + LOOK_NS);
+        int64_t until_ns = nx_clock_now_ns() + (paced ? PACED_NS : LOOK_NS);
+        seen = nx_streams_wait(watchers->streams, seen, until_ns);
         going = take_over(watchers, &list);
+        paced = false;
         for (watcher **at = &list; *at != NULL;) {
             watcher *one = *at;
             if (going && look_at(one)) {
+                paced = paced || (one->video != NULL && nx_api_video_is_paced(one->video));
                 at = &one->next;
             } else {
                 *at = one->next;
@@ -239,25 +286,28 @@ static watcher *new_watcher(nx_api_watchers *watchers, nx_stream_hub *hub, bool 
     return one;
 }
 
-/* The hub's reference is the watcher's from here on. */
+/* The hub's reference and the video are the watcher's from here on. */
 static void watch(nx_api *api, nx_http_request *request, nx_stream_hub *hub, bool pictures,
-                  uint64_t after)
+                  nx_api_video *video, uint64_t after)
 {
     nx_api_watchers *watchers = api->watchers;
     watcher *one = new_watcher(watchers, hub, pictures);
     if (one == NULL) {
         nx_stream_hub_release(hub);
+        nx_api_video_free(video);
         nx_problem problem = nx_problem_make(503, "Ask for .../frame.jpeg now and then.",
                                              "too many look on already");
         problem.retry_after_s = 5;
         nx_http_reply_problem(request, &problem);
         return;
     }
+    const char *type = video != NULL ? nx_api_video_type(video)
+                       : pictures    ? "multipart/x-mixed-replace; boundary=nexus"
+                                     : "text/event-stream";
     one->after = after;
+    one->video = video;
     nx_http_set_context(request, one, let_go);
-    one->stream = nx_http_reply_stream(
-        request, pictures ? "multipart/x-mixed-replace; boundary=nexus" : "text/event-stream",
-        leave, one);
+    one->stream = nx_http_reply_stream(request, type, leave, one);
     if (one->stream == NULL) {
         give_place(watchers);
         let_go(one);
@@ -292,7 +342,7 @@ static bool read_last(const nx_http_request *request, nx_stream_hub *hub, uint64
 static void answer_events(nx_api *api, nx_http_request *request)
 {
     uint64_t after = 0;
-    nx_stream_hub *hub = nx_api_find_hub(api, request);
+    nx_stream_hub *hub = nx_api_find_hub(api, request, nx_api_live_deadline());
     if (hub == NULL) {
         return;
     }
@@ -303,23 +353,29 @@ static void answer_events(nx_api *api, nx_http_request *request)
         nx_http_reply_problem(request, &problem);
         return;
     }
-    watch(api, request, hub, false, after);
+    watch(api, request, hub, false, NULL, after);
 }
 
 void nx_api_streams_events(nx_http_request *request, void *user)
 {
-    nx_api_answer_quickly(user, request, answer_events);
+    nx_api_answer_watched(user, request, answer_events);
 }
 
 static void answer_live(nx_api *api, nx_http_request *request)
 {
-    nx_stream_hub *hub = nx_api_find_hub(api, request);
+    nx_stream_hub *hub = nx_api_find_hub(api, request, nx_api_live_deadline());
     if (hub != NULL) {
-        watch(api, request, hub, true, 0);
+        watch(api, request, hub, true, NULL, 0);
     }
+}
+
+void nx_api_watch_video(nx_api *api, nx_http_request *request, nx_stream_hub *hub,
+                        nx_api_video *video)
+{
+    watch(api, request, hub, false, video, 0);
 }
 
 void nx_api_streams_live(nx_http_request *request, void *user)
 {
-    nx_api_answer_quickly(user, request, answer_live);
+    nx_api_answer_watched(user, request, answer_live);
 }

@@ -7,6 +7,9 @@
 #include "api/model_access.h"
 #include "api/payload.h"
 #include "api/storage.h"
+#include "base/clock.h"
+#include "base/uuid.h"
+#include "jobs/webhook_url.h"
 #include "store/streams.h"
 #include "streams/spec.h"
 #include "streams/url.h"
@@ -14,6 +17,8 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+
+#define SECRET_MAX 256
 
 /* For a page of streams, each of which may have a megabyte of zones. */
 #define MOST_MEMORY ((size_t)256 << 20)
@@ -53,11 +58,29 @@ static void write_live(const nx_api *api, const nx_stream *stream, nx_json *json
     } else {
         nx_json_null(json);
     }
-    nx_api_json_text(json, "counts", here && !places.failed ? nx_buffer_cstr(&places) : NULL);
+    const char *counts = stream->leased ? stream->counts : NULL;
+    if (here) {
+        counts = places.size > 0 && !places.failed ? nx_buffer_cstr(&places) : NULL;
+    }
+    nx_api_json_text(json, "counts", counts);
     nx_buffer_free(&places);
 }
 
-static void write_stream(const nx_api *api, const nx_stream *stream, nx_json *json)
+/* Admins know all of it: they see where each delivery went, too. */
+static void write_webhook(const nx_http_request *request, const nx_stream *stream, nx_json *json)
+{
+    char shown[NX_WEBHOOK_SHOWN_SIZE];
+    const char *url = stream->webhook_url;
+    if (url != NULL && nx_api_identity(request)->role < NX_ROLE_ADMIN) {
+        nx_webhook_url_shown(url, shown);
+        url = shown;
+    }
+    nx_json_key_string(json, "webhook_url", url);
+    nx_json_key_bool(json, "webhook_signed", stream->webhook_secret != NULL);
+}
+
+static void write_stream(const nx_api *api, const nx_http_request *request, const nx_stream *stream,
+                         nx_json *json)
 {
     char url[NX_STREAM_SHOWN_SIZE];
     nx_stream_url_shown(stream->url, url);
@@ -68,6 +91,7 @@ static void write_stream(const nx_api *api, const nx_stream *stream, nx_json *js
     nx_json_key_bool(json, "enabled", stream->enabled);
     nx_json_key_int(json, "version", stream->version);
     nx_api_json_text(json, "options", stream->options);
+    write_webhook(request, stream, json);
     write_live(api, stream, json);
     nx_json_key_string(json, "created_by",
                        stream->created_by[0] != '\0' ? stream->created_by : NULL);
@@ -82,7 +106,7 @@ static void reply_stream(const nx_api *api, nx_http_request *request, int status
     char location[80];
     nx_buffer out = NX_BUFFER_INIT;
     nx_json json = nx_json_begin(&out);
-    write_stream(api, stream, &json);
+    write_stream(api, request, stream, &json);
     if (status == 201) {
         snprintf(location, sizeof location, "/api/v1/streams/%.40s", stream->id);
         nx_http_add_header(request, "Location", location);
@@ -121,7 +145,7 @@ static void answer_list(nx_api *api, nx_http_request *request)
         nx_buffer out = NX_BUFFER_INIT;
         nx_json json = nx_api_page_begin(&out);
         for (size_t i = 0; i < count && i < page.limit; i++) {
-            write_stream(api, &streams[i], &json);
+            write_stream(api, request, &streams[i], &json);
         }
         nx_api_page_end(&json, count > page.limit ? streams[page.limit - 1].id : NULL);
         nx_api_reply_json(request, 200, &out);
@@ -170,6 +194,7 @@ void nx_api_streams_get(nx_http_request *request, void *user)
 /* A stream as it is to be. Strings belong to the request's document or to the row before. */
 typedef struct wanted {
     const char *name, *url;
+    const char *webhook_url, *webhook_secret; /* NULL: none */
     bool enabled;
     bool new_url;
     json_t *options; /* owned */
@@ -194,11 +219,50 @@ static nx_status take_name(wanted *self, const json_t *value, nx_error *err)
     return NX_OK;
 }
 
+static nx_status take_webhook_url(wanted *self, const json_t *value, bool allow_private,
+                                  nx_error *err)
+{
+    nx_error why = {0};
+    self->webhook_url = json_string_value(value);
+    if (json_is_null(value)) {
+        return NX_OK;
+    }
+    if (self->webhook_url == NULL) {
+        return nx_error_set(err, NX_ERR_INVALID, "webhook_url: send an http or https URL, or null");
+    }
+    if (strstr(self->webhook_url, "***") != NULL) {
+        return nx_error_set(err, NX_ERR_INVALID,
+                            "webhook_url: the three stars stand for what is not shown: send all of "
+                            "it, or leave it out to keep it");
+    }
+    nx_status status = nx_webhook_check_url(self->webhook_url, allow_private, &why);
+    return status == NX_OK ? NX_OK : nx_error_set(err, status, "webhook_url: %s", why.message);
+}
+
+static nx_status take_webhook_secret(wanted *self, const json_t *value, nx_error *err)
+{
+    const char *secret = json_string_value(value);
+    if (!json_is_null(value) && (secret == NULL || secret[0] == '\0' ||
+                                 strlen(secret) > SECRET_MAX || !nx_api_is_clean_text(secret))) {
+        return nx_error_set(err, NX_ERR_INVALID,
+                            "webhook_secret: send a text of 1 to %d bytes, or null", SECRET_MAX);
+    }
+    self->webhook_secret = secret;
+    return NX_OK;
+}
+
 /* What is null goes back to what it is without; everything else is checked as a whole. */
-static nx_status take_member(wanted *self, const char *name, json_t *value, nx_error *err)
+static nx_status take_member(const nx_api *api, wanted *self, const char *name, json_t *value,
+                             nx_error *err)
 {
     if (strcmp(name, "name") == 0) {
         return take_name(self, value, err);
+    }
+    if (strcmp(name, "webhook_url") == 0) {
+        return take_webhook_url(self, value, api->webhook_allow_private, err);
+    }
+    if (strcmp(name, "webhook_secret") == 0) {
+        return take_webhook_secret(self, value, err);
     }
     if (strcmp(name, "url") == 0) {
         self->url = json_string_value(value);
@@ -224,9 +288,10 @@ static nx_status check_url(const nx_api *api, const nx_http_request *request, co
     nx_stream_kind kind = NX_STREAM_RTSP;
     nx_status status =
         nx_stream_url_check(self->url, nx_streams_allow_loopback(api->deps.streams), &kind, err);
-    if (status == NX_OK && kind == NX_STREAM_FILE &&
+    if (status == NX_OK && (kind == NX_STREAM_FILE || kind == NX_STREAM_DEVICE) &&
         nx_api_identity(request)->role < NX_ROLE_ADMIN) {
-        status = nx_error_set(err, NX_ERR_CONFLICT, "url: files of the server are for admins");
+        status = nx_error_set(err, NX_ERR_CONFLICT,
+                              "url: files and devices of the server are for admins");
     }
     return status;
 }
@@ -242,6 +307,9 @@ static bool check_all(nx_api *api, nx_http_request *request, wanted *self, nx_pr
                               self->name == NULL ? "name" : "url");
     } else if (self->new_url) {
         status = check_url(api, request, self, &err);
+    }
+    if (self->webhook_url == NULL) {
+        self->webhook_secret = NULL; /* there is nothing to sign */
     }
     if (status == NX_OK) {
         status = nx_stream_spec_read(self->options, &spec, &err);
@@ -280,7 +348,7 @@ static json_t *read_body(nx_api *api, nx_http_request *request, wanted *self)
     json_object_foreach(document, name, value)
     {
         if (status == NX_OK) {
-            status = take_member(self, name, value, &err);
+            status = take_member(api, self, name, value, &err);
         }
     }
     bool good = status == NX_OK;
@@ -303,7 +371,9 @@ static nx_stream_request request_of(wanted *self)
     return (nx_stream_request){.name = self->name,
                                .url = self->url,
                                .options = nx_buffer_cstr(&self->text),
-                               .enabled = self->enabled};
+                               .enabled = self->enabled,
+                               .webhook_url = self->webhook_url,
+                               .webhook_secret = self->webhook_secret};
 }
 
 static void note(nx_api *api, nx_http_request *request, const char *action, const char *name,
@@ -372,10 +442,17 @@ static void answer_change(nx_api *api, nx_http_request *request)
         self.name = before.name;
         self.url = before.url;
         self.enabled = before.enabled;
+        self.webhook_url = before.webhook_url;
+        self.webhook_secret = before.webhook_secret;
         self.options = json_loads(before.options, 0, NULL);
         document = read_body(api, request, &self);
     }
     if (document != NULL) {
+        if (self.webhook_url != before.webhook_url && self.webhook_url != NULL &&
+            (before.webhook_url == NULL || strcmp(self.webhook_url, before.webhook_url) != 0) &&
+            self.webhook_secret == before.webhook_secret) {
+            self.webhook_secret = NULL; /* a secret is for whom it was given for */
+        }
         const nx_stream_request ask = request_of(&self);
         nx_status status = nx_store_stream_change(api->deps.database, before.id, before.version,
                                                   &ask, &arena, &after, &err);
@@ -417,61 +494,101 @@ void nx_api_streams_remove(nx_http_request *request, void *user)
 /* --- live ---------------------------------------------------------------------------------------
  */
 
-nx_stream_hub *nx_api_find_hub(nx_api *api, nx_http_request *request)
+#define LIVE_NS (3 * NX_NS_PER_SEC)
+
+int64_t nx_api_live_deadline(void)
+{
+    return nx_clock_now_ns() + LIVE_NS;
+}
+
+/* The path's stream that may be looked at: its id, and its hub (a reference) where this process
+ * runs it. False: the request is answered. */
+static bool find_live(nx_api *api, nx_http_request *request, char id[NX_UUID_SIZE],
+                      nx_stream_hub **here)
 {
     nx_arena arena = nx_arena_make(0);
     nx_stream stream;
     nx_problem problem;
-    nx_stream_hub *hub = NULL;
+    *here = NULL;
     if (!find_stream(api, request, &arena, &stream)) {
         nx_arena_free(&arena);
-        return NULL;
+        return false;
     }
-    hub = nx_streams_hub(api->deps.streams, stream.id);
+    snprintf(id, NX_UUID_SIZE, "%s", stream.id);
+    *here = nx_streams_hub(api->deps.streams, id);
+    bool there = *here != NULL || (stream.enabled && stream.leased);
     if (!stream.enabled) {
         problem = nx_problem_make(409, "Switch it on with PATCH {\"enabled\": true}.",
                                   "the stream is switched off");
-    } else if (stream.leased) {
-        problem = nx_problem_make(503, "Ask that server, or this one a little later.",
-                                  "the stream is run by %.100s, or is just being started",
-                                  stream.lease_owner);
-        problem.retry_after_s = 2;
     } else {
         problem = nx_problem_make(503, "Ask again a little later.",
                                   "the stream waits for a server that has room for it");
         problem.retry_after_s = 2;
     }
-    if (hub == NULL) {
+    nx_arena_free(&arena);
+    if (!there) {
         nx_http_reply_problem(request, &problem);
     }
-    nx_arena_free(&arena);
+    return there;
+}
+
+static void refuse_live(nx_http_request *request, const nx_error *err)
+{
+    nx_problem problem = nx_problem_make(503, "Ask again a little later.", "%s", err->message);
+    problem.retry_after_s = 2;
+    nx_http_reply_problem(request, &problem);
+}
+
+void nx_api_answer_watched(nx_api *api, nx_http_request *request, nx_api_answer answer)
+{
+    const char *id = nx_http_path_param(request, "id");
+    nx_stream_hub *here =
+        api->deps.streams != NULL && nx_uuid_is(id) ? nx_streams_hub(api->deps.streams, id) : NULL;
+    if (here != NULL) { /* not behind those that wait for another process */
+        nx_stream_hub_release(here);
+        nx_api_answer_quickly(api, request, answer);
+    } else {
+        nx_api_answer_live(api, request, answer);
+    }
+}
+
+nx_stream_hub *nx_api_find_hub(nx_api *api, nx_http_request *request, int64_t until_ns)
+{
+    char id[NX_UUID_SIZE];
+    nx_stream_hub *hub = NULL;
+    nx_error err = {0};
+    if (find_live(api, request, id, &hub) && hub == NULL &&
+        nx_relay_hub(nx_streams_relay(api->deps.streams), id, until_ns, &hub, &err) != NX_OK) {
+        refuse_live(request, &err);
+    }
     return hub;
 }
 
 static void answer_frame(nx_api *api, nx_http_request *request)
 {
-    nx_buffer jpeg = NX_BUFFER_INIT;
-    uint64_t number = 0;
+    char id[NX_UUID_SIZE];
+    nx_stream_hub *here = NULL;
+    nx_stream_jpeg *jpeg = NULL;
+    nx_buffer bytes = NX_BUFFER_INIT;
     nx_error err = {0};
-    nx_stream_hub *hub = nx_api_find_hub(api, request);
-    if (hub == NULL) {
+    if (!find_live(api, request, id, &here)) {
         return;
     }
-    nx_status status = nx_stream_hub_jpeg(hub, &jpeg, &number, &err);
-    nx_stream_hub_release(hub);
-    if (status == NX_OK) {
-        nx_http_add_header(request, "Cache-Control", "no-store");
-        nx_http_reply(request, 200, "image/jpeg", &jpeg);
+    nx_status status = here != NULL ? nx_stream_hub_jpeg(here, 0, &jpeg, &err)
+                                    : nx_relay_jpeg(nx_streams_relay(api->deps.streams), id,
+                                                    nx_api_live_deadline(), &jpeg, &err);
+    nx_stream_hub_release(here);
+    if (status != NX_OK) {
+        refuse_live(request, &err);
         return;
     }
-    nx_problem problem =
-        nx_problem_make(503, "Ask again when the stream is live.", "%s", err.message);
-    problem.retry_after_s = 1;
-    nx_http_reply_problem(request, &problem);
-    nx_buffer_free(&jpeg);
+    nx_buffer_append(&bytes, jpeg->bytes.data, jpeg->bytes.size);
+    nx_stream_jpeg_release(jpeg);
+    nx_http_add_header(request, "Cache-Control", "no-store");
+    nx_http_reply(request, 200, "image/jpeg", &bytes);
 }
 
 void nx_api_streams_frame(nx_http_request *request, void *user)
 {
-    nx_api_answer_quickly(user, request, answer_frame);
+    nx_api_answer_watched(user, request, answer_frame);
 }

@@ -3,6 +3,7 @@
 
 #include "api/gate.h"
 #include "api/videos.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <sodium.h>
@@ -19,9 +20,7 @@
 
 bool nx_api_upload_is_over(const nx_upload *upload)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return upload->expires_at <= (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return upload->expires_at <= nx_clock_unix_ms();
 }
 
 void nx_api_uploads_expire(nx_api *api)

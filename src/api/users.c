@@ -84,6 +84,10 @@ static void answer_list(nx_api *api, nx_http_request *request)
                                           users, &count, &err);
     if (status == NX_OK) {
         reply_list(request, users, count, page.limit);
+    } else if (status == NX_ERR_NOT_FOUND) {
+        nx_problem problem = nx_problem_make(422, "Send the next_cursor of the page before.",
+                                             "cursor: no user's name is like '%.64s'", page.cursor);
+        nx_http_reply_problem(request, &problem);
     } else {
         nx_api_accounts_refuse(api, request, status, &err, NULL);
     }

@@ -140,7 +140,11 @@ static void answer_kept(nx_api_work *work)
     free(work);
     nx_metric_observe(kept.api->work_wait, nx_metric_series(kept.api->work_wait, kept.slow, 0, 0),
                       (double)(nx_clock_now_ns() - kept.since_ns) / (double)NX_NS_PER_SEC);
+    /* a copy: the request may be gone once it is answered */
+    const nx_log_context log = *nx_http_log_context(kept.request);
+    (void)nx_log_set_context(&log);
     kept.answer(kept.api, kept.request);
+    (void)nx_log_set_context(NULL);
 }
 
 bool nx_api_try_in(nx_api_pool *pool, nx_api *api, nx_http_request *request, nx_api_answer answer)
@@ -183,6 +187,11 @@ static void answer_in(nx_api_pool *pool, nx_api *api, nx_http_request *request,
 void nx_api_answer_quickly(nx_api *api, nx_http_request *request, nx_api_answer answer)
 {
     answer_in(api->quick, api, request, answer);
+}
+
+void nx_api_answer_live(nx_api *api, nx_http_request *request, nx_api_answer answer)
+{
+    answer_in(api->live, api, request, answer);
 }
 
 void nx_api_answer_with_password(nx_api *api, nx_http_request *request, nx_api_answer answer)

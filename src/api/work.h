@@ -42,6 +42,8 @@ bool nx_api_try_in(nx_api_pool *pool, nx_api *api, nx_http_request *request, nx_
  * waits already. From a handler; the request must not be touched afterwards. */
 void nx_api_answer_quickly(nx_api *api, nx_http_request *request, nx_api_answer answer);
 void nx_api_answer_slowly(nx_api *api, nx_http_request *request, nx_api_answer answer);
+/* What may wait for another process. */
+void nx_api_answer_live(nx_api *api, nx_http_request *request, nx_api_answer answer);
 /* What calculates with passwords. */
 void nx_api_answer_with_password(nx_api *api, nx_http_request *request, nx_api_answer answer);
 

@@ -104,6 +104,9 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_REQUEST_TIMEOUT] = {"request_timeout", "REQUEST_TIMEOUT", TYPE_INT, "30", 1, 3600,
                                    NULL,
                                    "seconds for sending a request, and for waiting in the queue"},
+    [NX_CONFIG_DRAIN_DELAY] = {"drain_delay", "DRAIN_DELAY", TYPE_INT, "0", 0, 20, NULL,
+                               "seconds that a server that is to end still serves while "
+                               "/health/ready says 503"},
     [NX_CONFIG_MAX_BODY_BYTES] = {"max_body_bytes", "MAX_BODY_BYTES", TYPE_BYTES, "32m", 1024,
                                   4294967296.0, NULL, "largest body of an image request"},
     [NX_CONFIG_MAX_BATCH_BODY_BYTES] = {"max_batch_body_bytes", "MAX_BATCH_BODY_BYTES", TYPE_BYTES,
@@ -193,6 +196,12 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_STREAM_ALLOW_LOOPBACK] = {"stream_allow_loopback", "STREAM_ALLOW_LOOPBACK",
                                          TYPE_CHOICE, "false", 0, 0, BOOLEAN,
                                          "let streams come from this machine's own addresses"},
+    [NX_CONFIG_STREAM_CA_FILE] = {"stream_ca_file", "STREAM_CA_FILE", TYPE_STRING, "", 0, 0, NULL,
+                                  "PEM file of the authorities that certificates of cameras are "
+                                  "checked with; empty: the system's"},
+    [NX_CONFIG_STREAM_RELAY] = {"stream_relay", "STREAM_RELAY", TYPE_STRING, "", 0, 0, NULL,
+                                "HOST:PORT by which other hosts reach this one to look at streams "
+                                "that run here; empty: they can't"},
     [NX_CONFIG_OBJECTS_URL] = {"objects_url", "OBJECTS_URL", TYPE_STRING, "", 0, 0, NULL,
                                "s3://BUCKET/PREFIX for videos and results; empty: objects/ in the "
                                "data folder"},
@@ -209,12 +218,19 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
     [NX_CONFIG_WEBHOOK_ALLOW_PRIVATE] =
         {"webhook_allow_private", "WEBHOOK_ALLOW_PRIVATE", TYPE_CHOICE, "false", 0, 0, BOOLEAN,
          "let webhooks go to loopback, private and other special addresses"},
+    [NX_CONFIG_WEBHOOK_CA_FILE] = {"webhook_ca_file", "WEBHOOK_CA_FILE", TYPE_STRING, "", 0, 0,
+                                   NULL,
+                                   "PEM file of the authorities that certificates of webhooks' "
+                                   "receivers are checked with; empty: the system's"},
     [NX_CONFIG_EVENT_WEBHOOK_URL] = {"event_webhook_url", "EVENT_WEBHOOK_URL", TYPE_STRING, "", 0,
                                      0, NULL,
                                      "where the events of streams are posted; empty: nowhere"},
     [NX_CONFIG_MQTT_URL] = {"mqtt_url", "MQTT_URL", TYPE_STRING, "", 0, 0, NULL,
                             "mqtt://USER:PASSWORD@HOST:PORT, or mqtts://, that events of streams "
                             "are told to; empty: none"},
+    [NX_CONFIG_MQTT_CA_FILE] = {"mqtt_ca_file", "MQTT_CA_FILE", TYPE_STRING, "", 0, 0, NULL,
+                                "file (PEM) of the CA of an mqtts:// broker's certificate; empty: "
+                                "those of /etc/ssl/certs"},
     [NX_CONFIG_MQTT_PREFIX] = {"mqtt_prefix", "MQTT_PREFIX", TYPE_STRING, "nexus", 0, 0, NULL,
                                "what topics begin with"},
     [NX_CONFIG_MQTT_DISCOVERY] = {"mqtt_discovery", "MQTT_DISCOVERY", TYPE_STRING, "homeassistant",
@@ -226,10 +242,45 @@ const key_info nx_config_keys[NX_CONFIG_COUNT] = {
                                    1099511627776.0, NULL,
                                    "bytes of all events with their pictures and clips; beyond it "
                                    "the oldest go"},
+    [NX_CONFIG_EVENT_CLIP_SECONDS] = {"event_clip_seconds", "EVENT_CLIP_SECONDS", TYPE_INT, "5", 0,
+                                      30, NULL,
+                                      "seconds of video before and after an event that its clip "
+                                      "has; 0: no clips"},
     [NX_CONFIG_LOG_LEVEL] = {"log_level", "LOG_LEVEL", TYPE_CHOICE, "info", 0, 0,
-                             "debug|info|warning|error", "least level that is logged"},
+                             "debug|info|warning|error",
+                             "least level that is logged, and of single modules: "
+                             "info,http=debug,streams=warning"},
     [NX_CONFIG_LOG_FORMAT] = {"log_format", "LOG_FORMAT", TYPE_CHOICE, "auto", 0, 0,
                               "auto|text|json", "auto: text on a terminal, JSON lines elsewhere"},
+    [NX_CONFIG_OTLP_ENDPOINT] = {"otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", TYPE_STRING, "", 0,
+                                 0, NULL,
+                                 "http://HOST:4318 of a collector that traces go to by OTLP/HTTP "
+                                 "(JSON), at /v1/traces; empty: they go nowhere"},
+    [NX_CONFIG_OTLP_TRACES_ENDPOINT] = {"otlp_traces_endpoint",
+                                        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", TYPE_STRING, "", 0, 0,
+                                        NULL, "the whole URL for traces, where it is another one"},
+    [NX_CONFIG_OTLP_HEADERS] = {"otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", TYPE_STRING, "", 0, 0,
+                                NULL,
+                                "name=value,name=value: headers for the collector, values "
+                                "percent-encoded; never shown"},
+    [NX_CONFIG_OTLP_CERTIFICATE] = {"otlp_certificate", "OTEL_EXPORTER_OTLP_CERTIFICATE",
+                                    TYPE_STRING, "", 0, 0, NULL,
+                                    "PEM file of the authorities that the collector's certificate "
+                                    "is checked with; empty: the system's"},
+    [NX_CONFIG_OTEL_SERVICE_NAME] = {"otel_service_name", "OTEL_SERVICE_NAME", TYPE_STRING, "nexus",
+                                     0, 0, NULL, "what traces call this service"},
+    [NX_CONFIG_OTEL_RESOURCE_ATTRIBUTES] =
+        {"otel_resource_attributes", "OTEL_RESOURCE_ATTRIBUTES", TYPE_STRING, "", 0, 0, NULL,
+         "name=value,name=value: what else traces say of it, such as deployment.environment.name"},
+    [NX_CONFIG_OTEL_TRACES_SAMPLER] =
+        {"otel_traces_sampler", "OTEL_TRACES_SAMPLER", TYPE_CHOICE, "parentbased_always_on", 0, 0,
+         "always_on|always_off|traceidratio|parentbased_always_on|parentbased_always_off|"
+         "parentbased_traceidratio",
+         "which traces are kept; parentbased: those that the caller keeps, and of others as it "
+         "says"},
+    [NX_CONFIG_OTEL_TRACES_SAMPLER_ARG] = {"otel_traces_sampler_arg", "OTEL_TRACES_SAMPLER_ARG",
+                                           TYPE_NUMBER, "1", 0, 1, NULL,
+                                           "share of the traces that a sampler by ratio keeps"},
 };
 
 /* Never shown, logged or told. A file may hold each of them: NAME_FILE in the environment,
@@ -238,9 +289,15 @@ static const struct {
     nx_config_key key;
     nx_config_secrecy secrecy;
 } secrets[] = {
-    {NX_CONFIG_DATABASE_URL, NX_CONFIG_SECRET_URL}, {NX_CONFIG_REDIS_URL, NX_CONFIG_SECRET_URL},
-    {NX_CONFIG_S3_SECRET_KEY, NX_CONFIG_SECRET},    {NX_CONFIG_WEBHOOK_SECRET, NX_CONFIG_SECRET},
-    {NX_CONFIG_MQTT_URL, NX_CONFIG_SECRET_URL},     {NX_CONFIG_EVENT_WEBHOOK_URL, NX_CONFIG_SECRET},
+    {NX_CONFIG_DATABASE_URL, NX_CONFIG_SECRET_URL},
+    {NX_CONFIG_REDIS_URL, NX_CONFIG_SECRET_URL},
+    {NX_CONFIG_S3_SECRET_KEY, NX_CONFIG_SECRET},
+    {NX_CONFIG_WEBHOOK_SECRET, NX_CONFIG_SECRET},
+    {NX_CONFIG_MQTT_URL, NX_CONFIG_SECRET_URL},
+    {NX_CONFIG_EVENT_WEBHOOK_URL, NX_CONFIG_SECRET},
+    {NX_CONFIG_OTLP_HEADERS, NX_CONFIG_SECRET},
+    {NX_CONFIG_OTLP_ENDPOINT, NX_CONFIG_SECRET_URL},
+    {NX_CONFIG_OTLP_TRACES_ENDPOINT, NX_CONFIG_SECRET_URL},
 };
 
 /* --- values -------------------------------------------------------------------------------------
@@ -289,7 +346,7 @@ static bool choice_allowed(const char *choices, const char *text)
 static nx_status wrong_choice(const key_info *info, const char *text, const char *origin,
                               nx_error *err)
 {
-    char words[MOST_CHOICES][24];
+    char words[MOST_CHOICES][32];
     const char *list[MOST_CHOICES];
     size_t count = 0;
     for (const char *at = info->choices; *at != '\0' && count < MOST_CHOICES;) {
@@ -340,11 +397,15 @@ static nx_status check_value(const key_info *info, const char *text, const char 
     }
     case TYPE_CHOICE: {
         /* "warn" and the mission's upper case are accepted as everywhere else */
-        nx_log_level level;
+        nx_log_levels levels;
+        bool is_level = info == &nx_config_keys[NX_CONFIG_LOG_LEVEL];
         if (choice_allowed(info->choices, text) ||
-            (info == &nx_config_keys[NX_CONFIG_LOG_LEVEL] &&
-             nx_log_level_parse(text, &level, NULL) == NX_OK)) {
+            (is_level && nx_log_levels_parse(text, &levels, NULL) == NX_OK)) {
             return NX_OK;
+        }
+        if (is_level && strpbrk(text, ",=") != NULL) {
+            (void)nx_log_levels_parse(text, &levels, err);
+            return nx_error_prefix(err, "%s: %s", origin, info->name);
         }
         return wrong_choice(info, text, origin, err);
     }

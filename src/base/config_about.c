@@ -12,6 +12,7 @@ static const struct {
     {NX_CONFIG_INFERENCE_BATCH_DELAY, "microseconds"},
     {NX_CONFIG_KEEPALIVE, "seconds"},
     {NX_CONFIG_REQUEST_TIMEOUT, "seconds"},
+    {NX_CONFIG_DRAIN_DELAY, "seconds"},
     {NX_CONFIG_MAX_IMAGE_PIXELS, "pixels"},
     {NX_CONFIG_UPLOAD_LIFETIME, "seconds"},
     {NX_CONFIG_DB_POOL_TIMEOUT, "seconds"},
@@ -23,6 +24,7 @@ static const struct {
     {NX_CONFIG_JOB_LEASE, "seconds"},
     {NX_CONFIG_JOB_LIFETIME, "seconds"},
     {NX_CONFIG_EVENT_LIFETIME, "seconds"},
+    {NX_CONFIG_EVENT_CLIP_SECONDS, "seconds"},
 };
 
 static bool is_boolean(const key_info *info)

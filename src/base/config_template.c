@@ -20,6 +20,7 @@ static const struct {
     {NX_CONFIG_OBJECTS_URL, "Objects"},
     {NX_CONFIG_WEBHOOK_SECRET, "Webhooks"},
     {NX_CONFIG_LOG_LEVEL, "Log"},
+    {NX_CONFIG_OTLP_ENDPOINT, "Traces"},
 };
 
 /* --- text in YAML -------------------------------------------------------------------------------

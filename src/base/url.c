@@ -19,3 +19,11 @@ void nx_url_shown(const char *url, char *out, size_t size)
              colon != NULL ? ":***" : "", (int)(end - tail), tail,
              given != NULL ? "password=***" : "");
 }
+
+int nx_url_hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}

@@ -8,4 +8,8 @@
  * "?password=" goes too, with all that follows. */
 void nx_url_shown(const char *url, char *out, size_t size);
 
+/* The value of a digit of a percent escape (RFC 3986, section 2.1), of either case; -1: it is none.
+ */
+int nx_url_hex_digit(char c);
+
 #endif

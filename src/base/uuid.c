@@ -1,5 +1,7 @@
 #include "base/uuid.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,9 +15,7 @@
 static uint64_t next_tick(void)
 {
     static _Atomic uint64_t last;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t milliseconds = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    uint64_t milliseconds = (uint64_t)nx_clock_unix_ms();
     uint64_t before = atomic_load(&last);
     uint64_t tick = 0;
     do { /* a full count, or a clock that was set back, borrows from the milliseconds to come */

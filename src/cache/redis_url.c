@@ -1,5 +1,7 @@
 #include "cache/redis_url.h"
 
+#include "base/url.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -14,13 +16,6 @@ static nx_status invalid(nx_error *err, const char *what)
                         what);
 }
 
-static int hex_digit(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *found = c != '\0' ? strchr(digits, c >= 'A' && c <= 'F' ? c | 0x20 : c) : NULL;
-    return found != NULL ? (int)(found - digits) : -1;
-}
-
 /* Copies size bytes, with percent escapes undone when decode says so; false when they don't fit,
  * or hold a NUL or a broken escape. */
 static bool copy(const char *from, size_t size, bool decode, char *out, size_t room)
@@ -29,8 +24,8 @@ static bool copy(const char *from, size_t size, bool decode, char *out, size_t r
     for (size_t i = 0; i < size; i++) {
         char c = from[i];
         if (decode && c == '%') {
-            int high = i + 2 < size ? hex_digit(from[i + 1]) : -1;
-            int low = i + 2 < size ? hex_digit(from[i + 2]) : -1;
+            int high = i + 2 < size ? nx_url_hex_digit(from[i + 1]) : -1;
+            int low = i + 2 < size ? nx_url_hex_digit(from[i + 2]) : -1;
             if (high < 0 || low < 0) {
                 return false;
             }

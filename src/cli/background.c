@@ -1,5 +1,7 @@
 #include "cli/background.h"
 
+#include "base/clock.h"
+
 /* Between two looks for what is left behind. */
 #define SWEEP_MS (INT64_C(15) * 60 * 1000)
 
@@ -17,18 +19,23 @@ nx_worker_options nx_background_worker_options(const nx_config *config, const nx
         .concurrency =
             nx_share_of(setup->share, (uint32_t)nx_config_int(config, NX_CONFIG_CONCURRENCY)),
         .prefetch = (uint32_t)nx_config_int(config, NX_CONFIG_PREFETCH_MULTIPLIER),
+        .tracer = nx_otlp_tracer(setup->otlp),
         .lease_ms = 1000 * nx_config_int(config, NX_CONFIG_JOB_LEASE),
     };
 }
 
 nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
-                              const nx_worker_options *worker, nx_background *out, nx_error *err)
+                              const nx_worker_options *worker, nx_delivery_metrics *deliveries,
+                              nx_background *out, nx_error *err)
 {
-    const nx_webhooks_options hooks = nx_webhooks_options_of(config, setup->database);
+    nx_webhooks_options hooks = nx_webhooks_options_of(config, setup->database);
     const nx_sweep_options sweep =
         nx_sweep_options_of(config, setup->database, setup->objects, setup->data_dir);
     *out = (nx_background){.worker = NULL};
-    const nx_mqtt_options mqtt = nx_mqtt_options_of(config, setup->database);
+    nx_mqtt_options mqtt = nx_mqtt_options_of(config, setup->database);
+    hooks.noted = mqtt.noted = deliveries != NULL ? nx_delivery_metrics_count : NULL;
+    hooks.user = mqtt.user = deliveries;
+    hooks.tracer = nx_otlp_tracer(setup->otlp);
     nx_status status = nx_webhooks_start(&hooks, &out->webhooks, err);
     if (status == NX_OK && mqtt.url[0] != '\0') {
         status = nx_mqtt_start(&mqtt, &out->mqtt, err);
@@ -56,11 +63,20 @@ nx_status nx_background_make_streams(const nx_config *config, const nx_setup *se
         .postprocess = nx_setup_postprocess(config),
         .max_pixels = (uint64_t)nx_config_int(config, NX_CONFIG_MAX_IMAGE_PIXELS),
         .files_dir = nx_config_string(config, NX_CONFIG_STREAM_FILES_DIR),
+        .ca_file = nx_config_string(config, NX_CONFIG_STREAM_CA_FILE),
+        .relay = nx_config_string(config, NX_CONFIG_STREAM_RELAY),
         .allow_loopback = nx_config_bool(config, NX_CONFIG_STREAM_ALLOW_LOOPBACK),
+        .clip_ns = nx_config_int(config, NX_CONFIG_EVENT_CLIP_SECONDS) * NX_NS_PER_SEC,
         .most =
             nx_share_of(setup->share, (uint32_t)nx_config_int(config, NX_CONFIG_STREAMS_AT_ONCE)),
     };
     return nx_streams_new(&options, out, err);
+}
+
+static bool write_counts(const char *stream, nx_buffer *out, void *user)
+{
+    nx_stream_status status;
+    return nx_streams_status(user, stream, &status, out);
 }
 
 nx_status nx_background_run_streams(const nx_config *config, const nx_setup *setup,
@@ -76,6 +92,9 @@ nx_status nx_background_run_streams(const nx_config *config, const nx_setup *set
         status = nx_streams_start(streams, err);
     }
     background->streams = status == NX_OK ? streams : NULL;
+    if (status == NX_OK) {
+        nx_mqtt_set_counts(background->mqtt, write_counts, streams);
+    }
     return status;
 }
 
@@ -110,6 +129,7 @@ void nx_background_ask_stop(const nx_background *background)
 
 void nx_background_stop(nx_background *background)
 {
+    nx_mqtt_set_counts(background->mqtt, NULL, NULL);
     nx_streams_free(background->streams);
     nx_stream_events_stop(background->events); /* enters what is still queued */
     nx_worker_stop(background->worker);

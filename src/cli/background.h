@@ -3,6 +3,7 @@
 #ifndef NX_CLI_BACKGROUND_H
 #define NX_CLI_BACKGROUND_H
 
+#include "cli/delivery_metrics.h"
 #include "cli/setup.h"
 #include "jobs/mqtt.h"
 #include "jobs/sweeper.h"
@@ -34,11 +35,13 @@ nx_status nx_background_make_streams(const nx_config *config, const nx_setup *se
 nx_status nx_background_run_streams(const nx_config *config, const nx_setup *setup,
                                     nx_background *background, nx_streams *streams, nx_error *err);
 
-/* Starts the sender and the sweeper, and the worker unless worker is NULL. setup has its storage
- * and engine, and is borrowed until the end. On failure nothing runs. Errors: those of
- * nx_webhooks_start, nx_mqtt_start, nx_sweeper_start and nx_worker_start. */
+/* Starts the senders and the sweeper, and the worker unless worker is NULL. setup has its storage
+ * and engine, and is borrowed until the end, as deliveries is (NULL: nobody counts them). On
+ * failure nothing runs. Errors: those of nx_webhooks_start, nx_mqtt_start, nx_sweeper_start and
+ * nx_worker_start. */
 nx_status nx_background_start(const nx_config *config, const nx_setup *setup,
-                              const nx_worker_options *worker, nx_background *out, nx_error *err);
+                              const nx_worker_options *worker, nx_delivery_metrics *deliveries,
+                              nx_background *out, nx_error *err);
 
 /* Takes from a configuration what can be reloaded. Errors: NX_ERR_NO_MEMORY, and nothing has
  * changed. */

@@ -18,9 +18,10 @@
 #define LONG_BASE 256
 
 const nx_cli_command *const nx_cli_commands[] = {
-    &nx_cmd_detect, &nx_cmd_segment, &nx_cmd_track, &nx_cmd_serve, &nx_cmd_worker,
-    &nx_cmd_models, &nx_cmd_users,   &nx_cmd_keys,  &nx_cmd_eval,  &nx_cmd_bench,
-    &nx_cmd_check,  &nx_cmd_sweep,   &nx_cmd_audit, &nx_cmd_help,  &nx_cmd_completion,
+    &nx_cmd_detect, &nx_cmd_segment,    &nx_cmd_track,  &nx_cmd_serve,   &nx_cmd_worker,
+    &nx_cmd_models, &nx_cmd_users,      &nx_cmd_keys,   &nx_cmd_eval,    &nx_cmd_bench,
+    &nx_cmd_check,  &nx_cmd_sweep,      &nx_cmd_backup, &nx_cmd_restore, &nx_cmd_audit,
+    &nx_cmd_help,   &nx_cmd_completion,
 };
 const size_t nx_cli_command_count = sizeof nx_cli_commands / sizeof nx_cli_commands[0];
 
@@ -282,14 +283,15 @@ static void log_warnings(const nx_cli_command *command, const nx_config *config)
 
 void nx_cli_configure_log(const nx_config *config)
 {
-    nx_log_level level = NX_LOG_INFO;
-    (void)nx_log_level_parse(nx_config_string(config, NX_CONFIG_LOG_LEVEL), &level, NULL);
+    nx_log_levels levels = {.usual = NX_LOG_INFO};
+    (void)nx_log_levels_parse(nx_config_string(config, NX_CONFIG_LOG_LEVEL), &levels, NULL);
     const char *format = nx_config_string(config, NX_CONFIG_LOG_FORMAT);
     if (strcasecmp(format, "auto") == 0) {
-        nx_log_configure_level(level);
+        nx_log_configure_level(levels.usual);
     } else {
-        nx_log_configure(level, strcasecmp(format, "json") == 0);
+        nx_log_configure(levels.usual, strcasecmp(format, "json") == 0);
     }
+    nx_log_configure_levels(&levels);
 }
 
 static int run_parsed(const nx_cli_command *command, option_set *set, int argc, char **argv)

@@ -75,6 +75,8 @@ extern const nx_cli_command nx_cmd_track;
 extern const nx_cli_command nx_cmd_serve;
 extern const nx_cli_command nx_cmd_worker;
 extern const nx_cli_command nx_cmd_sweep;
+extern const nx_cli_command nx_cmd_backup;
+extern const nx_cli_command nx_cmd_restore;
 extern const nx_cli_command nx_cmd_eval;
 extern const nx_cli_command nx_cmd_bench;
 extern const nx_cli_command nx_cmd_check;

@@ -281,6 +281,26 @@ static void check_redis(const nx_config *config, report *out)
     }
 }
 
+/* Whether somebody is there is not asked: a POST would be a span of its own. */
+static void check_traces(const nx_config *config, report *out)
+{
+    const nx_otlp_options options = nx_otlp_options_of(config);
+    const bool whole = options.traces_endpoint[0] != '\0';
+    char shown[NX_CONFIG_SHOWN_SIZE];
+    nx_error err = {0};
+    if (nx_otlp_check(&options, &err) != NX_OK) {
+        note(out, "traces", VERDICT_FAILED, "%s", err.message);
+    } else if (!whole && options.endpoint[0] == '\0') {
+        note(out, "traces", VERDICT_OK, "they go nowhere");
+    } else {
+        nx_otlp_shown(whole ? options.traces_endpoint : options.endpoint, shown, sizeof shown);
+        bool grpc = strstr(shown, ":4317") != NULL;
+        note(out, "traces", grpc ? VERDICT_WARNING : VERDICT_OK, "go to %s%s", shown,
+             grpc ? ", which is commonly for gRPC; OTLP over HTTP, which is spoken here, is at 4318"
+                  : "");
+    }
+}
+
 static void check_limits(const nx_config *config, report *out)
 {
     struct rlimit files;
@@ -314,6 +334,7 @@ static void check_all(const nx_config *config, report *out)
     check_database(config, out);
     check_objects(config, out);
     check_redis(config, out);
+    check_traces(config, out);
     check_address(config, out);
     check_limits(config, out);
     note(out, "processor", VERDICT_OK, "%ld cores, %s", sysconf(_SC_NPROCESSORS_ONLN),

@@ -214,7 +214,8 @@ static const nx_cli_command keys_add = {
         "Prints the key, once: only a hash of it is kept. A program sends it as\n"
         "'Authorization: Bearer nxk_...'. It may do what its scopes allow, and never more than\n"
         "its user: read (look at what there is), infer (run models), videos (videos and jobs),\n"
-        "models (change models), metrics (/metrics), admin (users, keys, audit log).\n",
+        "models (change models), metrics (/metrics), admin (users, keys, audit log, settings,\n"
+        "access to models, optimising, deliveries).\n",
     .examples = "  nexus keys add camera-7 --user ann --scopes infer\n"
                 "  nexus keys add grafana --user ann --scopes metrics --days 365 > key.txt\n",
     .options = add_options,

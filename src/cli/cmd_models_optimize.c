@@ -1,6 +1,7 @@
 /* nexus models optimize: a faster model from a model, with the proof that it is as good. */
 #include "cli/cmd_models.h"
 
+#include "base/clock.h"
 #include "base/json_writer.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
@@ -17,6 +18,7 @@
 
 #define DEFAULT_ROUNDS 15
 #define MAX_ROUNDS     100
+#define LINE_NS        NX_NS_PER_SEC /* between two lines about steps */
 
 /* Where the model goes: a file of its own, or the next version of a name in the store. */
 typedef struct destination {
@@ -32,7 +34,8 @@ typedef struct optimize_run {
     nx_optimize_options options;
     nx_optimize_report report;
     nx_progress progress;
-    const char *stage;
+    bool lines;      /* a program reads along: steps are lines on standard error */
+    int64_t line_ns; /* when the last one was written */
 } optimize_run;
 
 static nx_status no_memory(nx_error *err)
@@ -54,6 +57,11 @@ static void show_stage(const char *what, void *user)
 static void show_step(size_t done, size_t total, void *user)
 {
     optimize_run *run = user;
+    const int64_t now = nx_clock_now_ns();
+    if (run->lines && now - run->line_ns > LINE_NS) {
+        fprintf(stderr, "%zu of %zu\n", done, total);
+        run->line_ns = now;
+    }
     if (run->progress.total != total) {
         run->progress = nx_progress_begin(total);
     }
@@ -336,6 +344,8 @@ static nx_status read_options(optimize_run *run, nx_error *err)
     o->step = show_step;
     o->warn = show_warning;
     o->user = run;
+    const char *format = nx_cli_value(args, "format");
+    run->lines = format != NULL && strcmp(format, "json") == 0 && !isatty(STDERR_FILENO);
     if (int8 && half) {
         return nx_error_set(err, NX_ERR_INVALID, "give --int8 or --fp16, not both");
     }

@@ -129,8 +129,8 @@ static void welcome(const char *url)
 }
 
 static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *door,
-                       nx_service_metrics *metrics, const place *at, const sigset_t *signals,
-                       nx_error *err)
+                       nx_service_metrics *metrics, nx_gpus *gpus, const place *at,
+                       const sigset_t *signals, nx_error *err)
 {
     nx_streams *streams = NULL;
     nx_status status = nx_background_make_streams(args->config, setup, &streams, err);
@@ -156,22 +156,26 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
         .share = at->share,
         .shared_socket = at->socket,
         .fleet = at->fleet,
+        .gpus = gpus,
+        .otlp = setup->otlp,
     };
     const nx_worker_options jobs = nx_background_worker_options(args->config, setup);
     bool run_jobs = nx_config_bool(args->config, NX_CONFIG_RUN_JOBS) && jobs.concurrency > 0;
     nx_background background = {.worker = NULL};
+    nx_delivery_metrics deliveries;
+    nx_delivery_metrics_register(nx_service_metrics_registry(metrics), &deliveries);
     nx_reload reload = nx_reload_begin(args, setup->database, at->share);
     nx_api *api = NULL;
     status = nx_api_start(&deps, &api, err);
     if (status == NX_OK) {
-        status =
-            nx_background_start(args->config, setup, run_jobs ? &jobs : NULL, &background, err);
+        status = nx_background_start(args->config, setup, run_jobs ? &jobs : NULL, &deliveries,
+                                     &background, err);
     }
     if (status == NX_OK) {
         status = nx_background_run_streams(args->config, setup, &background, streams, err);
     }
     if (status != NX_OK) {
-        nx_api_stop(api, nx_clock_now_ns());
+        nx_api_stop(api, 0, nx_clock_now_ns());
         nx_background_stop(&background);
         nx_streams_free(streams);
         return status;
@@ -191,7 +195,8 @@ static nx_status serve(const nx_cli_args *args, nx_setup *setup, const doorway *
                 nx_reload_signal_name(number));
     nx_reload_let_end(signals);
     nx_background_ask_stop(&background);
-    nx_api_stop(api, nx_clock_now_ns() + DRAIN_NS);
+    int64_t delay_ns = nx_config_int(args->config, NX_CONFIG_DRAIN_DELAY) * NX_NS_PER_SEC;
+    nx_api_stop(api, delay_ns, nx_clock_now_ns() + DRAIN_NS);
     nx_background_stop(&background);
     nx_reload_end(&reload);
     return NX_OK;
@@ -226,8 +231,14 @@ static int serve_here(const nx_cli_args *args, const place *at, const sigset_t *
     nx_error err = {0};
     nx_setup setup = {.share = at->share};
     nx_service_metrics *metrics = NULL;
+    nx_otlp *otlp = NULL;
+    nx_gpus *gpus = NULL;
     doorway door = {.auth = NULL};
-    nx_status status = nx_setup_open_serving(args->config, &setup, &err);
+    nx_status status = nx_setup_start_traces(args->config, &otlp, &err);
+    if (status == NX_OK) {
+        status = nx_setup_open_serving(args->config, &setup, &err);
+    }
+    setup.otlp = otlp;
     if (status == NX_OK) {
         status = nx_setup_open_cache(args->config, &setup, &err);
     }
@@ -245,10 +256,14 @@ static int serve_here(const nx_cli_args *args, const place *at, const sigset_t *
         status = nx_setup_start_engine(args->config, &hooks, &setup, &err);
     }
     if (status == NX_OK) {
-        status = serve(args, &setup, &door, metrics, at, signals, &err);
+        gpus = nx_gpus_new(NULL);
+        nx_gpus_register(gpus, nx_service_metrics_registry(metrics));
+        status = serve(args, &setup, &door, metrics, gpus, at, signals, &err);
     }
     nx_auth_free(door.auth);
     nx_setup_close(&setup);
+    nx_setup_stop_traces(otlp);
+    nx_gpus_free(gpus);
     nx_service_metrics_free(metrics);
     return status == NX_OK ? NX_EXIT_OK : nx_cli_fail(args, nx_cli_exit_code(status), &err);
 }

@@ -161,7 +161,7 @@ static const nx_cli_command users_add = {
         "standard input: never from the command line, where others would see it. A name has\n"
         "up to 64 letters, digits and . _ - @. The first user must be an admin.\n\n"
         "A viewer looks at what there is; an operator also infers, uploads, submits and cancels\n"
-        "jobs and changes models; an admin also manages users, keys and settings.\n",
+        "jobs and changes models; an admin also manages users and keys and sees settings.\n",
     .examples = "  nexus users add ann --role admin\n"
                 "  nexus users add camera-7 --role operator --password-file secret.txt\n"
                 "  openssl rand -base64 24 | tee secret.txt | nexus users add bob\n",

@@ -1,4 +1,5 @@
-/* nexus worker: analyses videos of the queue, until a signal. */
+/* nexus worker: analyses videos of the queue and, where it is told to, live streams, until a
+ * signal. */
 #include "base/log.h"
 #include "cli/background.h"
 #include "cli/cli.h"
@@ -9,6 +10,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Jobs until the process is to begin anew. */
 typedef struct quota {
@@ -37,6 +39,28 @@ static int wait_for_end(nx_reload *reload, const sigset_t *signals, quota *jobs,
     return number;
 }
 
+/* Only where somebody has said how many: a worker is there for the queue. */
+static nx_status run_streams(const nx_config *config, const nx_setup *setup,
+                             nx_background *background, nx_error *err)
+{
+    nx_streams *streams = NULL;
+    if (strcmp(nx_config_source(config, NX_CONFIG_STREAMS_AT_ONCE), "default") == 0 ||
+        nx_config_int(config, NX_CONFIG_STREAMS_AT_ONCE) == 0) {
+        return NX_OK;
+    }
+    nx_status status = nx_background_make_streams(config, setup, &streams, err);
+    if (status == NX_OK) {
+        status = nx_background_run_streams(config, setup, background, streams, err);
+    }
+    if (status != NX_OK) {
+        nx_streams_free(streams);
+        return status;
+    }
+    nx_log_info("cli", "ready for live streams: %lld at once",
+                (long long)nx_config_int(config, NX_CONFIG_STREAMS_AT_ONCE));
+    return NX_OK;
+}
+
 static nx_status work(const nx_cli_args *args, const nx_setup *setup, const sigset_t *signals,
                       bool *anew, nx_error *err)
 {
@@ -49,7 +73,13 @@ static nx_status work(const nx_cli_args *args, const nx_setup *setup, const sigs
     atomic_init(&jobs.left, most > 0 ? most : INT64_MAX);
     options.on_end = count_job;
     options.user = &jobs;
-    nx_status status = nx_background_start(config, setup, &options, &background, err);
+    nx_status status = nx_background_start(config, setup, &options, NULL, &background, err);
+    if (status == NX_OK) {
+        status = run_streams(config, setup, &background, err);
+        if (status != NX_OK) {
+            nx_background_stop(&background);
+        }
+    }
     if (status != NX_OK) {
         return status;
     }
@@ -75,6 +105,7 @@ static int run(const nx_cli_args *args)
 {
     nx_error err = {0};
     nx_setup setup = {0};
+    nx_otlp *otlp = NULL;
     bool anew = false;
     sigset_t signals;
     sigemptyset(&signals);
@@ -85,7 +116,11 @@ static int run(const nx_cli_args *args)
     /* blocked before any thread starts, so that only sigwait above takes them; and still when the
      * process begins anew, so that one which comes meanwhile is not lost */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    nx_status status = nx_setup_open_serving(args->config, &setup, &err);
+    nx_status status = nx_setup_start_traces(args->config, &otlp, &err);
+    if (status == NX_OK) {
+        status = nx_setup_open_serving(args->config, &setup, &err);
+    }
+    setup.otlp = otlp;
     if (status == NX_OK) {
         status = nx_setup_start_engine(args->config, NULL, &setup, &err);
     }
@@ -93,6 +128,7 @@ static int run(const nx_cli_args *args)
         status = work(args, &setup, &signals, &anew, &err);
     }
     nx_setup_close(&setup);
+    nx_setup_stop_traces(otlp);
     if (status != NX_OK) {
         return nx_cli_fail(args, nx_cli_exit_code(status), &err);
     }
@@ -105,6 +141,7 @@ static const nx_cli_option options[] = {
      NX_CONFIG_PREFETCH_MULTIPLIER, NULL},
     {"max-tasks", 0, "N", "jobs until it begins anew with fresh memory (default 100)",
      NX_CONFIG_MAX_TASKS_PER_CHILD, NULL},
+    {"streams", 0, "N", "live streams at once (default none)", NX_CONFIG_STREAMS_AT_ONCE, NULL},
 };
 
 const nx_cli_command nx_cmd_worker = {
@@ -117,7 +154,9 @@ const nx_cli_command nx_cmd_worker = {
         "an object store (DATABASE_URL, OBJECTS_URL), on one host or several. When one is killed,\n"
         "another goes on from the last checkpoint, after JOB_LEASE seconds, to the same results.\n"
         "After 100 jobs (MAX_TASKS_PER_CHILD) it gives back what it holds, runs itself anew in\n"
-        "the same process and goes on.\n",
+        "the same process and goes on. With STREAMS_AT_ONCE it runs live streams as well, which "
+        "any\n"
+        "'nexus serve' of this host shows, and of others with STREAM_RELAY.\n",
     .examples = "  nexus worker\n"
                 "  nexus worker --concurrency 2 --prefetch 1 --model yolov8s\n"
                 "  DATABASE_URL=postgres://nexus@db/nexus OBJECTS_URL=s3://videos nexus worker\n",

@@ -77,7 +77,8 @@ static void program_help(nx_buffer *out)
 {
     nx_buffer_append_str(out,
                          "Usage: nexus COMMAND [OPTION]...\n\n"
-                         "Video analytics on your own machine: pictures in, detections out.\n");
+                         "Video analytics on your own machine: pictures, videos and cameras in,\n"
+                         "detections, tracks and counts out.\n");
     list_commands(nx_cli_commands, nx_cli_command_count, out);
     nx_buffer_printf(out,
                      "\n'nexus COMMAND --help' tells more. 'nexus --version' prints the "

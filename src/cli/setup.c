@@ -1,6 +1,7 @@
 #include "cli/setup.h"
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/file.h"
 
 #include <stdio.h>
@@ -12,6 +13,8 @@
 /* Without settings to the contrary; what they gain was not measured. */
 #define GPU_WORKERS  2
 #define GPU_PREFETCH 2
+/* At the end, for a collector that hangs must not. */
+#define LAST_TRACES_NS (5 * NX_NS_PER_SEC)
 
 char *nx_setup_data_dir(const nx_config *config)
 {
@@ -288,6 +291,17 @@ nx_status nx_setup_open_storage(const nx_config *config, nx_setup *setup, nx_err
         status = nx_store_open(&database, &setup->database, err);
     }
     return status == NX_OK ? nx_objects_open(&objects, &setup->objects, err) : status;
+}
+
+nx_status nx_setup_start_traces(const nx_config *config, nx_otlp **out, nx_error *err)
+{
+    const nx_otlp_options options = nx_otlp_options_of(config);
+    return nx_otlp_start(&options, out, err);
+}
+
+void nx_setup_stop_traces(nx_otlp *otlp)
+{
+    nx_otlp_stop(otlp, nx_clock_now_ns() + LAST_TRACES_NS);
 }
 
 nx_status nx_setup_open_cache(const nx_config *config, nx_setup *setup, nx_error *err)

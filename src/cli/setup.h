@@ -11,6 +11,7 @@
 #include "engine/registry.h"
 #include "engine/sam.h"
 #include "jobs/shared_models.h"
+#include "ops/otlp.h"
 #include "store/objects.h"
 #include "store/store.h"
 #include "vision/postprocess.h"
@@ -32,6 +33,7 @@ typedef struct nx_setup {
     nx_objects *objects;
     char *data_dir;
     nx_shared_models *shared; /* by nx_setup_open_serving */
+    nx_otlp *otlp; /* its owner's, who stops it when the rest is closed; NULL: no traces are sent */
     nx_share share; /* of the machine: one of several processes; set before anything is opened */
 } nx_setup;
 
@@ -78,6 +80,12 @@ nx_status nx_setup_open_storage(const nx_config *config, nx_setup *setup, nx_err
  * Redis that does not answer is no failure. On failure the setup is to be closed all the same.
  * Errors: those of nx_redis_new and nx_cache_new. */
 nx_status nx_setup_open_cache(const nx_config *config, nx_setup *setup, nx_error *err);
+
+/* The sender of traces by the configuration; *out is NULL when they go nowhere. The first to be
+ * started and the last to be stopped. Errors: those of nx_otlp_start. */
+nx_status nx_setup_start_traces(const nx_config *config, nx_otlp **out, nx_error *err);
+/* Sends what is queued, for a few seconds at most. NULL is fine. */
+void nx_setup_stop_traces(nx_otlp *otlp);
 
 /* What the configuration says about the engine; device: what runs the models, "cpu" or a GPU's
  * label. A GPU gets two batches at once, so that one is copied while the other is calculated,

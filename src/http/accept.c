@@ -4,18 +4,23 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How many connections are accepted before the thread looks whether it is to stop. */
 #define AT_ONCE 64
 /* Without a free descriptor, or memory, this passes before the next attempt. */
 #define PAUSE_MS     100
+#define FINISH_MS    100 /* longer than the way there and back */
+#define TCP_FLAGS_AT 13
 #define COMPLAINT_NS (10 * NX_NS_PER_SEC) /* from one line of the log to the next */
 
 enum { LISTENS = 1, WAKES = 2 };
@@ -227,6 +232,30 @@ void nx_acceptor_stop(nx_acceptor *acceptor)
     /* before the socket, which would stay in the set as long as another process has it open */
     stop_listening(acceptor);
     close_fd(&acceptor->options.fd);
+}
+
+/* A listening socket that is closed resets whom the kernel has answered and nobody has accepted. So
+ * no new ones are answered (packets with SYN in the thirteenth byte of TCP's header, RFC 9293, are
+ * dropped), and the thread goes on for a moment longer than an answer is on its way. */
+static bool answer_nobody_new(int fd)
+{
+    struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, TCP_FLAGS_AT),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog filter = {.len = sizeof steps / sizeof steps[0], .filter = steps};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0;
+}
+
+void nx_acceptor_finish(nx_acceptor *acceptor)
+{
+    if (!acceptor->options.shared && acceptor->running && answer_nobody_new(acceptor->options.fd)) {
+        const struct timespec moment = {.tv_nsec = FINISH_MS * NX_NS_PER_MS};
+        (void)nanosleep(&moment, NULL);
+    }
+    nx_acceptor_stop(acceptor);
 }
 
 void nx_acceptor_free(nx_acceptor *acceptor)

@@ -35,6 +35,12 @@ void nx_acceptor_closed(nx_acceptor *acceptor);
  * refused, unless another process shares the socket. Once is enough, twice is fine. */
 void nx_acceptor_stop(nx_acceptor *acceptor);
 
+/* Stops it as nx_acceptor_stop does, but takes all those first whom the kernel has answered
+ * already: nobody who has connected is refused. Who comes meanwhile is not answered, tries again by
+ * itself within a second or so, and is told then that nobody listens. Takes a tenth of a second. A
+ * socket that is shared just stops. */
+void nx_acceptor_finish(nx_acceptor *acceptor);
+
 /* After the last nx_acceptor_closed. Stops it before. NULL is fine. */
 void nx_acceptor_free(nx_acceptor *acceptor);
 

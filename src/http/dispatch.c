@@ -209,15 +209,9 @@ static enum MHD_Result take_end(nx_http_request *request)
     return nx_http_respond(request);
 }
 
-enum MHD_Result nx_http_dispatch(void *cls, struct MHD_Connection *connection, const char *url,
-                                 const char *method, const char *version, const char *upload_data,
-                                 size_t *upload_data_size, void **slot)
+static enum MHD_Result go_on(nx_http_request *request, const char *upload_data,
+                             size_t *upload_data_size)
 {
-    nx_http_request *request = *slot;
-    if (request == NULL) {
-        *slot = request = nx_http_request_new(cls, connection, method, url);
-        return request != NULL ? take_header(request, version) : MHD_NO;
-    }
     if (request->at_gate) {
         return pass_gate(request, nx_http_gate_leave(request));
     }
@@ -225,6 +219,26 @@ enum MHD_Result nx_http_dispatch(void *cls, struct MHD_Connection *connection, c
         return take_body(request, upload_data, upload_data_size);
     }
     return take_end(request);
+}
+
+enum MHD_Result nx_http_dispatch(void *cls, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *upload_data,
+                                 size_t *upload_data_size, void **slot)
+{
+    nx_http_request *request = *slot;
+    bool begins = request == NULL;
+    if (begins) {
+        *slot = request = nx_http_request_new(cls, connection, method, url);
+        if (request == NULL) {
+            return MHD_NO;
+        }
+    }
+    /* it lives until nx_http_completed, on this same thread */
+    (void)nx_log_set_context(&request->log);
+    enum MHD_Result result =
+        begins ? take_header(request, version) : go_on(request, upload_data, upload_data_size);
+    (void)nx_log_set_context(NULL);
+    return result;
 }
 
 void nx_http_completed(void *cls, struct MHD_Connection *connection, void **request_slot,
@@ -246,16 +260,19 @@ void nx_http_completed(void *cls, struct MHD_Connection *connection, void **requ
     }
     nx_watch_idle(request->conn);
     nx_http_access access = {
+        .request = request,
         .method = request->method,
         .route = request->route,
         .request_id = request->id,
         .status = request->sent_status,
         .duration_ns = nx_clock_now_ns() - request->started_ns,
     };
-    nx_log_debug("http", "%s %s %d %.3f ms %s", access.method, request->path, access.status,
-                 nx_clock_ms(access.duration_ns), access.request_id);
+    (void)nx_log_set_context(&request->log);
+    nx_log_debug("http", "%s %s %d %.3f ms", access.method, request->path, access.status,
+                 nx_clock_ms(access.duration_ns));
     if (server->options.on_access != NULL) {
         server->options.on_access(&access, server->options.user);
     }
+    (void)nx_log_set_context(NULL);
     nx_http_request_free(request);
 }

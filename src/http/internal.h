@@ -2,6 +2,8 @@
 #ifndef NX_HTTP_INTERNAL_H
 #define NX_HTTP_INTERNAL_H
 
+#include "base/log.h"
+#include "base/trace.h"
 #include "http/accept.h"
 #include "http/form.h"
 #include "http/framing.h"
@@ -58,6 +60,8 @@ struct nx_http_request {
     } params[NX_HTTP_MAX_PARAMS];
     size_t param_count;
     char id[NX_HTTP_MAX_ID + 1];
+    nx_trace trace;
+    nx_log_context log; /* of the threads that work for it */
     int64_t started_ns;
     nx_address client; /* behind trusted proxies; see nx_http_client */
     bool secure;

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 nx_problem nx_problem_make(int status, const char *advice, const char *format, ...)
 {
@@ -33,10 +34,13 @@ const char *nx_http_status_title(int status)
         {406, "Not Acceptable"},
         {408, "Request Timeout"},
         {409, "Conflict"},
+        {410, "Gone"},
+        {412, "Precondition Failed"},
         {413, "Content Too Large"},
         {415, "Unsupported Media Type"},
         {416, "Range Not Satisfiable"},
         {422, "Unprocessable Content"},
+        {423, "Locked"},
         {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
         {499, "Client Closed Request"},
@@ -52,6 +56,23 @@ const char *nx_http_status_title(int status)
     return "Error";
 }
 
+/* A decoded path as a reference has it (RFC 3986 section 3.3). */
+static void write_instance(const char *path, nx_json *json)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "-._~!$&'()*+,;=:@/";
+    nx_buffer out = NX_BUFFER_INIT;
+    for (const char *c = path; *c != '\0'; c++) {
+        if (strchr(plain, *c) != NULL) {
+            nx_buffer_append_char(&out, *c);
+        } else {
+            nx_buffer_printf(&out, "%%%02X", (unsigned)(unsigned char)*c);
+        }
+    }
+    nx_json_key_string(json, "instance", nx_buffer_cstr(&out));
+    nx_buffer_free(&out);
+}
+
 void nx_problem_json_members(const nx_problem *problem, const char *instance,
                              const char *request_id, nx_json *json)
 {
@@ -63,7 +84,7 @@ void nx_problem_json_members(const nx_problem *problem, const char *instance,
         nx_json_key_string(json, "advice", problem->advice);
     }
     if (instance != NULL) {
-        nx_json_key_string(json, "instance", instance);
+        write_instance(instance, json);
     }
     if (request_id != NULL) {
         nx_json_key_string(json, "request_id", request_id);

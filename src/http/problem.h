@@ -25,8 +25,8 @@ nx_problem nx_problem_make(int status, const char *advice, const char *format, .
 /* "Not Found" and so on; "Error" for a status that Nexus does not use. */
 const char *nx_http_status_title(int status);
 
-/* The members, into an object that the caller has opened. instance and request_id may be NULL and
- * are then left out. */
+/* The members, into an object that the caller has opened. instance is a decoded path; it and
+ * request_id may be NULL and are then left out. */
 void nx_problem_json_members(const nx_problem *problem, const char *instance,
                              const char *request_id, nx_json *json);
 

@@ -51,6 +51,31 @@ static void set_id(nx_http_request *request)
     request->id[16] = '\0';
 }
 
+static enum MHD_Result count_traceparent(void *cls, enum MHD_ValueKind kind, const char *name,
+                                         const char *value)
+{
+    (void)kind, (void)value;
+    *(int *)cls += strcasecmp(name, "traceparent") == 0;
+    return MHD_YES;
+}
+
+/* Goes on with the caller's trace. Two of them are none (W3C Trace Context, section 3.2.1). */
+static void set_trace(nx_http_request *request)
+{
+    const char *given = nx_http_header(request, "traceparent");
+    int count = 0;
+    if (given != NULL) {
+        MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_traceparent, &count);
+    }
+    request->trace = nx_trace_continue(count == 1 ? given : NULL);
+    const nx_http_server_options *options = &request->server->options;
+    if (options->on_trace != NULL) {
+        options->on_trace(request, &request->trace, options->user);
+    }
+    memcpy(request->log.request_id, request->id, sizeof request->id);
+    memcpy(request->log.trace_id, request->trace.id, sizeof request->trace.id);
+}
+
 /* RFC 9112 section 3.2.2: a server must accept the absolute form of a target. */
 static const char *strip_authority(const char *path)
 {
@@ -81,6 +106,7 @@ nx_http_request *nx_http_request_new(nx_http_server *server, struct MHD_Connecti
     request->path_rest = "";
     request->started_ns = nx_clock_now_ns();
     set_id(request);
+    set_trace(request);
     nx_http_find_client(request);
     atomic_fetch_add(&server->requests, 1);
     return request;
@@ -126,6 +152,16 @@ const char *nx_http_path_rest(const nx_http_request *request)
 const char *nx_http_request_id(const nx_http_request *request)
 {
     return request->id;
+}
+
+const nx_trace *nx_http_trace(const nx_http_request *request)
+{
+    return &request->trace;
+}
+
+const nx_log_context *nx_http_log_context(const nx_http_request *request)
+{
+    return &request->log;
 }
 
 int64_t nx_http_started_ns(const nx_http_request *request)
@@ -192,6 +228,11 @@ const nx_http_part *nx_http_parts(const nx_http_request *request, size_t *count)
 
 /* --- who asks -----------------------------------------------------------------------------------
  */
+
+void nx_http_set_user(nx_http_request *request, const char *name)
+{
+    snprintf(request->log.user, sizeof request->log.user, "%s", name);
+}
 
 void nx_http_set_identity(nx_http_request *request, const void *bytes, size_t size)
 {

@@ -10,6 +10,8 @@
 
 #include "base/address.h"
 #include "base/buffer.h"
+#include "base/log.h"
+#include "base/trace.h"
 #include "http/problem.h"
 
 #include <stdbool.h>
@@ -31,6 +33,11 @@ const char *nx_http_path_rest(const nx_http_request *request);
 const char *nx_http_path_param(const nx_http_request *request, const char *name);
 /* The X-Request-Id: the client's when it was sane, else a new one. */
 const char *nx_http_request_id(const nx_http_request *request);
+/* Its span, in the trace of its traceparent or in a new one. */
+const nx_trace *nx_http_trace(const nx_http_request *request);
+/* What lines about it say of it: of the server's own threads while they call a handler or the gate.
+ * Other threads take a copy, which may outlive the request. */
+const nx_log_context *nx_http_log_context(const nx_http_request *request);
 /* The first header of that name (case ignored), or NULL. */
 const char *nx_http_header(const nx_http_request *request, const char *name);
 /* Has the one media type of Content-Type (parameters and case ignored)? */
@@ -81,6 +88,8 @@ const nx_http_part *nx_http_parts(const nx_http_request *request, size_t *count)
 /* Ties a plain value to the request, copied: who asks, as the server's gate has found. From the
  * gate, or before it is told. Aligned for anything. */
 void nx_http_set_identity(nx_http_request *request, const void *bytes, size_t size);
+/* The user's name for the log; from the same places. */
+void nx_http_set_user(nx_http_request *request, const char *name);
 /* NULL: none was set. */
 const void *nx_http_identity(const nx_http_request *request);
 

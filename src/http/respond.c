@@ -18,9 +18,13 @@ static void add_headers(const nx_http_request *request, struct MHD_Response *res
     if (answer->content_type != NULL) {
         MHD_add_response_header(response, "Content-Type", answer->content_type);
     }
+    char trace[NX_TRACE_SIZE];
+    nx_trace_write(&request->trace, trace);
     MHD_add_response_header(response, "X-Request-Id", request->id);
+    MHD_add_response_header(response, "traceparent", trace);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
     if (!has_policy) {
         MHD_add_response_header(response, "Content-Security-Policy", STRICT_POLICY);
     }
@@ -92,6 +96,7 @@ const char *nx_http_write_problem(const nx_http_request *request, const nx_probl
         nx_json_key_string(&json, "error", problem->detail);
     } else {
         nx_problem_json_members(problem, request->path, request->id, &json);
+        nx_json_key_string(&json, "trace_id", request->trace.id);
     }
     nx_json_object_end(&json);
     return plain ? "application/json" : "application/problem+json";
@@ -105,15 +110,18 @@ static void append_raw_answer(const nx_http_request *request, const nx_problem *
     char date[64];
     time_t now = time(NULL);
     struct tm utc;
+    char trace[NX_TRACE_SIZE];
+    nx_trace_write(&request->trace, trace);
     gmtime_r(&now, &utc);
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
     nx_buffer_printf(out,
                      "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n"
-                     "Content-Type: %s\r\nX-Request-Id: %s\r\n"
+                     "Content-Type: %s\r\nX-Request-Id: %s\r\ntraceparent: %s\r\n"
                      "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+                     "Cross-Origin-Resource-Policy: same-origin\r\n"
                      "Content-Security-Policy: " STRICT_POLICY "\r\n",
                      problem->status, nx_http_status_title(problem->status), date, type,
-                     request->id);
+                     request->id, trace);
     if (problem->retry_after_s > 0) {
         nx_buffer_printf(out, "Retry-After: %d\r\n", problem->retry_after_s);
     }

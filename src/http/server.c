@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Descriptors for everything but connections: models, logs, epoll sets, lingering sockets. */
@@ -25,6 +26,9 @@
 #define CONNECTION_MEMORY 36864
 #define MAX_THREADS       4
 #define BACKSTOP_S        10
+/* How long clients of open connections get to see that the server ends, and how often it looks. */
+#define LEAVE_MS 1000
+#define LOOK_MS  20
 
 /* --- callbacks ----------------------------------------------------------------------------------
  */
@@ -286,6 +290,16 @@ nx_http_stats nx_http_server_get_stats(nx_http_server *server)
 void nx_http_server_announce_stop(nx_http_server *server)
 {
     atomic_store(&server->closing, true);
+}
+
+void nx_http_server_close_door(nx_http_server *server)
+{
+    const struct timespec moment = {.tv_nsec = LOOK_MS * NX_NS_PER_MS};
+    nx_acceptor_finish(server->acceptor);
+    int64_t until = nx_clock_now_ns() + LEAVE_MS * NX_NS_PER_MS;
+    while (nx_watch_count(server->watch) > 0 && nx_clock_now_ns() < until) {
+        (void)nanosleep(&moment, NULL);
+    }
 }
 
 bool nx_http_pending_take(nx_http_server *server)

@@ -63,6 +63,7 @@ typedef enum nx_http_gate_result {
 
 /* A finished request, for metrics and logs. */
 typedef struct nx_http_access {
+    const nx_http_request *request;
     const char *method;
     const nx_http_route *route; /* NULL: none matched, or the header was refused before routing */
     const char *request_id;
@@ -95,11 +96,14 @@ typedef struct nx_http_server_options {
      * NX_HTTP_GATE_WAIT and its body is not read. No nx_http_on_gone here: what it waits for must
      * end by itself. nx_http_server_stop waits for it. NULL: all may. */
     nx_http_gate_result (*gate)(nx_http_request *request, void *user);
+    /* Decides whether a request's trace is kept; its path is known, and no more. Connection thread;
+     * may be NULL. */
+    void (*on_trace)(const nx_http_request *request, nx_trace *trace, void *user);
     const nx_http_route *routes; /* borrowed for the server's life */
     size_t route_count;
     void (*on_access)(const nx_http_access *access,
                       void *user); /* connection thread; may be NULL */
-    void *user;                    /* for handlers, gate and on_access */
+    void *user;                    /* for handlers, gate and the two hooks */
 } nx_http_server_options;
 
 /* Listens and serves on its own threads. Errors: NX_ERR_UNAVAILABLE (port in use, not permitted,
@@ -124,6 +128,11 @@ void nx_http_server_set_limits(nx_http_server *server, const nx_http_limits *lim
 
 /* From now on every answer carries Connection: close. Thread-safe. */
 void nx_http_server_announce_stop(nx_http_server *server);
+
+/* Takes no more connections but those that are made already, and gives clients of open ones a
+ * moment to see that they are to go: each brings one more request at most after
+ * nx_http_server_announce_stop. Returns when none is open, or after about a second. */
+void nx_http_server_close_door(nx_http_server *server);
 
 /*
  * Takes no more connections, ends streams, waits until deadline_ns (nx_clock_now_ns() scale) for

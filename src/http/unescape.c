@@ -1,13 +1,5 @@
+#include "base/url.h"
 #include "http/internal.h"
-
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 size_t nx_http_unescape(void *user, struct MHD_Connection *connection, char *text)
 {
@@ -15,8 +7,8 @@ size_t nx_http_unescape(void *user, struct MHD_Connection *connection, char *tex
     (void)user;
     (void)connection;
     for (const char *from = text; *from != '\0'; to++) {
-        int high = from[0] == '%' ? digit(from[1]) : -1;
-        int low = high >= 0 ? digit(from[2]) : -1;
+        int high = from[0] == '%' ? nx_url_hex_digit(from[1]) : -1;
+        int low = high >= 0 ? nx_url_hex_digit(from[2]) : -1;
         int byte = low >= 0 ? high << 4 | low : 0;
         *to = *from;
         if (byte != 0) {

@@ -45,6 +45,12 @@ void nx_event_json(const nx_event_row *event, nx_json *json)
     nx_json_raw(json, event->details, strlen(event->details));
     write_path(json, "snapshot", event->snapshot, event->id);
     write_path(json, "clip", event->clip, event->id);
+    nx_json_key(json, "clip_offset");
+    if (event->clip != NULL) {
+        nx_json_number(json, (double)event->clip_offset_ms / 1e3, 3);
+    } else {
+        nx_json_null(json);
+    }
     nx_json_key_time(json, "created_at", event->created_at);
     nx_json_object_end(json);
 }

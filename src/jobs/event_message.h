@@ -12,7 +12,8 @@
 void nx_json_key_time(nx_json *json, const char *key, int64_t milliseconds);
 
 /* Writes {"id", "number", "stream": {"id", "name"}, "kind", "rule", "class_name", "track_id",
- * "place", "at", "details", "snapshot", "clip", "created_at"}; what there is not is null. */
+ * "place", "at", "details", "snapshot", "clip", "clip_offset",
+ * "created_at"}; what there is not is null. */
 void nx_event_json(const nx_event_row *event, nx_json *json);
 
 #endif

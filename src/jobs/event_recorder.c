@@ -7,11 +7,13 @@
 #include "store/object_uses.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define QUALITY 85
-#define TICK_NS NX_NS_PER_SEC
+#define QUALITY      85
+#define TICK_NS      NX_NS_PER_SEC
+#define MOST_CLASHES 3
 
 /* Events of one frame. */
 typedef struct batch {
@@ -23,6 +25,7 @@ typedef struct batch {
     size_t bytes;
     char (*ids)[NX_UUID_SIZE];
     size_t entered; /* of the events; the rest is tried again */
+    unsigned clashes;
     char snapshot[NX_OBJECT_NAME_SIZE];
     int64_t snapshot_bytes;
     char holder[NX_UUID_SIZE]; /* of the snapshot; "": nobody holds it */
@@ -51,6 +54,7 @@ nx_event_recorder_options nx_event_recorder_options_of(const nx_config *config, 
         .objects = objects,
         .webhook = nx_config_string(config, NX_CONFIG_EVENT_WEBHOOK_URL),
         .mqtt = nx_config_string(config, NX_CONFIG_MQTT_URL)[0] != '\0',
+        .clip_ns = nx_config_int(config, NX_CONFIG_EVENT_CLIP_SECONDS) * NX_NS_PER_SEC,
     };
 }
 
@@ -114,7 +118,11 @@ static batch *make_batch(const nx_event_row *events, size_t count, const nx_even
         row->class_name = copy_text(&one->arena, row->class_name);
         row->zone = copy_text(&one->arena, row->zone);
         row->details = copy_text(&one->arena, row->details);
-        good = nx_uuid_make(one->ids[i], NULL) == NX_OK;
+        if (row->id != NULL) {
+            snprintf(one->ids[i], sizeof one->ids[i], "%.36s", row->id);
+        } else {
+            good = nx_uuid_make(one->ids[i], NULL) == NX_OK;
+        }
         row->id = one->ids[i];
     }
     if (!good || one->arena.failed) {
@@ -153,22 +161,6 @@ bool nx_event_recorder_put(nx_event_recorder *recorder, const nx_event_row *even
 /* --- entering -----------------------------------------------------------------------------------
  */
 
-static nx_status write_upload(nx_objects *objects, const char *id, const nx_buffer *bytes,
-                              nx_error *err)
-{
-    nx_object_writer *writer = NULL;
-    int64_t size = 0;
-    nx_status status = nx_objects_write(objects, id, 0, &writer, err);
-    if (status == NX_OK) {
-        status = nx_object_writer_put(writer, bytes->data, bytes->size, err);
-    }
-    if (status == NX_OK) {
-        status = nx_object_writer_sync(writer, &size, err);
-    }
-    nx_object_writer_close(writer);
-    return status;
-}
-
 /* The picture becomes an object, held until its events are entered. */
 static nx_status keep_picture(nx_event_recorder *self, batch *one, nx_error *err)
 {
@@ -179,20 +171,32 @@ static nx_status keep_picture(nx_event_recorder *self, batch *one, nx_error *err
     }
     nx_status status = nx_image_encode_jpeg(&one->picture, QUALITY, &jpeg, err);
     if (status == NX_OK) {
-        status = nx_uuid_make(holder, err);
-    }
-    if (status == NX_OK) {
-        status = write_upload(self->options.objects, holder, &jpeg, err);
-        if (status == NX_OK) {
-            status = nx_store_keep_upload(self->options.store, self->options.objects, holder,
-                                          holder, one->snapshot, &one->snapshot_bytes, err);
-        }
-        (void)nx_objects_discard(self->options.objects, holder, NULL); /* else it is swept */
+        status = nx_store_keep_bytes(self->options.store, self->options.objects, &jpeg, holder,
+                                     one->snapshot, &one->snapshot_bytes, err);
     }
     nx_buffer_free(&jpeg);
     if (status == NX_OK) {
         memcpy(one->holder, holder, sizeof holder);
         nx_image_free(&one->picture);
+    }
+    return status;
+}
+
+/* An event that was refused for it clashes with what is there: is it that itself, for the
+ * connection was lost while it was committed? Else it is tried again a few times: transactions
+ * clash, too. */
+static nx_status resolve(nx_event_recorder *self, batch *one, const char *id, nx_error *err)
+{
+    nx_arena arena = nx_arena_make(0);
+    nx_event_row row;
+    nx_error ignored = {0};
+    nx_status status = nx_store_event_get(self->options.store, id, &arena, &row, &ignored);
+    nx_arena_free(&arena);
+    if (status == NX_ERR_NOT_FOUND) {
+        status = one->clashes++ < MOST_CLASHES ? NX_ERR_BUSY : NX_ERR_CONFLICT;
+    }
+    if (status != NX_OK) {
+        err->status = status;
     }
     return status;
 }
@@ -205,11 +209,11 @@ static nx_status enter(nx_event_recorder *self, batch *one, nx_error *err)
     while (status == NX_OK && one->entered < one->count) {
         nx_event_row *row = &one->events[one->entered];
         row->snapshot = one->holder[0] != '\0' ? one->snapshot : NULL;
-        row->bytes = one->entered == 0 ? one->snapshot_bytes : 0;
+        /* counted with the newest one: when there are too many bytes all of these go */
+        row->bytes = one->entered + 1 == one->count ? one->snapshot_bytes : 0;
         status = nx_store_event_add(self->options.store, row, &targets, NULL, err);
-        if (status ==
-            NX_ERR_CONFLICT) { /* the connection was lost while it committed, and it had */
-            status = NX_OK;
+        if (status == NX_ERR_CONFLICT) {
+            status = resolve(self, one, row->id, err);
         }
         one->entered += status == NX_OK;
     }
@@ -245,8 +249,8 @@ static void drop_first(nx_event_recorder *self, bool good)
     free_batch(one);
 }
 
-/* False: it is to be tried again later. */
-static bool enter_first(nx_event_recorder *self, batch *one, bool last_chance)
+/* What time may mend stays the first one. */
+static nx_status enter_first(nx_event_recorder *self, batch *one)
 {
     nx_error err = {0};
     nx_status status = enter(self, one, &err);
@@ -254,11 +258,40 @@ static bool enter_first(nx_event_recorder *self, batch *one, bool last_chance)
         nx_log_warn("jobs", "events of streams are not entered: %s", err.message);
     }
     self->failing = status != NX_OK;
-    if (status != NX_OK && may_mend(status) && !last_chance) {
-        return false;
+    if (!may_mend(status)) {
+        drop_first(self, status == NX_OK);
     }
-    drop_first(self, status == NX_OK);
-    return true;
+    return status;
+}
+
+/* The same while somebody waits for the end. What clashes is tried again at once, a few times; a
+ * database that lets wait for a connection is away. */
+static nx_status enter_at_last(nx_event_recorder *self, batch *one)
+{
+    nx_status status = NX_ERR_BUSY;
+    int64_t begun_ns = nx_clock_now_ns();
+    for (int i = 0; i <= MOST_CLASHES && status == NX_ERR_BUSY; i++) {
+        if (i == 0 || nx_clock_now_ns() < begun_ns + TICK_NS) {
+            status = enter_first(self, one);
+        }
+    }
+    return status;
+}
+
+/* Whoever stops waits once for a database that is away. */
+static void drop_all(nx_event_recorder *self)
+{
+    size_t lost = 0;
+    pthread_mutex_lock(&self->lock);
+    for (const batch *one = self->first; one != NULL; one = one->next) {
+        lost += one->count - one->entered;
+        self->entered += one->entered;
+    }
+    self->lost += lost;
+    pthread_mutex_unlock(&self->lock);
+    if (lost > 0) {
+        nx_log_warn("jobs", "%zu events of streams are lost: they could not be entered", lost);
+    }
 }
 
 static void *run(void *user)
@@ -279,7 +312,11 @@ static void *run(void *user)
         }
         bool ticks = nx_clock_now_ns() >= tick_ns;
         if (one != NULL && (!stuck || ticks || stopping)) {
-            stuck = !enter_first(self, one, stopping);
+            stuck = may_mend(stopping ? enter_at_last(self, one) : enter_first(self, one));
+        }
+        if (stuck && stopping) {
+            drop_all(self);
+            return NULL;
         }
         if (ticks) {
             tick_ns = nx_clock_now_ns() + TICK_NS;

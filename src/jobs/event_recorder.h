@@ -30,6 +30,7 @@ typedef struct nx_event_recorder_options {
     nx_objects *objects; /* borrowed */
     const char *webhook; /* copied; "": none */
     bool mqtt;
+    int64_t clip_ns; /* before an event and after it, for who makes clips; 0: nobody does */
     /* Called on the thread each second; may be NULL. */
     void (*tick)(void *user);
     void *user;
@@ -42,7 +43,8 @@ nx_event_recorder_options nx_event_recorder_options_of(const nx_config *config, 
 /* Errors: NX_ERR_NO_MEMORY, NX_ERR_UNAVAILABLE (no thread). */
 nx_status nx_event_recorder_start(const nx_event_recorder_options *options, nx_event_recorder **out,
                                   nx_error *err);
-/* Tries once to enter what is queued, and ends. NULL is fine. */
+/* Enters what is queued, up to the first that can't be for now, and ends: the rest is lost. NULL is
+ * fine. */
 void nx_event_recorder_stop(nx_event_recorder *recorder);
 
 /* RGB without gaps. */
@@ -51,8 +53,8 @@ typedef struct nx_event_picture {
     uint32_t width, height;
 } nx_event_picture;
 
-/* Queues events of one frame, of which id, snapshot and bytes are left open; all is copied.
- * picture may be NULL. Never waits for the database. False: they are lost. */
+/* Queues events of one frame, of which snapshot and bytes are left open, and id may be; all is
+ * copied. picture may be NULL. Never waits for the database. False: they are lost. */
 bool nx_event_recorder_put(nx_event_recorder *recorder, const nx_event_row *events, size_t count,
                            const nx_event_picture *picture);
 

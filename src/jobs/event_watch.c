@@ -122,10 +122,12 @@ static void write_details(const nx_event *event, const char *reason, nx_buffer *
     nx_buffer_append_char(out, '\0');
 }
 
-/* Puts what the rules have given into the queue. */
-static nx_status put(nx_event_watch *watch, int64_t at_ms, nx_class_names names,
-                     const nx_event_picture *picture, const char *reason, nx_error *err)
+/* Puts what the rules have given into the queue; frame NULL: of the camera, reason says why. */
+static nx_status put(nx_event_watch *watch, int64_t at_ms, const nx_event_frame *frame,
+                     const char *reason, nx_error *err)
 {
+    static const nx_class_names none = {0};
+    const nx_class_names names = frame != NULL ? frame->names : none;
     size_t count = 0;
     nx_status status = NX_OK;
     const nx_event *events = nx_event_rules_events(watch->rules, &count);
@@ -134,11 +136,15 @@ static nx_status put(nx_event_watch *watch, int64_t at_ms, nx_class_names names,
     }
     nx_event_row *rows = calloc(count, sizeof *rows);
     nx_buffer *details = calloc(count, sizeof *details);
-    for (size_t i = 0; i < count && rows != NULL && details != NULL; i++) {
+    char(*ids)[NX_UUID_SIZE] = calloc(count, sizeof *ids);
+    bool room = rows != NULL && details != NULL && ids != NULL;
+    for (size_t i = 0; i < count && room; i++) {
         const nx_event *e = &events[i];
         write_details(e, reason, &details[i]);
         status = details[i].failed ? NX_ERR_NO_MEMORY : status;
+        status = status == NX_OK ? nx_uuid_make(ids[i], NULL) : status;
         rows[i] = (nx_event_row){
+            .id = ids[i],
             .stream_id = watch->stream_id,
             .stream_name = watch->stream_name,
             .kind = nx_event_kind_name(e->kind),
@@ -150,14 +156,17 @@ static nx_status put(nx_event_watch *watch, int64_t at_ms, nx_class_names names,
             .details = details[i].data,
         };
     }
-    if (rows == NULL || details == NULL || status != NX_OK) {
+    if (!room || status != NX_OK) {
         status = nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for events");
-    } else {
-        (void)nx_event_recorder_put(watch->recorder, rows, count, picture);
+    } else if (nx_event_recorder_put(watch->recorder, rows, count,
+                                     frame != NULL ? frame->picture : NULL) &&
+               frame != NULL && frame->kept != NULL) {
+        frame->kept(rows, count, frame->user);
     }
     for (size_t i = 0; details != NULL && i < count; i++) {
         nx_buffer_free(&details[i]);
     }
+    free(ids);
     free(details);
     free(rows);
     return status;
@@ -167,14 +176,53 @@ nx_status nx_event_watch_frame(nx_event_watch *watch, const nx_event_frame *fram
 {
     nx_status status = nx_event_rules_update(watch->rules, frame->time_ns, frame->zones,
                                              frame->tracks, frame->track_count, err);
-    return status == NX_OK ? put(watch, frame->at_ms, frame->names, frame->picture, NULL, err)
-                           : status;
+    return status == NX_OK ? put(watch, frame->at_ms, frame, NULL, err) : status;
 }
 
 nx_status nx_event_watch_camera(nx_event_watch *watch, int64_t time_ns, int64_t at_ms, bool live,
                                 const char *reason, nx_error *err)
 {
-    static const nx_class_names none = {0};
     nx_status status = nx_event_rules_camera(watch->rules, time_ns, live, err);
-    return status == NX_OK ? put(watch, at_ms, none, NULL, live ? NULL : reason, err) : status;
+    return status == NX_OK ? put(watch, at_ms, NULL, live ? NULL : reason, err) : status;
+}
+
+void nx_event_watch_pause(nx_event_watch *watch)
+{
+    nx_event_rules_camera_pause(watch->rules);
+}
+
+/* The last that a rule has told. */
+static nx_status recall_rule(nx_event_watch *watch, nx_store *store, size_t rule, int64_t time_ns,
+                             nx_arena *arena, nx_error *err)
+{
+    const nx_event_filter filter = {
+        .stream = watch->stream_id,
+        .rule = nx_event_rules_get_spec(watch->rules)->rules[rule].name,
+    };
+    nx_event_row row;
+    size_t count = 0;
+    nx_status status = nx_store_events_before(store, &filter, 0, 1, arena, &row, &count, err);
+    if (status == NX_OK && count > 0 &&
+        strcmp(row.kind, nx_event_kind_name(NX_EVENT_CAMERA_LOST)) == 0) {
+        int64_t ago_ms = nx_clock_unix_ms() - row.at;
+        int64_t most_ms = (int64_t)365 * 86400 * 1000; /* further back it makes no difference */
+        ago_ms = ago_ms < 0 ? 0 : ago_ms < most_ms ? ago_ms : most_ms;
+        nx_event_rules_camera_recall(watch->rules, rule, time_ns - ago_ms * NX_NS_PER_MS);
+    }
+    return status;
+}
+
+nx_status nx_event_watch_recall(nx_event_watch *watch, nx_store *store, int64_t time_ns,
+                                nx_error *err)
+{
+    const nx_event_rules_spec *spec = nx_event_rules_get_spec(watch->rules);
+    nx_arena arena = nx_arena_make(0);
+    nx_status status = NX_OK;
+    for (size_t i = 0; i < spec->count && status == NX_OK; i++) {
+        if (spec->rules[i].kind == NX_EVENT_CAMERA_LOST) {
+            status = recall_rule(watch, store, i, time_ns, &arena, err);
+        }
+    }
+    nx_arena_free(&arena);
+    return status;
 }

@@ -69,6 +69,9 @@ static void finish(nx_engine_task *task, nx_status status, const nx_error *err)
     self->status = status;
     self->err = *err;
     self->finished = true;
+    if (detector->options.ended != NULL) { /* under the lock: behind it the detector may be gone */
+        detector->options.ended(detector->options.user);
+    }
     pthread_cond_signal(&detector->ended);
     pthread_mutex_unlock(&detector->lock);
 }
@@ -234,6 +237,14 @@ nx_status nx_frame_detector_submit(nx_frame_detector *detector, const uint8_t *p
         }
         pause_ns = wait_for_room(detector, pause_ns);
     }
+}
+
+bool nx_frame_detector_is_ready(nx_frame_detector *detector)
+{
+    pthread_mutex_lock(&detector->lock);
+    bool ready = frame_of(detector, detector->taken)->finished;
+    pthread_mutex_unlock(&detector->lock);
+    return ready;
 }
 
 nx_status nx_frame_detector_take(nx_frame_detector *detector, const nx_detections **out,

@@ -29,6 +29,10 @@ typedef struct nx_frame_detector_options {
     /* Over 0, for what is of no use later: a full queue is not waited for but NX_ERR_BUSY, and a
      * frame that waits there for longer ends with NX_ERR_TIMEOUT. */
     int64_t most_wait_ns;
+    /* Called when a frame's end has come, on an engine's thread, which must not wait nor call the
+     * detector; or NULL. */
+    void (*ended)(void *user);
+    void *user;
 } nx_frame_detector_options;
 
 /* engine and model are borrowed. Errors: NX_ERR_INVALID (a size of 0), NX_ERR_NO_MEMORY. */
@@ -53,6 +57,9 @@ nx_status nx_frame_detector_submit(nx_frame_detector *detector, const uint8_t *p
 
 /* Frames that were submitted and not taken. */
 uint32_t nx_frame_detector_pending(const nx_frame_detector *detector);
+
+/* Whether the oldest of them, of which there must be one, can be taken without a wait. */
+bool nx_frame_detector_is_ready(nx_frame_detector *detector);
 
 /* Waits for the oldest of them, of which there must be one. *out is valid until the next submit.
  * Errors: what the model said. */

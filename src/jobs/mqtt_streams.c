@@ -11,7 +11,7 @@
 #define PAGE      100
 #define TOPIC_MAX 400
 
-static void write_device(nx_json *json, const nx_stream *stream)
+void nx_mqtt_write_device(const nx_stream *stream, nx_json *json)
 {
     char id[64];
     snprintf(id, sizeof id, "nexus_%.40s", stream->id);
@@ -38,13 +38,13 @@ static void write_topics(const nx_mqtt *self, nx_json *json, const nx_stream *st
     nx_json_key_string(json, "state_topic", text);
     snprintf(text, sizeof text, "%.200s/status", self->prefix);
     nx_json_key_string(json, "availability_topic", text);
-    write_device(json, stream);
+    nx_mqtt_write_device(stream, json);
 }
 
-static void config_topic(const nx_mqtt *self, const char *component, const char *id,
-                         const char *what, char topic[TOPIC_MAX])
+void nx_mqtt_config_topic(const nx_mqtt *self, const char *component, const char *stream,
+                          const char *what, char *topic, size_t room)
 {
-    snprintf(topic, TOPIC_MAX, "%.200s/%s/nexus_%.40s/%s/config", self->discovery, component, id,
+    snprintf(topic, room, "%.200s/%s/nexus_%.40s/%s/config", self->discovery, component, stream,
              what);
 }
 
@@ -63,7 +63,7 @@ static bool tell_discovery(nx_mqtt *self, const nx_stream *stream)
     nx_json_array_end(&json);
     write_topics(self, &json, stream, "event");
     nx_json_object_end(&json);
-    config_topic(self, "event", stream->id, "events", topic);
+    nx_mqtt_config_topic(self, "event", stream->id, "events", topic, sizeof topic);
     bool good = !text.failed && nx_mqtt_publish(self, NULL, topic, text.data, text.size, true);
     nx_buffer_clear(&text);
     json = nx_json_begin(&text);
@@ -75,7 +75,7 @@ static bool tell_discovery(nx_mqtt *self, const nx_stream *stream)
     nx_json_key_string(&json, "json_attributes_topic", attributes);
     write_topics(self, &json, stream, "state");
     nx_json_object_end(&json);
-    config_topic(self, "sensor", stream->id, "state", topic);
+    nx_mqtt_config_topic(self, "sensor", stream->id, "state", topic, sizeof topic);
     good = good && !text.failed && nx_mqtt_publish(self, NULL, topic, text.data, text.size, true);
     nx_buffer_free(&text);
     return good;
@@ -97,11 +97,12 @@ static void write_state(const nx_stream *stream, nx_buffer *out)
     nx_json_object_end(&json);
 }
 
-static uint64_t hash(const nx_buffer *text)
+uint64_t nx_mqtt_hash(const void *bytes, size_t size)
 {
+    const uint8_t *at = bytes;
     uint64_t sum = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < text->size; i++) { /* FNV-1a */
-        sum = (sum ^ (uint8_t)text->data[i]) * UINT64_C(0x100000001b3);
+    for (size_t i = 0; i < size; i++) { /* FNV-1a */
+        sum = (sum ^ at[i]) * UINT64_C(0x100000001b3);
     }
     return sum != 0 ? sum : 1;
 }
@@ -131,27 +132,31 @@ static void tell_stream(nx_mqtt *self, const nx_stream *stream)
         return;
     }
     known->seen = true;
+    if (self->discovery[0] != '\0' && known->version != stream->version) {
+        bool good = tell_discovery(self, stream) && nx_mqtt_tell_places(self, stream, known);
+        known->version = good ? stream->version : 0;
+    }
     write_state(stream, &text);
-    uint64_t now = hash(&text);
+    uint64_t now = nx_mqtt_hash(text.data, text.size);
     if (!text.failed && known->told != now) {
         snprintf(topic, sizeof topic, "%.200s/streams/%.40s/state", self->prefix, stream->id);
-        bool good = self->discovery[0] == '\0' || known->told != 0 || tell_discovery(self, stream);
-        good = good && nx_mqtt_publish(self, NULL, topic, text.data, text.size, true);
+        bool good = nx_mqtt_publish(self, NULL, topic, text.data, text.size, true);
         known->told = good ? now : 0;
     }
     nx_buffer_free(&text);
 }
 
 /* An empty retained message takes one back. */
-static void take_back(nx_mqtt *self, const nx_mqtt_known *known)
+static void take_back(nx_mqtt *self, nx_mqtt_known *known)
 {
     char topic[TOPIC_MAX];
     snprintf(topic, sizeof topic, "%.200s/streams/%.40s/state", self->prefix, known->id);
     (void)nx_mqtt_publish(self, NULL, topic, NULL, 0, true);
+    nx_mqtt_take_places_back(self, known);
     if (self->discovery[0] != '\0') {
-        config_topic(self, "event", known->id, "events", topic);
+        nx_mqtt_config_topic(self, "event", known->id, "events", topic, sizeof topic);
         (void)nx_mqtt_publish(self, NULL, topic, NULL, 0, true);
-        config_topic(self, "sensor", known->id, "state", topic);
+        nx_mqtt_config_topic(self, "sensor", known->id, "state", topic, sizeof topic);
         (void)nx_mqtt_publish(self, NULL, topic, NULL, 0, true);
     }
 }
@@ -181,7 +186,10 @@ void nx_mqtt_tell_streams(nx_mqtt *self, bool all)
 {
     for (size_t i = 0; i < self->known_count; i++) {
         self->known[i].seen = false;
-        self->known[i].told = all ? 0 : self->known[i].told;
+        if (all) {
+            self->known[i].told = self->known[i].counts = 0;
+            self->known[i].version = 0;
+        }
     }
     if (!tell_all_there_are(self)) {
         return;

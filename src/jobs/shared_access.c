@@ -1,6 +1,8 @@
 /* Who may use which model, in memory. */
 #include "jobs/shared_models_internal.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,13 +12,6 @@ struct nx_access_table {
     nx_model_rules rules;
     int64_t ahead_ms; /* of this host's clock is the database's */
 };
-
-static int64_t wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void nx_access_table_free(nx_access_table *table)
 {
@@ -52,7 +47,7 @@ nx_status nx_shared_load_access(nx_shared_models *self, nx_error *err)
         nx_access_table_free(table);
         return status;
     }
-    table->ahead_ms = table->rules.now - wall_ms();
+    table->ahead_ms = table->rules.now - nx_clock_unix_ms();
     /* by bytes, whatever the database's order is */
     if (table->rules.rule_count > 1) {
         qsort(table->rules.rules, table->rules.rule_count, sizeof(nx_model_rule), rules_by_name);
@@ -79,7 +74,7 @@ static bool has_grant(const nx_access_table *table, const char *name, nx_grantee
     const nx_model_grant *grant = bsearch(&wanted, table->rules.grants, table->rules.grant_count,
                                           sizeof wanted, grants_in_order);
     return grant != NULL &&
-           (grant->expires_at == 0 || grant->expires_at > wall_ms() + table->ahead_ms);
+           (grant->expires_at == 0 || grant->expires_at > nx_clock_unix_ms() + table->ahead_ms);
 }
 
 static bool allow(const nx_access_table *table, const char *name, const nx_model_subject *subject)

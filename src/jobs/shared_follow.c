@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/waiter.h"
 #include "jobs/shared_models_internal.h"
 
 #include <stdio.h>
@@ -61,6 +62,66 @@ static nx_status run(nx_shared_models *self, nx_registry_op op, const char *name
     return nx_registry_run(self->registry, &task, err);
 }
 
+/* An activation that is followed. */
+typedef struct following {
+    nx_registry_task task; /* first, so that the task's pointer is ours */
+    nx_waiter waiter;
+    nx_shared_models *shared;
+    int64_t changed; /* generation of the activation */
+    bool outdated;
+} following;
+
+static void wake(nx_registry_task *task, nx_status status, const nx_error *err)
+{
+    nx_waiter_finish(&((following *)task)->waiter, status, err);
+}
+
+/* Is an activation still the last one of its name? */
+static nx_status look_whether_outdated(nx_shared_models *self, const char *name, int64_t changed,
+                                       bool *outdated, nx_error *err)
+{
+    nx_models_known known = {0};
+    nx_arena arena = nx_arena_make(0);
+    nx_status status = nx_store_models_load(self->database, INT64_MAX, &arena, &known, err);
+    for (size_t i = 0; i < known.name_count && status == NX_OK; i++) {
+        if (strcmp(known.names[i].name, name) == 0) {
+            *outdated = known.names[i].active_changed != changed;
+        }
+    }
+    nx_arena_free(&arena);
+    return status;
+}
+
+/* On the registry's thread, which is also where this process changes models and tells the database:
+ * what it has changed since we asked must not be undone. */
+static nx_status confirm_current(nx_registry_task *task, nx_error *err)
+{
+    following *self = (following *)task;
+    nx_status status =
+        look_whether_outdated(self->shared, task->name, self->changed, &self->outdated, err);
+    return self->outdated
+               ? nx_error_set(err, NX_ERR_CONFLICT, "another version was activated meanwhile")
+               : status;
+}
+
+/* Outdated is as good as done: what is newer is looked at next. */
+static nx_status load(nx_shared_models *self, const nx_model_name *row, nx_error *err)
+{
+    following load = {
+        .task = {.op = NX_REGISTRY_LOAD,
+                 .version = (uint32_t)row->active,
+                 .confirm = confirm_current,
+                 .done = wake},
+        .shared = self,
+        .changed = row->active_changed,
+    };
+    snprintf(load.task.name, sizeof load.task.name, "%s", row->name);
+    nx_waiter_init(&load.waiter);
+    nx_status status = nx_registry_submit(self->registry, &load.task, err);
+    status = nx_waiter_end(&load.waiter, status, err);
+    return load.outdated ? NX_OK : status;
+}
+
 /* Without the model every host may still serve others: a name that is not there has no versions. */
 static nx_status find_stored(const nx_shared_models *self, const char *name, nx_stored_model *out,
                              nx_error *err)
@@ -100,6 +161,16 @@ static nx_status bring_files(nx_shared_models *self, const nx_models_known *know
     return first;
 }
 
+/* Bringing files may have taken long: who else uses this disk may be ahead. */
+static nx_status activate_on_disk(nx_shared_models *self, const nx_model_name *row, nx_error *err)
+{
+    bool outdated = false;
+    nx_status status = look_whether_outdated(self, row->name, row->active_changed, &outdated, err);
+    return status != NX_OK || outdated
+               ? status
+               : nx_model_store_activate(self->store, row->name, (uint32_t)row->active, err);
+}
+
 /* Loads it where requests would notice, else it is enough that the disk says so. */
 static nx_status activate(nx_shared_models *self, const nx_model_name *row,
                           const nx_stored_model *stored, nx_error *err)
@@ -113,11 +184,9 @@ static nx_status activate(nx_shared_models *self, const nx_model_name *row,
                      (nx_registry_serving(self->registry, row->name) != 0 ||
                       strcmp(nx_registry_default(self->registry), row->name) == 0);
     if (in_memory) {
-        return run(self, NX_REGISTRY_LOAD, row->name, version, err);
+        return load(self, row, err);
     }
-    return stored->active == version
-               ? NX_OK
-               : nx_model_store_activate(self->store, row->name, version, err);
+    return stored->active == version ? NX_OK : activate_on_disk(self, row, err);
 }
 
 static nx_status remove_one(nx_shared_models *self, const char *name, uint32_t version,

@@ -20,6 +20,8 @@
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/tracer.h"
+#include "store/deliveries.h"
 #include "store/webhooks.h"
 
 #include <stdbool.h>
@@ -27,24 +29,29 @@
 
 typedef struct nx_webhooks nx_webhooks;
 
+/* An attempt was noted: for metrics. */
+typedef void (*nx_delivery_noted)(nx_delivery_target target, const nx_webhook_outcome *outcome,
+                                  nx_webhook_state became, void *user);
+
 typedef struct nx_webhooks_options {
     nx_store *store;           /* borrowed; closed after the sender is stopped */
     const char *secret;        /* copied; "" sends unsigned, and says so once in the log */
+    const char *ca_file;       /* copied; PEM; "" or NULL: the system's authorities */
     bool allow_private;        /* to addresses that jobs/webhook_url.h refuses, too */
     int timeout_ms;            /* of an attempt; 0: ten seconds */
     int poll_ms;               /* between looks into the database; 0: a second */
     nx_job_retry_policy retry; /* zeros: ten seconds to an hour */
     int max_attempts;          /* 0: twelve, which with those waits takes about three hours */
-    /* Called on the sender's thread when an attempt was noted, for metrics; may be NULL. */
-    void (*noted)(const nx_webhook *webhook, const nx_webhook_outcome *outcome,
-                  nx_webhook_state became, void *user);
+    nx_tracer *tracer;         /* borrowed; NULL: no traces are kept */
+    nx_delivery_noted noted;   /* on the sender's thread; may be NULL */
     void *user;
 } nx_webhooks_options;
 
-/* What the configuration says; secret is borrowed from it. */
+/* What the configuration says; secret and ca_file are borrowed from it. */
 nx_webhooks_options nx_webhooks_options_of(const nx_config *config, nx_store *store);
 
-/* Errors: NX_ERR_NO_MEMORY, NX_ERR_INTERNAL (libcurl or the thread does not start). */
+/* Errors: NX_ERR_INVALID (ca_file can't be read), NX_ERR_NO_MEMORY, NX_ERR_INTERNAL (libcurl or the
+ * thread does not start). */
 nx_status nx_webhooks_start(const nx_webhooks_options *options, nx_webhooks **out, nx_error *err);
 
 /* Another secret (copied) and rule for addresses, for attempts that begin from now on. Any thread.

@@ -44,7 +44,8 @@ static nx_status find_ending(nx_store *store, const nx_webhook *webhook, const n
 }
 
 nx_status nx_webhook_compose(nx_store *store, const nx_webhook *webhook, nx_arena *arena,
-                             char event[NX_WEBHOOK_EVENT_SIZE], nx_buffer *body, nx_error *err)
+                             char event[NX_WEBHOOK_EVENT_SIZE], nx_trace *trace, nx_buffer *body,
+                             nx_error *err)
 {
     nx_job job = {0};
     ending end = {0};
@@ -55,6 +56,7 @@ nx_status nx_webhook_compose(nx_store *store, const nx_webhook *webhook, nx_aren
     if (status != NX_OK) {
         return status;
     }
+    *trace = nx_trace_continue(job.traceparent);
     snprintf(event, NX_WEBHOOK_EVENT_SIZE, "job.%s", nx_job_state_name(end.state));
     nx_json json = nx_json_begin(body);
     nx_json_object_begin(&json);
@@ -81,14 +83,15 @@ nx_status nx_webhook_compose(nx_store *store, const nx_webhook *webhook, nx_aren
 }
 
 nx_status nx_webhook_compose_event(nx_store *store, const nx_webhook *webhook, nx_arena *arena,
-                                   char event[NX_WEBHOOK_EVENT_SIZE], nx_buffer *body,
-                                   nx_error *err)
+                                   char event[NX_WEBHOOK_EVENT_SIZE], nx_trace *trace,
+                                   nx_buffer *body, nx_error *err)
 {
     nx_event_row row = {0};
     nx_status status = nx_store_event_get(store, webhook->job_id, arena, &row, err);
     if (status != NX_OK) {
         return status;
     }
+    *trace = nx_trace_begin();
     snprintf(event, NX_WEBHOOK_EVENT_SIZE, "stream.%.20s", row.kind);
     nx_json json = nx_json_begin(body);
     nx_json_object_begin(&json);

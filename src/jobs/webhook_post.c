@@ -28,8 +28,9 @@ struct nx_webhook_post {
     bool too_long; /* the answer's header */
     size_t header_seen;
     size_t body_seen;
-    char refused[160]; /* the address that was refused; "": none */
-    char error[200];   /* of the outcome */
+    char refused[160];             /* the address that was refused; "": none */
+    char error[200];               /* of the outcome */
+    char trouble[CURL_ERROR_SIZE]; /* libcurl's own words; "": it found none */
 };
 
 void nx_webhook_sign(const char *secret, int64_t time_s, const void *body, size_t size,
@@ -124,6 +125,9 @@ static bool add_headers(nx_webhook_post *post, const nx_webhook_message *message
             return false;
         }
     }
+    if (message->traceparent != NULL && !add_header(post, "traceparent: ", message->traceparent)) {
+        return false;
+    }
     return add_header(post, "X-Nexus-Event: ", message->event) &&
            add_header(post, "X-Nexus-Delivery: ", message->delivery_id) &&
            add_header(post, "Content-Type: ", "application/json") &&
@@ -141,7 +145,10 @@ static bool set_options(nx_webhook_post *post, const nx_webhook_message *message
         curl_easy_setopt(handle, CURLOPT_PROXY, "") == CURLE_OK && /* nor the environment's */
         curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
         curl_easy_setopt(handle, CURLOPT_OPENSOCKETDATA, post) == CURLE_OK &&
-        curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, message->timeout_ms) == CURLE_OK;
+        curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, message->timeout_ms) == CURLE_OK &&
+        (message->ca_file == NULL || message->ca_file[0] == '\0' ||
+         curl_easy_setopt(handle, CURLOPT_CAINFO, message->ca_file) == CURLE_OK);
+    (void)curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, post->trouble);
     (void)curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
     (void)curl_easy_setopt(handle, CURLOPT_FRESH_CONNECT, 1L);
     (void)curl_easy_setopt(handle, CURLOPT_FORBID_REUSE, 1L);
@@ -196,6 +203,14 @@ CURL *nx_webhook_post_handle(nx_webhook_post *post)
     return post->handle;
 }
 
+/* A certificate that has ended, or one of somebody else: only libcurl's own words say which. */
+static bool was_unsafe(const nx_webhook_post *post, CURLcode code)
+{
+    return post->trouble[0] != '\0' &&
+           (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR ||
+            code == CURLE_SSL_CACERT_BADFILE);
+}
+
 /* The header is complete, and not one of 1xx: what follows changes nothing. */
 static bool was_answered(const nx_webhook_post *post, CURLcode code, long status)
 {
@@ -208,19 +223,24 @@ nx_webhook_outcome nx_webhook_post_outcome(nx_webhook_post *post, CURLcode code)
     curl_off_t us = 0;
     (void)curl_easy_getinfo(post->handle, CURLINFO_RESPONSE_CODE, &status);
     (void)curl_easy_getinfo(post->handle, CURLINFO_TOTAL_TIME_T, &us);
-    nx_webhook_outcome outcome = {.duration_ms = us / US_PER_MS, .error = post->error};
+    nx_webhook_outcome outcome = {
+        .duration_ms = us / US_PER_MS, .error = post->error, .failure = NX_WEBHOOK_NO_ANSWER};
     if (was_answered(post, code, status)) {
         outcome.status = status;
         if (status < HTTP_REDIRECT) {
             outcome.error = NULL;
         } else {
+            outcome.failure = NX_WEBHOOK_REFUSED;
             snprintf(post->error, sizeof post->error, "the receiver answers %ld%s", status,
                      status < HTTP_BAD ? ", and redirects are not followed" : "");
         }
     } else if (post->too_long) {
         snprintf(post->error, sizeof post->error, "the answer's header is too long");
     } else if (code == CURLE_COULDNT_CONNECT && post->refused[0] != '\0') {
+        outcome.failure = NX_WEBHOOK_NOT_SENT;
         snprintf(post->error, sizeof post->error, "refused: %s", post->refused);
+    } else if (was_unsafe(post, code)) {
+        snprintf(post->error, sizeof post->error, "no secure connection: %.170s", post->trouble);
     } else {
         snprintf(post->error, sizeof post->error, "no answer: %s", curl_easy_strerror(code));
     }

@@ -32,8 +32,10 @@ typedef struct nx_webhook_message {
     const char *url; /* has passed nx_webhook_check_url */
     const char *event;
     const char *delivery_id;
-    const char *secret; /* "": unsigned */
-    int64_t time_s;     /* now, since 1970 */
+    const char *secret;      /* "": unsigned */
+    const char *ca_file;     /* PEM; "" or NULL: the system's authorities */
+    const char *traceparent; /* NULL: none */
+    int64_t time_s;          /* now, since 1970 */
     bool allow_private;
     long timeout_ms; /* of everything, from the look-up of the name to the answer's end */
 } nx_webhook_message;

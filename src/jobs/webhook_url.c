@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -226,4 +227,13 @@ nx_status nx_webhook_check_url(const char *url, bool allow_private, nx_error *er
     status = check_parts(parser, url, allow_private, err);
     curl_url_cleanup(parser);
     return status;
+}
+
+void nx_webhook_url_shown(const char *url, char *out)
+{
+    const char *scheme = strstr(url, "://");
+    const char *host = scheme != NULL ? scheme + 3 : url;
+    size_t size = (size_t)(host - url) + strcspn(host, "/?#");
+    bool more = url[size] != '\0' && strcmp(url + size, "/") != 0;
+    snprintf(out, NX_WEBHOOK_SHOWN_SIZE, "%.*s%s", (int)size, url, more ? "/***" : "");
 }

@@ -25,6 +25,11 @@
  */
 nx_status nx_webhook_check_url(const char *url, bool allow_private, nx_error *err);
 
+/* For those who may not know all of a URL that nx_webhook_check_url passes: its path, which is a
+ * secret with some receivers, becomes three stars. out has NX_WEBHOOK_SHOWN_SIZE bytes. */
+#define NX_WEBHOOK_SHOWN_SIZE (NX_WEBHOOK_URL_MAX + 8)
+void nx_webhook_url_shown(const char *url, char *out);
+
 /*
  * What is wrong with an address ("a loopback address"), or NULL for one that anybody on the
  * Internet reaches: the registries of special-purpose addresses (RFC 6890, iana.org) and what

@@ -53,7 +53,7 @@ static void free_job(nx_worker_job *job)
     }
 }
 
-static nx_worker_job *new_job(const nx_job *from)
+static nx_worker_job *new_job(const nx_worker *worker, const nx_job *from)
 {
     nx_worker_job *job = calloc(1, sizeof *job);
     if (job == NULL) {
@@ -63,6 +63,10 @@ static nx_worker_job *new_job(const nx_job *from)
     job->options = strdup(from->options);
     job->video_id = from->video_id != NULL ? strdup(from->video_id) : NULL;
     job->fence = from->fence;
+    job->trace = nx_trace_continue(from->traceparent);
+    nx_tracer_decide(worker->options.tracer, &job->trace);
+    memcpy(job->log.trace_id, job->trace.id, sizeof job->trace.id);
+    snprintf(job->log.job, sizeof job->log.job, "%s", from->id);
     atomic_init(&job->stop, false);
     pthread_mutex_init(&job->progress_lock, NULL);
     if (job->id == NULL || job->options == NULL ||
@@ -149,7 +153,9 @@ static void *do_jobs(void *user)
         }
         job->begun = true;
         pthread_mutex_unlock(&worker->lock);
+        (void)nx_log_set_context(&job->log);
         nx_worker_do(worker, job);
+        (void)nx_log_set_context(NULL);
         end_job(worker, job);
         pthread_mutex_lock(&worker->lock);
     }
@@ -251,9 +257,11 @@ static void beat(nx_worker *worker, bool stopping)
         if (stopping) {
             nx_worker_end_soon(worker, job, NX_WORKER_STOPS);
         }
+        (void)nx_log_set_context(&job->log);
         renew(worker, job);
         end_waiting(worker, job);
     }
+    (void)nx_log_set_context(NULL);
 }
 
 /* Puts a job behind those that are held. */
@@ -285,7 +293,7 @@ static size_t take(nx_worker *worker, size_t room)
         count = 0;
     }
     for (size_t i = 0; i < count; i++) {
-        nx_worker_job *job = new_job(&jobs[i]);
+        nx_worker_job *job = new_job(worker, &jobs[i]);
         if (job != NULL) {
             hold(worker, job);
         } else {

@@ -16,6 +16,7 @@
 #define NX_JOBS_WORKER_H
 
 #include "base/error.h"
+#include "base/tracer.h"
 #include "engine/engine.h"
 #include "engine/registry.h"
 #include "jobs/shared_models.h"
@@ -44,6 +45,7 @@ typedef struct nx_worker_options {
     uint32_t concurrency;               /* jobs at once, a thread for each; 1.. */
     uint32_t prefetch;                  /* times concurrency: jobs that it holds; 1.. */
     int64_t lease_ms;                   /* 0: 30 seconds */
+    nx_tracer *tracer;                  /* NULL: no traces are kept */
     /* Hooks, on the worker's threads; NULL: none. A checkpoint was saved behind so many frames; a
      * job was let go of, however it ended. */
     void (*on_checkpoint)(const char *id, uint64_t frames, void *user);

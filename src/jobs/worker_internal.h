@@ -2,6 +2,8 @@
 #ifndef NX_JOBS_WORKER_INTERNAL_H
 #define NX_JOBS_WORKER_INTERNAL_H
 
+#include "base/log.h"
+#include "base/trace.h"
 #include "jobs/worker.h"
 
 #include <pthread.h>
@@ -23,6 +25,8 @@ typedef struct nx_worker_job {
     struct nx_worker_job *next;
     char *id, *video_id, *options; /* owned; video_id NULL: there is none any more */
     int64_t fence;
+    nx_trace trace; /* a span of its own, in the trace of the request for it */
+    nx_log_context log;
     atomic_bool stop;              /* once true the work on it ends soon */
     pthread_mutex_t progress_lock; /* held while progress is told, so that none is told late */
     /* under the worker's lock */
@@ -62,6 +66,11 @@ void nx_worker_take_progress(nx_worker *worker, nx_worker_job *job,
  * things are now. Errors: NX_ERR_INVALID (they may not), those of the database. */
 nx_status nx_worker_check_access(const nx_worker *worker, const char *job, const char *model,
                                  nx_arena *arena, nx_error *err);
+
+/* worker_trace.c: what was done for a job, where its trace is kept. ended: a job's state,
+ * "released", "retried" or "lost"; a constant. */
+void nx_worker_trace(const nx_worker *worker, const nx_worker_job *job, int64_t began_ns,
+                     uint64_t frames, const char *ended);
 
 /* Does the job and tells the database how it ended. On a thread for jobs. */
 void nx_worker_do(nx_worker *worker, nx_worker_job *job);

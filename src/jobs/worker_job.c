@@ -39,6 +39,7 @@ typedef struct work {
                      its lease unknowingly writes into none but its own */
     char *folder; /* of this lease */
     char *log;
+    const char *ended; /* how, for its trace */
     int64_t start_ns, told_ns;
     uint64_t start_frames;
 } work;
@@ -443,6 +444,11 @@ static void finish(work *w, nx_job_state state, const char *result, const char *
                                     .objects = objects,
                                     .object_count = result != NULL ? w->result_count : 0};
     if (nx_worker_finish(w->worker, w->job, outcome)) {
+        w->ended = nx_job_state_name(state);
+        nx_log_info("jobs", "job %s has %s after %llu frames%s%s", w->job->id,
+                    state == NX_JOB_CANCELLED ? "been cancelled" : nx_job_state_name(state),
+                    (unsigned long long)w->outcome.progress.frames, error != NULL ? ": " : "",
+                    error != NULL ? error : "");
         drop_parts(w);
     }
 }
@@ -456,15 +462,20 @@ static void give_up(work *w, nx_status status, const nx_error *err)
     nx_job_state became = NX_JOB_QUEUED;
     nx_error second = {0};
     nx_status told = NX_OK;
+    if (w->folder != NULL) {
+        nx_file_remove_tree(w->folder); /* on a full disk there is room then for what is told */
+    }
     if (why == NX_WORKER_LOST || status == NX_ERR_CONFLICT) {
         nx_log_warn("jobs", "job %s goes on at another worker", w->job->id);
     } else if (why == NX_WORKER_CANCEL) {
         finish(w, NX_JOB_CANCELLED, NULL, NULL);
     } else if (why == NX_WORKER_STOPS) {
+        w->ended = "released";
         told = nx_store_job_release(store, &lease, &second);
     } else if (is_permanent(status)) {
         finish(w, NX_JOB_FAILED, NULL, err->message);
     } else {
+        w->ended = "retried";
         nx_log_warn("jobs", "job %s is tried again later: %s", w->job->id, err->message);
         told = nx_store_job_fail(store, &lease, err->message, NULL, &became, &second);
         if (told == NX_OK && became == NX_JOB_CANCELLED) { /* a dead one may be tried again */
@@ -547,8 +558,10 @@ void nx_worker_do(nx_worker *worker, nx_worker_job *job)
                                 NULL);
         return;
     }
+    const int64_t began = nx_clock_now_ns();
     w->worker = worker;
     w->job = job;
+    w->ended = "lost";
     w->arena = nx_arena_make(0);
     w->fd = -1;
     snprintf(w->holder, sizeof w->holder, "%s:%lld", job->id, (long long)job->fence);
@@ -556,6 +569,7 @@ void nx_worker_do(nx_worker *worker, nx_worker_job *job)
         .store = worker->options.store, .objects = worker->options.objects, .holder = w->holder};
     nx_video_spec_init(&w->spec);
     do_work(w);
+    nx_worker_trace(worker, job, began, w->outcome.progress.frames, w->ended);
     (void)nx_store_object_release(worker->options.store, w->holder, NULL); /* ends by itself */
     if (w->fd >= 0) {
         close(w->fd);

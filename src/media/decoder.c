@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "media/codec.h"
+#include "media/decoder_media.h"
 #include "media/decoder_process.h"
 #include "media/decoder_wire.h"
 
@@ -17,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How often a wait for a camera looks whether it is to stop. */
+/* How often a wait looks whether it is to stop. */
 #define STOP_LOOK_NS (100 * NX_NS_PER_MS)
 
 struct nx_decoder {
@@ -26,6 +27,7 @@ struct nx_decoder {
     nx_decoder_live live; /* of a camera; its strings are gone */
     nx_decoder_options options;
     nx_decoder_process process;
+    nx_media_reader *media; /* NULL: nobody wants the video itself */
     nx_decoder_info info;
     uint32_t width, height;
     int ring_fd;
@@ -221,9 +223,9 @@ static nx_heard hear(nx_decoder *decoder, int64_t until_ns, nx_wire_to_parent *n
 {
     for (;;) {
         int64_t look_ns = nx_clock_now_ns() + STOP_LOOK_NS;
-        bool last = decoder->live.stop == NULL || look_ns >= until_ns;
+        bool last = decoder->options.stop == NULL || look_ns >= until_ns;
         nx_heard heard = nx_process_hear(&decoder->process, last ? until_ns : look_ns, news);
-        if (decoder->live.stop != NULL && atomic_load(decoder->live.stop)) {
+        if (decoder->options.stop != NULL && atomic_load(decoder->options.stop)) {
             atomic_store(&decoder->cancelled, true);
             return NX_HEARD_END;
         }
@@ -238,6 +240,9 @@ static nx_status say_hello(nx_decoder *decoder, nx_error *err)
     nx_wire_to_child hello = {
         .order = NX_WIRE_HELLO, .options = decoder->options, .kind = decoder->kind};
     nx_wire_to_parent news;
+    hello.media = decoder->media != NULL;
+    hello.options.media = NULL; /* where things are here is nothing for strangers */
+    hello.options.stop = NULL;
     if (nx_process_tell(&decoder->process, &hello, err) != NX_OK) {
         return fail_by_death(decoder, err);
     }
@@ -268,7 +273,17 @@ static nx_status start_child(nx_decoder *decoder, int fd, nx_error *err)
     if (decoder->ring_fd < 0) {
         return nx_error_set_errno(err, NX_ERR_UNAVAILABLE, errno, "no memory for frames");
     }
-    nx_status status = nx_process_start(fd, decoder->ring_fd, &decoder->process, err);
+    int media = -1;
+    nx_status status = NX_OK;
+    if (decoder->options.media != NULL) {
+        status = nx_media_reader_start(decoder->options.media, &decoder->media, &media, err);
+    }
+    if (status == NX_OK) {
+        status = nx_process_start(fd, decoder->ring_fd, media, &decoder->process, err);
+    }
+    if (media >= 0) {
+        close(media); /* from now on it ends with the child */
+    }
     return status == NX_OK ? say_hello(decoder, err) : status;
 }
 
@@ -301,7 +316,9 @@ static nx_status open_decoder(int fd, const char *name, const nx_decoder_options
     }
     decoder->options = all;
     if (live != NULL) {
-        decoder->kind = live->udp ? NX_WIRE_CAMERA_UDP : NX_WIRE_CAMERA;
+        decoder->kind = live->device ? NX_WIRE_DEVICE
+                        : live->udp  ? NX_WIRE_CAMERA_UDP
+                                     : NX_WIRE_CAMERA;
         decoder->live = *live;
         decoder->live.url = NULL;
         decoder->live.host = NULL;
@@ -376,6 +393,7 @@ void nx_decoder_free(nx_decoder *decoder)
 {
     if (decoder != NULL) {
         (void)nx_process_kill(&decoder->process);
+        nx_media_reader_free(decoder->media);
         if (decoder->ring != NULL) {
             munmap((void *)decoder->ring, decoder->slot_bytes * decoder->options.slots);
         }
@@ -468,6 +486,7 @@ static bool take_frame(nx_decoder *decoder, const nx_wire_to_parent *news, nx_de
         .pts_ns = news->pts_ns,
         .mark = {.frame = news->index, .pts_ns = news->mark_ns},
         .arrived_ns = news->arrived_ns,
+        .late = news->late,
     };
     return true;
 }
@@ -544,6 +563,11 @@ nx_status nx_decoder_next(nx_decoder *decoder, nx_decoder_frame *frame, bool *en
 const nx_decoder_info *nx_decoder_get_info(const nx_decoder *decoder)
 {
     return &decoder->info;
+}
+
+bool nx_decoder_can_copy(const nx_decoder_info *info)
+{
+    return strcmp(info->codec, "h264") == 0 || strcmp(info->codec, "hevc") == 0;
 }
 
 void nx_decoder_get_size(const nx_decoder *decoder, uint32_t *width, uint32_t *height)

@@ -30,6 +30,7 @@
 void nx_decoder_dispatch(int argc, char **argv);
 
 typedef struct nx_decoder nx_decoder;
+struct nx_mp4_track; /* media/mp4.h */
 
 /* A place in a video: behind a frame that was delivered. Plain data, to be kept anywhere. */
 typedef struct nx_decoder_mark {
@@ -37,6 +38,29 @@ typedef struct nx_decoder_mark {
     /* Its time; negative if the file does not give it, and then there is no seeking to it. */
     int64_t pts_ns;
 } nx_decoder_mark;
+
+/* A picture of the video as it was encoded. */
+typedef struct nx_media_sample {
+    uint8_t *block; /* malloc's: NX_MP4_FRAGMENT_HEAD bytes of room, then size bytes */
+    uint32_t size;
+    bool key; /* decoding may begin with it */
+    /* As nx_decoder_frame's pts_ns: when it is shown, and when it is to be decoded. The latter
+     * rises from one to the next, and may be before 0. */
+    int64_t pts_ns, dts_ns;
+    int64_t arrived_ns; /* as nx_decoder_frame has it */
+} nx_media_sample;
+
+/* Who wants the video itself, if it is H.264 or HEVC: called on a thread of the decoder's, from its
+ * opening until it is freed. A track comes before its samples, of which the first is a key frame;
+ * so is the one behind a gap. Must not wait. */
+typedef struct nx_decoder_media {
+    void (*track)(const struct nx_mp4_track *track, void *user);
+    void (*sample)(const nx_media_sample *sample, void *user); /* the block is the callee's */
+    void *user;
+} nx_decoder_media;
+
+/* Most bytes of a sample. */
+#define NX_MEDIA_SAMPLE_MAX ((size_t)8 << 20)
 
 typedef struct nx_decoder_options {
     /* Frames are scaled down to fit, their aspect ratio kept; 0: not. See nx_decoder_set_size. */
@@ -57,6 +81,13 @@ typedef struct nx_decoder_options {
      * comes. Whoever wants an end to that, or mistrusts a child that claims it, cancels. */
     int64_t timeout_ns;
     uint64_t max_damaged; /* packets and frames that may be damaged before it is an error */
+    /* Of a camera over RTSP that sends faster than frames are decoded: pass over what waits, up to
+     * a key frame, rather than be ever later. */
+    bool catch_up;
+    const nx_decoder_media *media; /* borrowed while the decoder lives; NULL: nobody wants it */
+    /* Borrowed likewise; once true, whatever waits ends with NX_ERR_CANCELLED; NULL: nothing does.
+     */
+    const atomic_bool *stop;
 } nx_decoder_options;
 
 typedef struct nx_decoder_info {
@@ -79,8 +110,10 @@ typedef struct nx_decoder_frame {
      * nothing, or nothing of use. */
     int64_t pts_ns;
     nx_decoder_mark mark; /* behind this frame */
-    /* Of a camera: when it came in, in nanoseconds since 1970 by this machine's clock; else 0. */
+    /* Of a camera: when it came in, in nanoseconds since 1970 by this machine's clock; else 0. If
+     * it lay waiting for the decoder, that counts as having come. */
     int64_t arrived_ns;
+    uint64_t late; /* frames before this one that catch_up passed over, since the start */
 } nx_decoder_frame;
 
 /*
@@ -102,16 +135,16 @@ nx_status nx_decoder_open_fd(int fd, const char *name, const nx_decoder_options 
 
 #define NX_DECODER_MOST_URL 2400
 
-/* Where a camera is, and how long it is waited for. Borrowed while it is opened, but for stop. */
+/* Where a camera is, and how long it is waited for. Borrowed while it is opened. */
 typedef struct nx_decoder_live {
     /* rtsp:// or http:// (multipart JPEG, HLS and whatever else is a video), at most
      * NX_DECODER_MOST_URL bytes. The host is an address: the child looks up no names, follows no
      * redirection, and takes nothing of a playlist from elsewhere. */
     const char *url;
-    const char *host;        /* "camera.example:8080" for HTTP's header Host; NULL: as the URL */
-    bool udp;                /* RTP over UDP instead of within RTSP's connection */
-    const atomic_bool *stop; /* once true, whatever waits ends with NX_ERR_CANCELLED; or NULL */
-    int64_t connect_ns;      /* most until it answers, and from then until the first frame */
+    const char *host;   /* "camera.example:8080" for HTTP's header Host; NULL: as the URL */
+    bool udp;           /* RTP over UDP instead of within RTSP's connection */
+    bool device;        /* url is the path of a V4L2 device */
+    int64_t connect_ns; /* most until it answers, and from then until the first frame */
     /* Most without anything from it, and between two frames that are delivered; the decoder's
      * timeout_ns is not looked at. */
     int64_t silence_ns;
@@ -131,6 +164,9 @@ void nx_decoder_free(nx_decoder *decoder);
 
 /* Valid as long as the decoder. */
 const nx_decoder_info *nx_decoder_get_info(const nx_decoder *decoder);
+
+/* Is it of a kind that is copied for nx_decoder_media? */
+bool nx_decoder_can_copy(const nx_decoder_info *info);
 
 /* The size that frames come in. */
 void nx_decoder_get_size(const nx_decoder *decoder, uint32_t *width, uint32_t *height);

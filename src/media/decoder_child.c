@@ -23,9 +23,11 @@
 typedef struct child {
     nx_decoder_options options;
     nx_wire_kind kind;
+    bool media; /* the parent wants the video itself */
     char url[NX_DECODER_MOST_URL + 1];
     char host[256];
     int64_t file_size;
+    struct AVFormatContext *device; /* until the source has it */
     nx_video_source *source;
     nx_video_pixels *pixels;
     uint8_t *ring;
@@ -150,6 +152,7 @@ static void deliver(child *self, const AVFrame *frame, const nx_video_place *pla
         .pts_ns = place->pts_ns,
         .mark_ns = place->mark_ns,
         .arrived_ns = place->arrived_ns,
+        .late = place->late,
     };
     tell(self, &news, 0);
 }
@@ -195,9 +198,12 @@ static void open_source(child *self)
         .max_pixels = self->options.max_pixels,
         .max_damaged = self->options.max_damaged,
         .threads = self->options.threads,
+        .media = self->media ? NX_WIRE_MEDIA : -1,
         .url = self->kind != NX_WIRE_FILE ? self->url : NULL,
         .host = self->host,
         .udp = self->kind == NX_WIRE_CAMERA_UDP,
+        .device = self->device,
+        .catch_up = self->options.catch_up,
         .alive = tell_alive,
         .user = self,
     };
@@ -257,6 +263,12 @@ static void run(int parent) __attribute__((noreturn));
 
 static void run(int parent)
 {
+    static const nx_sandbox sandboxes[] = {
+        [NX_WIRE_FILE] = NX_SANDBOX_FILE,
+        [NX_WIRE_CAMERA] = NX_SANDBOX_ONLINE,
+        [NX_WIRE_CAMERA_UDP] = NX_SANDBOX_ONLINE,
+        [NX_WIRE_DEVICE] = NX_SANDBOX_DEVICE,
+    };
     static child self;
     nx_wire_to_child hello;
     nx_error err = {0};
@@ -268,15 +280,18 @@ static void run(int parent)
     expect(&hello, NX_WIRE_HELLO);
     self.options = hello.options;
     self.kind = hello.kind;
+    self.media = hello.media;
     self.file_size = size_of(NX_WIRE_VIDEO);
     if (self.kind != NX_WIRE_FILE) {
         read_camera(&self);
     }
-    nx_status status = nx_sandbox_detach(NX_WIRE_DESCRIPTORS, parent, &err);
+    nx_status status =
+        nx_sandbox_detach(self.media ? NX_WIRE_DESCRIPTORS : NX_WIRE_MEDIA, parent, &err);
+    if (status == NX_OK && self.kind == NX_WIRE_DEVICE) {
+        status = nx_video_device_open(self.url, &self.device, &err);
+    }
     if (status == NX_OK) {
-        status = self.kind != NX_WIRE_FILE
-                     ? nx_sandbox_enter_online(self.options.memory_limit, &err)
-                     : nx_sandbox_enter(self.options.memory_limit, &err);
+        status = nx_sandbox_enter(sandboxes[self.kind], self.options.memory_limit, &err);
     }
     if (status != NX_OK) {
         fail(&self, status, &err);

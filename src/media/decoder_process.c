@@ -1,12 +1,12 @@
 #include "media/decoder_process.h"
 
 #include "base/clock.h"
+#include "base/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +34,8 @@ static int above_childs(int fd)
 
 static void choose_environment(char *chosen[MOST_VARIABLES + 1])
 {
-    static const char *const names[] = {
-        "LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=", "LSAN_OPTIONS="};
+    static const char *const names[] = {"LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=",
+                                        "TSAN_OPTIONS=",    "LSAN_OPTIONS=", "LLVM_PROFILE_FILE="};
     size_t count = 0;
     for (char **variable = environ; variable != NULL && *variable != NULL; variable++) {
         for (size_t i = 0; i < sizeof names / sizeof names[0] && count < MOST_VARIABLES; i++) {
@@ -47,33 +47,24 @@ static void choose_environment(char *chosen[MOST_VARIABLES + 1])
     chosen[count] = NULL;
 }
 
-static int fill_actions(posix_spawn_file_actions_t *actions, const int sources[3])
+/* Descriptors from NX_WIRE_CONTROL on. */
+#define SOURCES (NX_WIRE_DESCRIPTORS - NX_WIRE_CONTROL)
+
+static int fill_actions(posix_spawn_file_actions_t *actions, const int sources[SOURCES])
 {
     int result = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
     result = result != 0 ? result
                          : posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
-    for (int i = 0; i < 3 && result == 0; i++) {
-        result = posix_spawn_file_actions_adddup2(actions, sources[i], NX_WIRE_CONTROL + i);
+    for (int i = 0; i < SOURCES && result == 0; i++) {
+        if (sources[i] >= 0) {
+            result = posix_spawn_file_actions_adddup2(actions, sources[i], NX_WIRE_CONTROL + i);
+        }
     }
     return result;
 }
 
-/* No signal is blocked in the child, or ignored but those that it ignores by itself. */
-static int fill_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int result = posix_spawnattr_setsigmask(attributes, &none);
-    result = result != 0 ? result : posix_spawnattr_setsigdefault(attributes, &all);
-    return result != 0 ? result
-                       : posix_spawnattr_setflags(attributes,
-                                                  POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-}
-
-/* sources: what becomes NX_WIRE_CONTROL, NX_WIRE_VIDEO and NX_WIRE_RING. Returns 0 or an errno. */
-static int spawn(const int sources[3], pid_t *pid)
+/* sources: what becomes NX_WIRE_CONTROL and those behind it. Returns 0 or an errno. */
+static int spawn(const int sources[SOURCES], pid_t *pid)
 {
     char parent[16];
     char name[] = "nexus";
@@ -91,7 +82,7 @@ static int spawn(const int sources[3], pid_t *pid)
     result = posix_spawnattr_init(&attributes);
     if (result == 0) {
         result = fill_actions(&actions, sources);
-        result = result != 0 ? result : fill_attributes(&attributes);
+        result = result != 0 ? result : nx_spawn_clear_signals(&attributes);
         result = result != 0
                      ? result
                      : posix_spawn(pid, "/proc/self/exe", &actions, &attributes, argv, environment);
@@ -110,19 +101,22 @@ static void close_all(const int *fds, size_t count)
     }
 }
 
-nx_status nx_process_start(int video, int ring, nx_decoder_process *out, nx_error *err)
+nx_status nx_process_start(int video, int ring, int media, nx_decoder_process *out, nx_error *err)
 {
     int ends[2] = {-1, -1};
     *out = (nx_decoder_process){.control = -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
         return unavailable(errno, err);
     }
-    const int sources[3] = {above_childs(ends[1]), above_childs(video), above_childs(ring)};
-    int result = sources[0] < 0 || sources[1] < 0 || sources[2] < 0 ? EMFILE : 0;
+    const int sources[SOURCES] = {above_childs(ends[1]), above_childs(video), above_childs(ring),
+                                  media >= 0 ? above_childs(media) : -1};
+    bool good =
+        sources[0] >= 0 && sources[1] >= 0 && sources[2] >= 0 && (sources[3] >= 0 || media < 0);
+    int result = good ? 0 : EMFILE;
     if (result == 0) {
         result = spawn(sources, &out->pid);
     }
-    close_all(sources, 3);
+    close_all(sources, SOURCES);
     close(ends[1]);
     if (result != 0) {
         out->pid = 0;

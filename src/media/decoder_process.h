@@ -17,9 +17,9 @@ typedef struct nx_decoder_death {
     char text[128];
 } nx_decoder_death;
 
-/* Runs this program as a decoder with the two descriptors, which stay the caller's, and an
- * environment without anything that is not needed. Errors: NX_ERR_UNAVAILABLE. */
-nx_status nx_process_start(int video, int ring, nx_decoder_process *out, nx_error *err);
+/* Runs this program as a decoder with the descriptors, which stay the caller's (media negative:
+ * none), and an environment without anything that is not needed. Errors: NX_ERR_UNAVAILABLE. */
+nx_status nx_process_start(int video, int ring, int media, nx_decoder_process *out, nx_error *err);
 
 /* Kills and reaps the child, if there is one; the socket stays. */
 nx_decoder_death nx_process_kill(nx_decoder_process *process);

@@ -15,6 +15,7 @@
 
 #include <linux/close_range.h>
 #include <linux/sched.h>
+#include <linux/videodev2.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED true
@@ -82,9 +83,9 @@ static nx_status limit(int resource, const char *name, uint64_t most, nx_error *
 
 static nx_status set_limits(uint64_t memory_limit, bool online, nx_error *err)
 {
-    uint64_t mapped = mapped_bytes();
     nx_status status = NX_OK;
     if (!SANITIZED) { /* the sanitizers map terabytes, and read /proc for their reports */
+        uint64_t mapped = mapped_bytes();
         if (mapped == 0) {
             return nx_error_set(err, NX_ERR_UNAVAILABLE,
                                 "the sandbox for decoding cannot be set up: /proc is not there");
@@ -206,39 +207,55 @@ static int add_sockets(scmp_filter_ctx filter)
     return result;
 }
 
-static int add_some(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count,
-                    bool online)
+/* What is asked of a device that is open: a frame, and to take its buffer back. */
+static int add_device(scmp_filter_ctx filter)
 {
+    static const unsigned long requests[] = {VIDIOC_DQBUF, VIDIOC_QBUF};
     int result = 0;
-    for (size_t i = 0; i < count && result == 0; i++) {
-        if (!online || !is_online(calls[i])) {
-            result = seccomp_rule_add(filter, action, calls[i], 0);
-        }
+    for (size_t i = 0; i < COUNT(requests) && result == 0; i++) {
+        result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                                  SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)requests[i], 0));
     }
     return result;
 }
 
-static int add_rules(scmp_filter_ctx filter, bool online)
+/* But for what that sandbox allows. */
+static int add_some(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count,
+                    nx_sandbox sandbox)
+{
+    int result = 0;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        bool skip = (sandbox == NX_SANDBOX_ONLINE && is_online(calls[i])) ||
+                    (sandbox == NX_SANDBOX_DEVICE && calls[i] == SCMP_SYS(ioctl));
+        result = skip ? 0 : seccomp_rule_add(filter, action, calls[i], 0);
+    }
+    return result;
+}
+
+static int add_rules(scmp_filter_ctx filter, nx_sandbox sandbox)
 {
     if (SANITIZED) {
-        return add_some(filter, SCMP_ACT_KILL_PROCESS, deadly, COUNT(deadly), online);
+        return add_some(filter, SCMP_ACT_KILL_PROCESS, deadly, COUNT(deadly), sandbox);
     }
     int result = add_all(filter, SCMP_ACT_ALLOW, allowed, COUNT(allowed));
     result = result != 0 ? result
-                         : add_some(filter, SCMP_ACT_ERRNO(EACCES), denied, COUNT(denied), online);
-    if (online && result == 0) {
+                         : add_some(filter, SCMP_ACT_ERRNO(EACCES), denied, COUNT(denied), sandbox);
+    if (sandbox == NX_SANDBOX_ONLINE && result == 0) {
         result = add_all(filter, SCMP_ACT_ALLOW, allowed_online, COUNT(allowed_online));
     }
-    if (online && result == 0) {
+    if (sandbox == NX_SANDBOX_ONLINE && result == 0) {
         result = add_sockets(filter);
+    }
+    if (sandbox == NX_SANDBOX_DEVICE && result == 0) {
+        result = add_device(filter);
     }
     return result != 0 ? result : add_conditions(filter);
 }
 
-static nx_status filter_calls(bool online, nx_error *err)
+static nx_status filter_calls(nx_sandbox sandbox, nx_error *err)
 {
     scmp_filter_ctx filter = seccomp_init(SANITIZED ? SCMP_ACT_ALLOW : SCMP_ACT_KILL_PROCESS);
-    int result = filter == NULL ? -ENOMEM : add_rules(filter, online);
+    int result = filter == NULL ? -ENOMEM : add_rules(filter, sandbox);
     result = result != 0 ? result : seccomp_load(filter);
     seccomp_release(filter);
     if (result != 0) {
@@ -248,9 +265,9 @@ static nx_status filter_calls(bool online, nx_error *err)
     return NX_OK;
 }
 
-static nx_status enter(uint64_t memory_limit, bool online, nx_error *err)
+nx_status nx_sandbox_enter(nx_sandbox sandbox, uint64_t memory_limit, nx_error *err)
 {
-    nx_status status = set_limits(memory_limit, online, err);
+    nx_status status = set_limits(memory_limit, sandbox == NX_SANDBOX_ONLINE, err);
     if (status != NX_OK) {
         return status;
     }
@@ -260,15 +277,5 @@ static nx_status enter(uint64_t memory_limit, bool online, nx_error *err)
     if (!SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) {
         return refused("PR_SET_DUMPABLE", err);
     }
-    return filter_calls(online, err);
-}
-
-nx_status nx_sandbox_enter(uint64_t memory_limit, nx_error *err)
-{
-    return enter(memory_limit, false, err);
-}
-
-nx_status nx_sandbox_enter_online(uint64_t memory_limit, nx_error *err)
-{
-    return enter(memory_limit, true, err);
+    return filter_calls(sandbox, err);
 }

@@ -21,13 +21,17 @@
  * NX_ERR_UNAVAILABLE. */
 nx_status nx_sandbox_detach(unsigned first, int parent, nx_error *err);
 
+typedef enum nx_sandbox {
+    NX_SANDBOX_FILE,
+    /* IPv4 and IPv6 sockets may be made and connected besides, and nobody can be listened for.
+     * Which addresses, a filter of system calls can't see: who starts the child checks them. */
+    NX_SANDBOX_ONLINE,
+    /* A V4L2 device that is open already may be asked for frames, and given its buffers back. */
+    NX_SANDBOX_DEVICE,
+} nx_sandbox;
+
 /* memory_limit: bytes that the process may map beyond what it has now. There is no way back.
  * Errors: NX_ERR_UNAVAILABLE with what the system refused. */
-nx_status nx_sandbox_enter(uint64_t memory_limit, nx_error *err);
-
-/* The same for a camera: IPv4 and IPv6 sockets may be made and connected besides, and nobody can be
- * listened for. Which addresses, a filter of system calls can't see: who starts the child checks
- * them. */
-nx_status nx_sandbox_enter_online(uint64_t memory_limit, nx_error *err);
+nx_status nx_sandbox_enter(nx_sandbox sandbox, uint64_t memory_limit, nx_error *err);
 
 #endif

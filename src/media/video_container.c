@@ -338,12 +338,18 @@ static nx_status open_all(nx_video_source *source, nx_error *err)
     if (status == NX_OK) {
         fill_info(source);
         read_claims(source);
+        if (source->options.media >= 0) {
+            source->copy = nx_video_copy_new(source->options.media,
+                                             source->file->streams[source->stream], &source->info);
+        }
     }
     return status;
 }
 
 static void close_all(nx_video_source *source)
 {
+    nx_video_copy_free(source->copy);
+    source->copy = NULL;
     avcodec_free_context(&source->decoder);
     avformat_close_input(&source->file); /* leaves an io of ours alone */
     if (source->io != NULL) {

@@ -2,6 +2,7 @@
 #ifndef NX_MEDIA_VIDEO_INTERNAL_H
 #define NX_MEDIA_VIDEO_INTERNAL_H
 
+#include "media/video_copy.h"
 #include "media/video_source.h"
 
 #include <libavcodec/avcodec.h>
@@ -10,12 +11,25 @@
 /* Packets of a camera on their way through the decoder whose times of coming are remembered. */
 #define NX_VIDEO_ARRIVALS 64
 
+/* How far decoding is behind a camera (video_live.c). */
+typedef struct nx_video_lag {
+    int64_t asked_ns;    /* when the packet was asked for */
+    int64_t soonest_ns;  /* how long after its time a packet is here that nobody let wait */
+    bool known;          /* that is known */
+    int64_t lag_ns;      /* by how much the last packet is later than that */
+    int64_t key_time_ns; /* of the last key frame, by the camera's clock */
+    int64_t key_interval_ns;
+    bool passing; /* up to a key frame nothing is decoded */
+    uint64_t late;
+} nx_video_lag;
+
 struct nx_video_source {
     nx_video_source_options options;
     struct {
         int64_t pts, ns;
     } arrivals[NX_VIDEO_ARRIVALS];
     unsigned arrival; /* where the next one goes */
+    nx_video_lag lag;
     int (*open_default)(AVFormatContext *, AVIOContext **, const char *, int, AVDictionary **);
     AVIOContext *io;  /* of a file */
     int64_t position; /* in the file, of the next read */
@@ -23,6 +37,7 @@ struct nx_video_source {
     AVCodecContext *decoder;
     AVPacket *packet;
     AVFrame *frame;
+    nx_video_copy *copy; /* NULL: nobody wants the video itself, or it can't be copied */
     int stream;
     AVRational time_base;
     int64_t start_ticks; /* AV_NOPTS_VALUE: not known yet */
@@ -47,8 +62,12 @@ struct nx_video_source {
 /* video_live.c: opens a camera into source->file. Errors: NX_ERR_IO, NX_ERR_UNSUPPORTED,
  * NX_ERR_TOO_LARGE (memory). */
 nx_status nx_video_live_open(nx_video_source *source, nx_error *err);
-/* source->packet has come in. */
-void nx_video_live_arrived(nx_video_source *source);
+/* The next packet is asked for. */
+void nx_video_live_ask(nx_video_source *source);
+/* source->packet has come in. False: it is so late that it is passed over, and was counted. */
+bool nx_video_live_arrived(nx_video_source *source);
+/* When the last one did; 0 of a file. */
+int64_t nx_video_live_newest(const nx_video_source *source);
 /* When the packet of source->frame did; 0 of a file. */
 int64_t nx_video_live_arrival(const nx_video_source *source);
 

@@ -16,6 +16,8 @@
 #define IO_MICROSECONDS "20000000"
 /* How long a packet of UDP waits for one that was overtaken. */
 #define REORDER_MICROSECONDS "200000"
+/* Times beyond this, thirty years, are no times. */
+#define MOST_TIME_NS INT64_C(1000000000000000000)
 
 static nx_status no_memory(nx_error *err)
 {
@@ -70,17 +72,40 @@ static int has_moved(void *user)
     return url != NULL && !is_own_host(source, url);
 }
 
-/* Playlists and their pieces come from the same address. */
+/* Is it the name and port that the parent has looked up? */
+static bool is_own_name(const nx_video_source *source, const char *url)
+{
+    size_t size = 0;
+    const char *named = authority(url, &size);
+    return size > 0 && size == strlen(source->options.host) &&
+           strncasecmp(source->options.host, named, size) == 0;
+}
+
+/* Playlists and their pieces come from the same address. What they name by the camera's own name is
+ * asked for there, too, and as the same user. */
 static int open_same_host(AVFormatContext *file, AVIOContext **out, const char *url, int flags,
                           AVDictionary **options)
 {
     nx_video_source *source = file->opaque;
+    char renamed[2 * NX_DECODER_MOST_URL];
+    size_t size = 0;
     *out = NULL;
-    if (!is_own_host(source, url) || strncasecmp(url, "http://", 7) != 0 ||
-        (flags & AVIO_FLAG_WRITE) != 0) {
+    bool plain = strncasecmp(url, "http://", 7) == 0;
+    if ((!plain && strncasecmp(url, "https://", 8) != 0) || (flags & AVIO_FLAG_WRITE) != 0) {
         return AVERROR(EACCES);
     }
-    return source->open_default(file, out, url, flags, options);
+    if (is_own_name(source, url)) { /* with TLS, the parent's way there */
+        const char *own = source->options.url;
+        const char *rest = authority(url, &size) + size;
+        int head = (int)(authority(own, &size) - own + (ptrdiff_t)size);
+        if ((size_t)snprintf(renamed, sizeof renamed, "%.*s%s", head, own, rest) >=
+            sizeof renamed) {
+            return AVERROR(EINVAL);
+        }
+        url = renamed;
+    }
+    return is_own_host(source, url) ? source->open_default(file, out, url, flags, options)
+                                    : AVERROR(EACCES);
 }
 
 /* --- opening ------------------------------------------------------------------------------------
@@ -154,12 +179,23 @@ static nx_status refused(int reason, nx_error *err)
     return nx_error_set(err, NX_ERR_IO, "it cannot be connected to (%s)", text);
 }
 
+static nx_status look_into(nx_video_source *source, nx_error *err)
+{
+    int result = avformat_find_stream_info(source->file, NULL);
+    return result < 0 ? refused(result, err) : NX_OK;
+}
+
 nx_status nx_video_live_open(nx_video_source *source, nx_error *err)
 {
     AVDictionary *options = NULL;
     source->arrival = 0;
     for (size_t i = 0; i < NX_VIDEO_ARRIVALS; i++) {
         source->arrivals[i].pts = AV_NOPTS_VALUE;
+    }
+    if (source->options.device != NULL) {
+        source->file = source->options.device;
+        source->options.device = NULL;
+        return look_into(source, err);
     }
     source->file = avformat_alloc_context();
     if (source->file == NULL) {
@@ -180,27 +216,92 @@ nx_status nx_video_live_open(nx_video_source *source, nx_error *err)
     if (strcmp(source->file->iformat->name, "mpjpeg") == 0) { /* which has no times of its own */
         source->file->use_wallclock_as_timestamps = 1;
     }
-    result = avformat_find_stream_info(source->file, NULL);
-    return result < 0 ? refused(result, err) : NX_OK;
+    return look_into(source, err);
 }
 
-/* --- when packets came --------------------------------------------------------------------------
+/* --- when packets came, and whether they are too late -------------------------------------------
  */
 
-static int64_t unix_ns(void)
+/* A packet that had to be waited for so long had not been lying there. */
+#define FRESH_NS (2 * NX_NS_PER_MS)
+/* What waited longer is old, and nobody wants to see it. */
+#define LATE_NS (400 * NX_NS_PER_MS)
+/* Key frames that are further apart are not waited for: without pictures for longer than this the
+ * camera would seem to hang. */
+#define MOST_KEY_INTERVAL_NS (5 * NX_NS_PER_SEC / 2)
+
+void nx_video_live_ask(nx_video_source *source)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * NX_NS_PER_SEC + now.tv_nsec;
+    source->lag.asked_ns = nx_clock_now_ns();
 }
 
-void nx_video_live_arrived(nx_video_source *source)
+/* By the camera's clock. False: it does not say. */
+static bool packet_time(const nx_video_source *source, int64_t *ns)
 {
-    if (source->options.url != NULL) {
-        source->arrivals[source->arrival].pts = source->packet->pts;
-        source->arrivals[source->arrival].ns = unix_ns();
-        source->arrival = (source->arrival + 1) % NX_VIDEO_ARRIVALS;
+    const AVPacket *packet = source->packet;
+    int64_t ticks = packet->dts != AV_NOPTS_VALUE ? packet->dts : packet->pts;
+    *ns = av_rescale_q(ticks, source->time_base, (AVRational){1, (int)NX_NS_PER_SEC});
+    return ticks != AV_NOPTS_VALUE && *ns > -MOST_TIME_NS && *ns < MOST_TIME_NS;
+}
+
+/* Compares the camera's clock with ours: the difference grows by what packets lie waiting. */
+static void measure_lag(nx_video_lag *lag, int64_t time_ns)
+{
+    int64_t now_ns = nx_clock_now_ns();
+    int64_t behind_ns = now_ns - time_ns;
+    bool fresh = now_ns - lag->asked_ns >= FRESH_NS;
+    if (!lag->known || fresh || behind_ns < lag->soonest_ns) {
+        lag->soonest_ns = behind_ns;
+        lag->known = true;
     }
+    lag->lag_ns = behind_ns - lag->soonest_ns;
+}
+
+static void note_key(nx_video_lag *lag, int64_t time_ns)
+{
+    lag->key_interval_ns = lag->key_time_ns != 0 ? time_ns - lag->key_time_ns : 0;
+    lag->key_time_ns = time_ns;
+    lag->passing = lag->passing && lag->lag_ns > LATE_NS;
+}
+
+/* Is source->packet to be passed over? */
+static bool is_late(nx_video_source *source)
+{
+    nx_video_lag *lag = &source->lag;
+    int64_t time_ns = 0;
+    if (!packet_time(source, &time_ns)) {
+        return lag->passing;
+    }
+    measure_lag(lag, time_ns);
+    if ((source->packet->flags & AV_PKT_FLAG_KEY) != 0) {
+        note_key(lag, time_ns);
+    }
+    if (source->options.catch_up && lag->lag_ns > LATE_NS && lag->key_interval_ns > 0 &&
+        lag->key_interval_ns <= MOST_KEY_INTERVAL_NS) {
+        lag->passing = true;
+    }
+    return lag->passing;
+}
+
+bool nx_video_live_arrived(nx_video_source *source)
+{
+    if (source->options.url == NULL) {
+        return true;
+    }
+    if (is_rtsp(source->options.url) && is_late(source)) {
+        source->lag.late++;
+        return false;
+    }
+    source->arrivals[source->arrival].pts = source->packet->pts;
+    source->arrivals[source->arrival].ns = nx_clock_unix_ns() - source->lag.lag_ns;
+    source->arrival = (source->arrival + 1) % NX_VIDEO_ARRIVALS;
+    return true;
+}
+
+int64_t nx_video_live_newest(const nx_video_source *source)
+{
+    unsigned newest = (source->arrival + NX_VIDEO_ARRIVALS - 1) % NX_VIDEO_ARRIVALS;
+    return source->options.url != NULL ? source->arrivals[newest].ns : 0;
 }
 
 int64_t nx_video_live_arrival(const nx_video_source *source)

@@ -97,6 +97,27 @@ static void end_of_packets(nx_video_source *source, int result)
     }
 }
 
+static int64_t frame_ns(const nx_video_source *source)
+{
+    double fps = source->info.fps > 0 ? source->info.fps : USUAL_FPS;
+    double ns = (double)NX_NS_PER_SEC / fps;
+    return ns < 1 ? 1 : ns > (double)MOST_NS ? MOST_NS : (int64_t)ns;
+}
+
+/* Whoever wants the video itself gets source->packet. */
+static void copy_packet(nx_video_source *source)
+{
+    const nx_video_copy_time time = {
+        .start_ticks = source->start_ticks,
+        .frame_ns = frame_ns(source),
+        .arrived_ns = nx_video_live_newest(source),
+        .reorder = source->decoder->has_b_frames > 0 ? (unsigned)source->decoder->has_b_frames : 0,
+    };
+    if (source->copy != NULL) {
+        nx_video_copy_packet(source->copy, source->packet, &time);
+    }
+}
+
 /* Notes what is to be known of source->packet and gives it to the decoder, unless there has been
  * too much damage. Returns what libavcodec says. */
 static int send_packet(nx_video_source *source)
@@ -106,7 +127,12 @@ static int send_packet(nx_video_source *source)
         nx_video_note_entry(source);
     }
     source->packets++;
-    nx_video_live_arrived(source);
+    bool in_time = nx_video_live_arrived(source);
+    copy_packet(source);
+    if (!in_time) {
+        source->next_index++;
+        return 0;
+    }
     if ((source->packet->flags & AV_PKT_FLAG_CORRUPT) != 0 && !source->recording) {
         damage(source, "a part of the file's data is missing");
     }
@@ -123,6 +149,7 @@ static int send_packet(nx_video_source *source)
 /* Gives the decoder its next packet, or tells it that there is none. */
 static nx_status feed(nx_video_source *source, nx_error *err)
 {
+    nx_video_live_ask(source);
     int result = av_read_frame(source->file, source->packet);
     if (result == AVERROR(ENOMEM)) {
         return no_memory(err);
@@ -174,13 +201,6 @@ static nx_status decode(nx_video_source *source, bool *got, nx_error *err)
 /* --- their times --------------------------------------------------------------------------------
  */
 
-static int64_t frame_ns(const nx_video_source *source)
-{
-    double fps = source->info.fps > 0 ? source->info.fps : USUAL_FPS;
-    double ns = (double)NX_NS_PER_SEC / fps;
-    return ns < 1 ? 1 : ns > (double)MOST_NS ? MOST_NS : (int64_t)ns;
-}
-
 /* Negative when the file gives no time that is after the one before. */
 static int64_t own_time(nx_video_source *source, int64_t ticks)
 {
@@ -216,6 +236,7 @@ static nx_video_place place_frame(nx_video_source *source)
         .previous_ns = source->last_ns,
         .mark_ns = own,
         .arrived_ns = nx_video_live_arrival(source),
+        .late = source->lag.late,
     };
     source->last_ns = ns;
     source->frames++;

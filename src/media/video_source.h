@@ -21,11 +21,14 @@ typedef struct nx_video_source_options {
     const char *url; /* of a camera (nx_decoder_live), borrowed; NULL: it is the file of fd */
     const char *host;
     bool udp;
-    int fd;       /* borrowed; its offset is left alone */
-    int64_t size; /* of the file */
+    struct AVFormatContext *device; /* of a V4L2 device, open; moves. NULL: it is none */
+    bool catch_up;                  /* as nx_decoder_options has it */
+    int fd;                         /* borrowed; its offset is left alone */
+    int64_t size;                   /* of the file */
     uint64_t max_pixels;
     uint64_t max_damaged; /* packets and frames */
     uint32_t threads;
+    int media; /* where the video itself goes (decoder_wire.h); negative: nowhere */
     /* Called as decoding goes on, often. */
     void (*alive)(void *user);
     void *user;
@@ -37,7 +40,13 @@ typedef struct nx_video_place {
     int64_t previous_ns; /* that one's time; negative before the first */
     int64_t mark_ns;     /* as nx_decoder_mark has it */
     int64_t arrived_ns;  /* as nx_decoder_frame has it */
+    uint64_t late;       /* likewise */
 } nx_video_place;
+
+/* video_device.c: opens a V4L2 device, for which code is loaded and files are opened. Nothing is
+ * read of it yet: the sandbox comes between. Errors: NX_ERR_UNSUPPORTED (this system has no
+ * libavdevice; it is no camera), NX_ERR_IO. */
+nx_status nx_video_device_open(const char *path, struct AVFormatContext **out, nx_error *err);
 
 /* Errors: NX_ERR_UNSUPPORTED, NX_ERR_CORRUPT, NX_ERR_TOO_LARGE, NX_ERR_NO_MEMORY. */
 nx_status nx_video_source_open(const nx_video_source_options *options, nx_video_source **out,

@@ -95,7 +95,12 @@ static void add_sample(merger *m, family *of, slice key, double value)
 {
     size_t *place = place_of(m, key);
     if (*place != NONE) {
-        m->samples[*place].value += value;
+        double *sum = &m->samples[*place].value;
+        if (isnan(*sum)) { /* which that process does not know */
+            *sum = value;
+        } else if (!isnan(value)) {
+            *sum += value;
+        }
         return;
     }
     size_t index = m->sample_count++; /* there is room: the lines were counted */

@@ -26,7 +26,8 @@ struct nx_metric {
     char *name;
     char *help;
     bool shared;
-    bool zeros; /* are shown */
+    bool zeros;  /* are shown */
+    bool sparse; /* a gauge whose NaNs are not */
     label labels[NX_METRIC_MAX_LABELS];
     size_t label_count;
     size_t series_count;
@@ -208,6 +209,14 @@ void nx_metric_share(nx_metric *metric)
     }
 }
 
+void nx_metric_leave_out_nan(nx_metric *metric)
+{
+    for (size_t i = 0; metric != NULL && i < metric->series_count; i++) {
+        metric->sparse = true;
+        nx_metric_set(metric, i, NAN);
+    }
+}
+
 void nx_metric_show_zeros(nx_metric *metric)
 {
     if (metric != NULL) {
@@ -358,6 +367,9 @@ static void render_gauge(const nx_metric *metric, size_t series, nx_buffer *out)
     double value = metric->read != NULL
                        ? metric->read(metric->user)
                        : atomic_load_explicit(&metric->values[series], memory_order_relaxed);
+    if (metric->sparse && isnan(value)) {
+        return;
+    }
     nx_buffer_append_str(out, metric->name);
     append_labels(metric, series, NULL, out);
     if (isnan(value)) { /* printf would add its sign */

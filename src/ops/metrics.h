@@ -55,6 +55,10 @@ nx_metric *nx_metrics_gauge_read(nx_metrics *metrics, const char *name, const ch
  * from none before (prometheus.io/docs/practices/instrumentation, "avoid missing metrics"). */
 void nx_metric_show_zeros(nx_metric *metric);
 
+/* A gauge's series are not shown while they are NaN, which they are from here on until they are
+ * set: for those of which not every combination of labels exists. */
+void nx_metric_leave_out_nan(nx_metric *metric);
+
 /* The family says the same in every process (how many jobs there are): of several processes' values
  * one is shown, instead of their sum. */
 void nx_metric_share(nx_metric *metric);

@@ -5,8 +5,6 @@
 #include "results/csv_field.h"
 #include "results/fixed.h"
 
-#include <inttypes.h>
-
 const char *nx_frame_event_name(nx_frame_event_kind kind)
 {
     static const char *const names[NX_FRAME_EVENT_KINDS] = {
@@ -94,13 +92,16 @@ void nx_frames_csv(const nx_frame_record *record, nx_class_names names, nx_buffe
     for (size_t i = 0; i < record->object_count; i++) {
         const nx_frame_object *object = &record->objects[i];
         const nx_detection *d = &object->box;
-        nx_buffer_printf(out, "%" PRIu64 ",", record->index);
+        nx_append_whole(out, record->index);
+        nx_buffer_append_char(out, ',');
         nx_append_fixed(out, seconds(record->time_ns), 3);
         nx_buffer_append_char(out, ',');
         if (object->track_id != 0) {
-            nx_buffer_printf(out, "%" PRIu64, object->track_id);
+            nx_append_whole(out, object->track_id);
         }
-        nx_buffer_printf(out, ",%d,", (int)d->class_id);
+        nx_buffer_append_char(out, ',');
+        nx_append_fixed(out, (double)d->class_id, 0);
+        nx_buffer_append_char(out, ',');
         nx_append_csv_field(out, nx_class_name(names, d->class_id));
         nx_append_csv_box(out, d);
     }
@@ -114,7 +115,10 @@ void nx_frames_mot(const nx_frame_record *record, nx_buffer *out)
         if (object->track_id == 0) {
             continue;
         }
-        nx_buffer_printf(out, "%" PRIu64 ",%" PRIu64 ",", record->index + 1, object->track_id);
+        nx_append_whole(out, record->index + 1);
+        nx_buffer_append_char(out, ',');
+        nx_append_whole(out, object->track_id);
+        nx_buffer_append_char(out, ',');
         nx_append_fixed(out, (double)d->x1, 2);
         nx_buffer_append_char(out, ',');
         nx_append_fixed(out, (double)d->y1, 2);

@@ -24,7 +24,7 @@ typedef struct nx_frame_object {
 } nx_frame_object;
 
 typedef enum nx_frame_event_kind {
-    NX_FRAME_LINE_IN, /* crossed from the right of the line's direction to its left */
+    NX_FRAME_LINE_IN, /* as NX_LINE_IN of analytics/zones.h */
     NX_FRAME_LINE_OUT,
     NX_FRAME_ZONE_ENTER,
     NX_FRAME_ZONE_EXIT,

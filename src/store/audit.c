@@ -36,6 +36,9 @@ static const nx_sql rows_before =
     NX_SQL("SELECT " COLUMNS " FROM audit_log WHERE ($1 = 0 OR seq < $1)" FITS
            " ORDER BY seq DESC LIMIT $7");
 
+static const nx_sql last_of_action = NX_SQL(
+    "SELECT at FROM audit_log WHERE action = $1 AND result = 'ok' ORDER BY seq DESC LIMIT 1");
+
 /* --- rows and their hashes --- */
 
 /* In the order in which they are hashed, and stand in COLUMNS. */
@@ -443,4 +446,13 @@ nx_status nx_store_audit_verify(nx_store *store, const nx_audit_check *check, nx
         check_end(&found, check, out);
     }
     return NX_OK;
+}
+
+nx_status nx_store_audit_last(nx_store *store, const char *action, int64_t *at, nx_error *err)
+{
+    nx_call call = NX_CALL(&last_of_action, nx_db_text(action));
+    *at = 0;
+    call.each = nx_rows_number;
+    call.user = at;
+    return nx_store_run(store, NX_TX_READ, &call, NULL, err);
 }

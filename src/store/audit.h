@@ -68,6 +68,9 @@ nx_status nx_store_audit_before(nx_store *store, const nx_audit_filter *filter, 
                                 size_t limit, nx_arena *arena, nx_audit_row *out, size_t *count,
                                 nx_error *err);
 
+/* When that was last done and went well; 0: never. Cheap. */
+nx_status nx_store_audit_last(nx_store *store, const char *action, int64_t *at, nx_error *err);
+
 typedef struct nx_audit_head {
     int64_t seq; /* 0: the log is empty */
     char hash[NX_AUDIT_HASH];

@@ -42,6 +42,30 @@ nx_status nx_db_script(nx_db *db, const char *text, nx_error *err)
     return db->ops->script(db, text, err);
 }
 
+nx_status nx_db_each(nx_db *db, const char *sql, nx_row_fn each, void *user, nx_error *err)
+{
+    if (db->echo) {
+        echo(sql);
+    }
+    return db->ops->each(db, sql, each, user, err);
+}
+
+nx_status nx_db_load_begin(nx_db *db, const char *table, const char *columns, size_t count,
+                           nx_error *err)
+{
+    return db->ops->load_begin(db, table, columns, count, err);
+}
+
+nx_status nx_db_load_row(nx_db *db, const nx_db_value *values, size_t count, nx_error *err)
+{
+    return db->ops->load_row(db, values, count, err);
+}
+
+nx_status nx_db_load_end(nx_db *db, nx_error *err)
+{
+    return db->ops->load_end(db, err);
+}
+
 bool nx_row_is_null(const nx_row *row, int column)
 {
     return row->db->ops->is_null(row, column);

@@ -110,9 +110,10 @@ nx_status nx_db_script(nx_db *db, const char *text, nx_error *err);
 /* What a transaction is for. */
 typedef enum nx_tx {
     NX_TX_READ,
-    NX_TX_WRITE, /* NX_OK means: on the disk */
-    /* The last ones before a power cut may be gone, together and in order; a crash of a process
-     * loses none. For what is known again without it: leases, heartbeats. */
+    NX_TX_SNAPSHOT, /* reads, all statements the same state; may take hours */
+    NX_TX_WRITE,    /* NX_OK means: on the disk */
+    /* The last ones before a power cut may be gone, together and in order; a crash of a process but
+     * PostgreSQL's loses none. For what is known again without it: leases, heartbeats. */
     NX_TX_SOFT,
     NX_TX_MIGRATE, /* nobody else migrates meanwhile */
 } nx_tx;
@@ -127,8 +128,39 @@ nx_status nx_store_transact(nx_store *store, nx_tx how, nx_db_work work, void *u
 nx_status nx_store_run(nx_store *store, nx_tx how, const nx_call *call, int64_t *rows,
                        nx_error *err);
 
+/* --- any table, by name (store/dump.c) ---
+ *
+ * Inside a transaction; one at a time on a connection. The texts come from this program and the
+ * database's own catalogue, never from outside. */
+
+/* A statement that is not remembered, whose rows come a few at a time, however many they are. */
+nx_status nx_db_each(nx_db *db, const char *sql, nx_row_fn each, void *user, nx_error *err);
+
+/* Rows into a table; columns: their names, as an INSERT lists them. */
+nx_status nx_db_load_begin(nx_db *db, const char *table, const char *columns, size_t count,
+                           nx_error *err);
+nx_status nx_db_load_row(nx_db *db, const nx_db_value *values, size_t count, nx_error *err);
+nx_status nx_db_load_end(nx_db *db, nx_error *err);
+
+/* Whether nobody else has the database open; called before the store does anything else. Errors:
+ * NX_ERR_BUSY (somebody has). */
+nx_status nx_store_alone(nx_store *store, nx_error *err);
+
 /* 1, 2, 3, ... at each call. */
 unsigned nx_store_tick(nx_store *store);
+
+/* A condition: what was written at such a time was written before the clock was set back, and what
+ * it waits for is as much further ahead. (Transactions at once differ by less than a second.) */
+#define NX_AHEAD(column) column " > nx_now() + 1000"
+
+/* Leases that somebody looks for who may have died. */
+typedef enum nx_leases { NX_LEASES_JOBS, NX_LEASES_STREAMS, NX_LEASES_COUNT } nx_leases;
+
+/* Whether the database's clock has jumped ahead a moment ago, as this process's looks at such
+ * leases show: those of the living seem to have run out, too, and are to be left alone until they
+ * were renewed. Says so in the log. */
+nx_status nx_store_clock_jumped(nx_store *store, nx_db *db, nx_leases which, bool *jumped,
+                                nx_error *err);
 
 /* --- between this and the two databases --- */
 
@@ -139,6 +171,11 @@ typedef struct nx_db_ops {
     int64_t (*read_int)(const nx_row *row, int column);
     const char *(*read_text)(const nx_row *row, int column);
     const void *(*read_blob)(const nx_row *row, int column, size_t *size);
+    nx_status (*each)(nx_db *db, const char *sql, nx_row_fn each, void *user, nx_error *err);
+    nx_status (*load_begin)(nx_db *db, const char *table, const char *columns, size_t count,
+                            nx_error *err);
+    nx_status (*load_row)(nx_db *db, const nx_db_value *values, size_t count, nx_error *err);
+    nx_status (*load_end)(nx_db *db, nx_error *err);
 } nx_db_ops;
 
 /* Begins the structs of both kinds of connection. */
@@ -155,6 +192,7 @@ typedef struct nx_backend_ops {
                           nx_error *err);
     nx_status (*run)(nx_db_backend *backend, nx_tx how, const nx_call *call, int64_t *rows,
                      nx_error *err);
+    nx_status (*alone)(nx_db_backend *backend, nx_error *err);
     nx_store_stats (*stats)(nx_db_backend *backend);
     void (*close)(nx_db_backend *backend);
 } nx_backend_ops;

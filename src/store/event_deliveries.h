@@ -11,6 +11,14 @@
 
 #include "store/webhooks.h"
 
+/* The end of the id of a delivery to the webhook of the event's own stream. */
+#define NX_EVENT_OWN_DELIVERY ":stream"
+
+/* What signs a delivery to the webhook of its event's own stream; NULL: that has none of its own,
+ * or it is a delivery to somebody else. Errors: NX_ERR_NOT_FOUND (the stream is gone). */
+nx_status nx_store_event_webhook_secret(nx_store *store, const nx_webhook *delivery,
+                                        nx_arena *arena, const char **secret, nx_error *err);
+
 /* Takes up to limit that are due, each for an attempt of so long. */
 nx_status nx_store_event_webhooks_take(nx_store *store, size_t limit, int64_t attempt_ms,
                                        nx_arena *arena, nx_webhook *out, size_t *count,
@@ -18,6 +26,12 @@ nx_status nx_store_event_webhooks_take(nx_store *store, size_t limit, int64_t at
 /* Those for MQTT. */
 nx_status nx_store_event_mqtt_take(nx_store *store, size_t limit, int64_t attempt_ms,
                                    nx_arena *arena, nx_webhook *out, size_t *count, nx_error *err);
+
+/* As nx_store_webhooks_settle, of each. */
+nx_status nx_store_event_webhooks_settle(nx_store *store, int64_t attempt_ms,
+                                         const nx_job_retry_policy *policy, nx_error *err);
+nx_status nx_store_event_mqtt_settle(nx_store *store, int64_t attempt_ms,
+                                     const nx_job_retry_policy *policy, nx_error *err);
 
 /* Of both. */
 nx_status nx_store_event_delivery_note(nx_store *store, const nx_webhook *delivery,

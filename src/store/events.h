@@ -35,9 +35,10 @@ typedef struct nx_event_row {
     const char *clip;       /* an object (an MP4); NULL: none, or not yet */
     int64_t bytes;          /* of both */
     int64_t created_at;
+    int64_t clip_offset_ms; /* from the clip's beginning to the event */
 } nx_event_row;
 
-/* Who is to be told. */
+/* Who is to be told, beside whom its stream names (store/streams.h). */
 typedef struct nx_event_targets {
     const char *webhook; /* a URL that nx_webhook_check_url passes; NULL: none */
     bool mqtt;
@@ -49,9 +50,10 @@ typedef struct nx_event_targets {
 nx_status nx_store_event_add(nx_store *store, const nx_event_row *event,
                              const nx_event_targets *targets, int64_t *seq, nx_error *err);
 
-/* Gives it a clip, which is held until then, of a size. Errors: NX_ERR_NOT_FOUND. */
+/* Gives it a clip, which is held until then, of a size, which begins so long before the event.
+ * Errors: NX_ERR_NOT_FOUND. */
 nx_status nx_store_event_set_clip(nx_store *store, const char *id, const char *clip, int64_t size,
-                                  nx_error *err);
+                                  int64_t offset_ms, nx_error *err);
 
 /* Errors: NX_ERR_NOT_FOUND. */
 nx_status nx_store_event_get(nx_store *store, const char *id, nx_arena *arena, nx_event_row *out,

@@ -15,7 +15,10 @@
     " heartbeat_at = nx_now(), fence = $4, attempts = attempts + 1, strikes = strikes + 1,"        \
     " started_at = coalesce(started_at, nx_now()), error = NULL, updated_at = nx_now(),"           \
     " event_seq = event_seq + 1"
-#define READY "SELECT id FROM jobs WHERE state = 'queued' AND not_before <= nx_now() ORDER BY "
+/* What was put into the queue before the clock was set back has waited. */
+#define READY                                                                                      \
+    "SELECT id FROM jobs WHERE state = 'queued'"                                                   \
+    " AND (not_before <= nx_now() OR " NX_AHEAD("updated_at") ") ORDER BY "
 /* SKIP LOCKED: what somebody else is just taking is passed over, not waited for. */
 #define TAKE_BY(order)                                                                             \
     {                                                                                              \
@@ -244,6 +247,11 @@ static const nx_sql reclaim_jobs = {
                 " FROM expired WHERE jobs.id = expired.id RETURNING state",
 };
 
+/* After the clock was set back a lease has as long to go as when it was renewed last. */
+static const nx_sql settle_leases = NX_SQL(
+    "UPDATE jobs SET lease_until = nx_now() + (lease_until - heartbeat_at), heartbeat_at = nx_now()"
+    " WHERE state = 'running' AND " NX_AHEAD("heartbeat_at"));
+
 typedef struct finishing {
     const nx_job_outcome *outcomes;
     size_t count;
@@ -340,11 +348,29 @@ static nx_status count_reclaimed(const nx_row *row, void *user, nx_error *err)
     return NX_OK;
 }
 
+typedef struct reclaiming {
+    nx_store *store;
+    nx_job_reclaim *out;
+} reclaiming;
+
+static nx_status reclaim(nx_db *db, void *user, nx_error *err)
+{
+    const reclaiming *what = user;
+    const nx_call settle = {.sql = &settle_leases};
+    const nx_call take = {.sql = &reclaim_jobs, .each = count_reclaimed, .user = what->out};
+    bool jumped = false;
+    *what->out = (nx_job_reclaim){0};
+    nx_status status = nx_store_clock_jumped(what->store, db, NX_LEASES_JOBS, &jumped, err);
+    if (status == NX_OK) {
+        status = nx_db_run(db, &settle, NULL, err);
+    }
+    return status == NX_OK && !jumped ? nx_db_run(db, &take, NULL, err) : status;
+}
+
 nx_status nx_store_jobs_reclaim(nx_store *store, nx_job_reclaim *out, nx_error *err)
 {
-    *out = (nx_job_reclaim){0};
-    const nx_call call = {.sql = &reclaim_jobs, .each = count_reclaimed, .user = out};
-    nx_status status = nx_store_run(store, NX_TX_WRITE, &call, NULL, err);
+    reclaiming what = {.store = store, .out = out};
+    nx_status status = nx_store_transact(store, NX_TX_WRITE, reclaim, &what, err);
     if (status != NX_OK) {
         *out = (nx_job_reclaim){0};
     }

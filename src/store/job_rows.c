@@ -67,6 +67,7 @@ void nx_job_read(const nx_row *row, void *job, nx_arena *arena)
         .started_at = nx_row_int(row, 26),
         .finished_at = nx_row_int(row, 27),
         .turn = nx_row_int(row, 28),
+        .traceparent = nx_row_copy(row, 29, arena),
     };
 }
 

@@ -13,7 +13,7 @@
     " jobs.lease_owner, jobs.lease_until, jobs.fence, jobs.heartbeat_at, jobs.position,"           \
     " jobs.cancel_requested, jobs.progress, jobs.result, jobs.error, jobs.idempotency_key,"        \
     " jobs.request_hash, jobs.event_seq, jobs.created_at, jobs.updated_at, jobs.started_at,"       \
-    " jobs.finished_at, jobs.turn"
+    " jobs.finished_at, jobs.turn, jobs.traceparent"
 
 void nx_job_read(const nx_row *row, void *job, nx_arena *arena);
 

@@ -20,9 +20,10 @@
     " AND not_before <= nx_now() ORDER BY turn LIMIT 1), 0)"
 #define ENQUEUE(later)                                                                             \
     "INSERT INTO jobs (id, owner, kind, video_id, priority, turn, options, webhook_url,"           \
-    " max_attempts, not_before, idempotency_key, request_hash, created_at, updated_at)"            \
+    " max_attempts, not_before, idempotency_key, request_hash, traceparent, created_at,"           \
+    " updated_at)"                                                                                 \
     " VALUES ($1, $2, $3, $4, $5, " later "(" OWN_TURN ", " QUEUE_TURN "), $6, $7, $8,"            \
-    " nx_now() + $9, $10, $11, nx_now(), nx_now())"                                                \
+    " nx_now() + $9, $10, $11, $12, nx_now(), nx_now())"                                           \
     " ON CONFLICT (owner, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"           \
     " RETURNING " NX_JOB_COLUMNS
 
@@ -100,7 +101,8 @@ static nx_status enter(nx_db *db, void *user, nx_error *err)
         nx_db_text(request->video_id), nx_db_int(request->priority), nx_db_text(request->options),
         nx_db_text(request->webhook_url), nx_db_int(request->max_attempts),
         nx_db_int(request->delay_ms), nx_db_text(request->idempotency_key),
-        nx_db_text(request->idempotency_key != NULL ? request->request_hash : NULL));
+        nx_db_text(request->idempotency_key != NULL ? request->request_hash : NULL),
+        nx_db_text(request->traceparent));
     call.each = nx_rows_collect;
     call.user = &what->rows;
     what->rows.count = 0;

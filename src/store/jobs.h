@@ -59,7 +59,8 @@ typedef struct nx_job {
     const char *error;    /* for a person; NULL: none */
     const char *idempotency_key;
     const char *request_hash;
-    int64_t event_seq; /* of its last event */
+    const char *traceparent; /* of the request for it; NULL: none */
+    int64_t event_seq;       /* of its last event */
     int64_t created_at, updated_at;
     int64_t started_at, finished_at; /* 0: not yet */
 } nx_job;
@@ -76,7 +77,8 @@ typedef struct nx_job_request {
     const char *request_hash;    /* what the key stands for; needed with a key */
     int64_t priority;
     int64_t max_attempts;
-    int64_t delay_ms; /* not taken before so long from now */
+    int64_t delay_ms;        /* not taken before so long from now */
+    const char *traceparent; /* NULL: none */
     /* For whom it uses its model, asked again at its start (store/model_access.h); user NULL: it
      * was submitted without accounts; key NULL: no key. */
     const char *user, *key;
@@ -211,7 +213,9 @@ typedef struct nx_job_reclaim {
     int64_t dead;      /* given up after too many strikes */
     int64_t cancelled; /* somebody had wanted that */
 } nx_job_reclaim;
-/* Takes back leases that have run out, at most 256 a call. */
+/* Takes back leases that have run out, at most 256 a call. None for some
+ * seconds after the database's clock has jumped ahead: whoever lives renews his first. After it was
+ * set back, leases get as long as they had. */
 nx_status nx_store_jobs_reclaim(nx_store *store, nx_job_reclaim *out, nx_error *err);
 
 /* How many there are in each state. */

@@ -14,8 +14,9 @@ static const nx_sql lock_attempts = {
     .sqlite = "SELECT 1",                                    /* which has one writer anyway */
     .postgres = "SELECT 1 FROM pg_advisory_xact_lock(4744)", /* 4743: users.c */
 };
+/* Or else a clock that is set back would lock everybody out for as long. */
 static const nx_sql forget_old =
-    NX_SQL("DELETE FROM login_attempts WHERE at <= nx_now() - " WINDOW);
+    NX_SQL("DELETE FROM login_attempts WHERE at <= nx_now() - " WINDOW " OR " NX_AHEAD("at"));
 #define LATEST(column)                                                                             \
     NX_SQL("SELECT at + " WINDOW " - nx_now(), pending FROM login_attempts WHERE " column          \
            " = $1 ORDER BY at DESC LIMIT " FAILURES)

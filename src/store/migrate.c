@@ -90,6 +90,11 @@ static nx_status apply(nx_db *db, const nx_migration *migration, nx_error *err)
 
 nx_status nx_migrate(nx_db *db, nx_error *err)
 {
+    return nx_migrate_to(db, (int)nx_migration_count, err);
+}
+
+nx_status nx_migrate_to(nx_db *db, int number, nx_error *err)
+{
     int schema = 0;
     int64_t there = 0;
     const nx_call look = {.sql = &has_table, .each = take_count, .user = &there};
@@ -100,7 +105,7 @@ nx_status nx_migrate(nx_db *db, nx_error *err)
     if (status == NX_OK) {
         status = nx_migrate_look(db, &schema, err);
     }
-    for (size_t i = (size_t)schema; i < nx_migration_count && status == NX_OK; i++) {
+    for (size_t i = (size_t)schema; i < (size_t)number && status == NX_OK; i++) {
         status = apply(db, &all_of(db)[i], err);
     }
     return status;

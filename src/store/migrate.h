@@ -9,6 +9,9 @@
  * gives. */
 nx_status nx_migrate(nx_db *db, nx_error *err);
 
+/* The same up to that number and no further. */
+nx_status nx_migrate_to(nx_db *db, int number, nx_error *err);
+
 /* The number of the last migration that was applied; 0 in a database that has none. Checks as
  * nx_migrate does and changes nothing. schema is also set when the checks fail. */
 nx_status nx_migrate_look(nx_db *db, int *schema, nx_error *err);

@@ -18,4 +18,7 @@ nx_status nx_object_forget_parts(nx_db *db, const char *job, nx_error *err);
 /* Nor its results. */
 nx_status nx_object_forget_results(nx_db *db, const char *job, nx_error *err);
 
+/* The name of every object that something names, those that are only held not among them. */
+nx_status nx_object_each_named(nx_db *db, nx_row_fn each, void *user, nx_error *err);
+
 #endif

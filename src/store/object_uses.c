@@ -160,6 +160,38 @@ nx_status nx_store_keep_upload(nx_store *store, nx_objects *objects, const char 
     return status;
 }
 
+static nx_status write_upload(nx_objects *objects, const char *id, const nx_buffer *bytes,
+                              nx_error *err)
+{
+    nx_object_writer *writer = NULL;
+    int64_t size = 0;
+    nx_status status = nx_objects_write(objects, id, 0, &writer, err);
+    if (status == NX_OK) {
+        status = nx_object_writer_put(writer, bytes->data, bytes->size, err);
+    }
+    if (status == NX_OK) {
+        status = nx_object_writer_sync(writer, &size, err);
+    }
+    nx_object_writer_close(writer);
+    return status;
+}
+
+nx_status nx_store_keep_bytes(nx_store *store, nx_objects *objects, const nx_buffer *bytes,
+                              char holder[NX_UUID_SIZE], char name[NX_OBJECT_NAME_SIZE],
+                              int64_t *size, nx_error *err)
+{
+    nx_status status = nx_uuid_make(holder, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    status = write_upload(objects, holder, bytes, err);
+    if (status == NX_OK) {
+        status = nx_store_keep_upload(store, objects, holder, holder, name, size, err);
+    }
+    (void)nx_objects_discard(objects, holder, NULL); /* else it is swept */
+    return status;
+}
+
 /* --- taking away --- */
 
 static const nx_sql lock_object = {
@@ -167,12 +199,14 @@ static const nx_sql lock_object = {
     /* whoever has it locked is about to use it */
     .postgres = "SELECT 1 FROM objects WHERE name = $1 AND " NOBODY " FOR UPDATE SKIP LOCKED",
 };
-#define UNUSED(object)                                                                             \
+#define UNNAMED(object)                                                                            \
     "NOT EXISTS (SELECT 1 FROM videos WHERE hash = " object ")"                                    \
     " AND NOT EXISTS (SELECT 1 FROM job_objects WHERE object = " object ")"                        \
     " AND NOT EXISTS (SELECT 1 FROM model_files WHERE sha256 = " object " AND stored = 1)"         \
     " AND NOT EXISTS (SELECT 1 FROM events WHERE snapshot = " object ")"                           \
-    " AND NOT EXISTS (SELECT 1 FROM events WHERE clip = " object ")"                               \
+    " AND NOT EXISTS (SELECT 1 FROM events WHERE clip = " object ")"
+#define UNUSED(object)                                                                             \
+    UNNAMED(object)                                                                                \
     " AND NOT EXISTS (SELECT 1 FROM object_holds WHERE object = " object                           \
     " AND held_until > nx_now())"
 static const nx_sql is_unused = NX_SQL("SELECT 1 WHERE " UNUSED("$1"));
@@ -299,6 +333,13 @@ nx_status nx_store_objects_collect(nx_store *store, nx_objects *objects, const c
 
 /* --- finding --- */
 
+nx_status nx_object_each_named(nx_db *db, nx_row_fn each, void *user, nx_error *err)
+{
+    return nx_db_each(
+        db, "SELECT name FROM objects WHERE NOT (" UNNAMED("objects.name") ") ORDER BY name", each,
+        user, err);
+}
+
 static const nx_sql unused_objects =
     NX_SQL("SELECT name FROM objects WHERE name > $1 AND " NOBODY
            " AND " UNUSED("objects.name") " ORDER BY name LIMIT $2");
@@ -313,6 +354,11 @@ static const nx_sql forget_holds = NX_SQL("DELETE FROM object_holds WHERE held_u
 static const nx_sql forget_old_parts =
     NX_SQL("DELETE FROM job_objects WHERE part = 1 AND EXISTS (SELECT 1 FROM jobs"
            " WHERE jobs.id = job_objects.job_id AND jobs.finished_at <= nx_now() - $1)");
+
+/* After the clock was set back. */
+static const nx_sql settle_removals =
+    NX_SQL("UPDATE objects SET removal_at = nx_now()"
+           " WHERE removal IS NOT NULL AND " NX_AHEAD("removal_at"));
 
 static void read_name(const nx_row *row, void *item, nx_arena *arena)
 {
@@ -367,6 +413,10 @@ nx_status nx_store_objects_tidy(nx_store *store, int64_t safe_ms, nx_error *err)
 {
     const nx_call holds = {.sql = &forget_holds};
     const nx_call parts = NX_CALL(&forget_old_parts, nx_db_int(safe_ms));
+    const nx_call removals = {.sql = &settle_removals};
     nx_status status = nx_store_run(store, NX_TX_SOFT, &holds, NULL, err);
+    if (status == NX_OK) {
+        status = nx_store_run(store, NX_TX_SOFT, &removals, NULL, err);
+    }
     return status == NX_OK ? nx_store_run(store, NX_TX_SOFT, &parts, NULL, err) : status;
 }

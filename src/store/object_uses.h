@@ -14,6 +14,8 @@
 #define NX_STORE_OBJECT_USES_H
 
 #include "base/arena.h"
+#include "base/buffer.h"
+#include "base/uuid.h"
 #include "store/objects.h"
 #include "store/store.h"
 
@@ -38,6 +40,11 @@ nx_status nx_store_object_release(nx_store *store, const char *holder, nx_error 
 nx_status nx_store_keep_upload(nx_store *store, nx_objects *objects, const char *upload,
                                const char *holder, char name[NX_OBJECT_NAME_SIZE], int64_t *size,
                                nx_error *err);
+
+/* The same of bytes in memory; *holder is a new one. Errors: those of nx_objects_write, too. */
+nx_status nx_store_keep_bytes(nx_store *store, nx_objects *objects, const nx_buffer *bytes,
+                              char holder[NX_UUID_SIZE], char name[NX_OBJECT_NAME_SIZE],
+                              int64_t *size, nx_error *err);
 
 /* Takes away those of the objects that nothing uses or holds; removed (may be NULL): how many. What
  * an error keeps there is found by nx_store_objects_unused again. Errors: those of

@@ -8,6 +8,16 @@ static const char *const state_names[] = {
     [NX_WEBHOOK_FAILED] = "failed",
 };
 
+const char *nx_webhook_failure_name(nx_webhook_failure failure)
+{
+    static const char *const names[] = {
+        [NX_WEBHOOK_NOT_SENT] = "not_sent",
+        [NX_WEBHOOK_NO_ANSWER] = "no_answer",
+        [NX_WEBHOOK_REFUSED] = "refused",
+    };
+    return names[failure];
+}
+
 const char *nx_webhook_state_name(nx_webhook_state state)
 {
     return state_names[state];
@@ -58,6 +68,14 @@ nx_status nx_outbox_take(nx_store *store, const nx_outbox *box, size_t limit, in
     nx_status status = nx_rows_fetch(store, NX_TX_WRITE, call, &rows, err);
     *count = status == NX_OK ? rows.count : 0;
     return status;
+}
+
+nx_status nx_outbox_settle(nx_store *store, const nx_outbox *box, int64_t attempt_ms,
+                           const nx_job_retry_policy *policy, nx_error *err)
+{
+    const nx_call call = NX_CALL(&box->settle, nx_db_int(attempt_ms), nx_db_int(policy->first_ms),
+                                 nx_db_int(policy->most_ms));
+    return nx_store_run(store, NX_TX_SOFT, &call, NULL, err);
 }
 
 typedef struct noting {

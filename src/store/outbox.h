@@ -11,7 +11,7 @@
 
 /* The statements of one table, or of a part of it. */
 typedef struct nx_outbox {
-    nx_sql take, note, log, list, attempts, count;
+    nx_sql take, settle, note, log, list, attempts, count;
 } nx_outbox;
 
 /* COLUMNS begin with id and what the delivery tells of; $3 of NOTE: the error, NULL for none; $4:
@@ -24,6 +24,16 @@ typedef struct nx_outbox {
     " ORDER BY next_at LIMIT $1"
 #define NX_OUTBOX_TAKE(T)                                                                          \
     "UPDATE " T " SET next_at = nx_now() + $2, fence = fence + 1, attempts = attempts + 1"
+/* After the clock was set back: what waits longer than $1 (an attempt) and than it was told to by
+ * NOTE ($2, $3: first and longest wait) waits so long from now on. */
+#define NX_OUTBOX_WAIT(LEAST, GREATEST)                                                            \
+    GREATEST "(CAST($1 AS bigint), " LEAST "(CAST($3 AS bigint), CAST($2 AS bigint)"               \
+             " << CAST(" LEAST "(" GREATEST "(attempts - 1, 0), 20) AS int)))"
+#define NX_OUTBOX_SETTLE(T, LEAST, GREATEST, PART)                                                 \
+    "UPDATE " T " SET next_at = nx_now() + " NX_OUTBOX_WAIT(                                       \
+        LEAST, GREATEST) " WHERE state = 'pending' AND "                                           \
+                         "next_at > nx_now() + $1 "                                                \
+                         "AND " NX_AHEAD("next_at - " NX_OUTBOX_WAIT(LEAST, GREATEST)) PART
 #define NX_OUTBOX_NOTE(T, LEAST)                                                                   \
     "UPDATE " T " SET state = CASE WHEN $3 IS NULL THEN 'delivered'"                               \
     " WHEN attempts >= $4 THEN 'failed' ELSE 'pending' END,"                                       \
@@ -49,6 +59,8 @@ typedef struct nx_outbox {
                                                                             " " NX_OUTBOX_COLUMNS( \
                                                                                 TABLE, OF),        \
             },                                                                                     \
+        .settle = {.sqlite = NX_OUTBOX_SETTLE(TABLE, "min", "max", PART),                          \
+                   .postgres = NX_OUTBOX_SETTLE(TABLE, "least", "greatest", PART)},                \
         .note = {.sqlite = NX_OUTBOX_NOTE(TABLE, "min"),                                           \
                  .postgres = NX_OUTBOX_NOTE(TABLE, "least")},                                      \
         .log = NX_SQL("INSERT INTO " ATTEMPTS " (" ID ", attempt, status, error, duration_ms,"     \
@@ -64,6 +76,8 @@ typedef struct nx_outbox {
 /* As the functions of store/webhooks.h. box is static. */
 nx_status nx_outbox_take(nx_store *store, const nx_outbox *box, size_t limit, int64_t attempt_ms,
                          nx_arena *arena, nx_webhook *out, size_t *count, nx_error *err);
+nx_status nx_outbox_settle(nx_store *store, const nx_outbox *box, int64_t attempt_ms,
+                           const nx_job_retry_policy *policy, nx_error *err);
 nx_status nx_outbox_note(nx_store *store, const nx_outbox *box, const nx_webhook *webhook,
                          const nx_webhook_outcome *outcome, const nx_job_retry_policy *policy,
                          int64_t max_attempts, nx_webhook_state *became, nx_error *err);

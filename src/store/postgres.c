@@ -3,8 +3,11 @@
 #include "store/migrate.h"
 #include "store/pool.h"
 
+#include "base/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* Of a transaction that met a deadlock. */
 #define MAX_TRIES 5
@@ -13,6 +16,7 @@
  * for it. The number is "nexus" in ASCII. */
 #define BEGIN_MIGRATION                                                                            \
     "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"                          \
+    "SET LOCAL idle_in_transaction_session_timeout = 0;"                                           \
     "SELECT pg_advisory_xact_lock(474349203827)"
 
 typedef struct nx_postgres {
@@ -22,6 +26,9 @@ typedef struct nx_postgres {
 
 static const char *const begins[] = {
     [NX_TX_READ] = "BEGIN READ ONLY",
+    [NX_TX_SNAPSHOT] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+                       "SET LOCAL statement_timeout = 0;"
+                       "SET LOCAL idle_in_transaction_session_timeout = 0",
     [NX_TX_WRITE] = "BEGIN",
     [NX_TX_SOFT] = "BEGIN",
     [NX_TX_MIGRATE] = BEGIN_MIGRATION,
@@ -30,7 +37,8 @@ static const char *const begins[] = {
 /* Begins a transaction, or with single only makes ready for a statement. */
 static nx_status prepare(nx_pg *pg, nx_tx how, bool single, nx_error *err)
 {
-    nx_status status = how == NX_TX_READ ? NX_OK : nx_pg_set_durable(pg, how != NX_TX_SOFT, err);
+    bool reads = how == NX_TX_READ || how == NX_TX_SNAPSHOT;
+    nx_status status = reads ? NX_OK : nx_pg_set_durable(pg, how != NX_TX_SOFT, err);
     return status != NX_OK || single ? status : nx_pg_simple(pg, begins[how], err);
 }
 
@@ -112,6 +120,39 @@ static nx_status run(nx_db_backend *backend, nx_tx how, const nx_call *call, int
     }
 }
 
+static nx_status take_number(const nx_row *row, void *user, nx_error *err)
+{
+    (void)err;
+    *(int64_t *)user = nx_row_int(row, 0);
+    return NX_OK;
+}
+
+/* Of connections that were just closed, for the server to notice. */
+#define CLOSING_NS (2 * NX_NS_PER_SEC)
+
+/* Nexus gives its connections a name (postgres_connection.c). */
+static nx_status alone(nx_db_backend *backend, nx_error *err)
+{
+    static const nx_sql others =
+        NX_SQL("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+               " AND application_name = 'nexus' AND pid <> pg_backend_pid()");
+    const struct timespec pause = {.tv_nsec = 20 * NX_NS_PER_MS};
+    const int64_t end = nx_clock_now_ns() + CLOSING_NS;
+    int64_t count = 0;
+    const nx_call call = {.sql = &others, .each = take_number, .user = &count};
+    nx_status status = run(backend, NX_TX_READ, &call, NULL, err);
+    while (status == NX_OK && count > 0 && nx_clock_now_ns() < end) {
+        (void)nanosleep(&pause, NULL);
+        status = run(backend, NX_TX_READ, &call, NULL, err);
+    }
+    return status != NX_OK || count == 0
+               ? status
+               : nx_error_set(err, NX_ERR_BUSY,
+                              "%lld other connections of Nexus to the database are open; stop the "
+                              "servers and workers that use it",
+                              (long long)count);
+}
+
 static nx_store_stats stats(nx_db_backend *backend)
 {
     return nx_pool_get_stats(((nx_postgres *)backend)->pool);
@@ -128,6 +169,7 @@ static const nx_backend_ops ops = {
     .kind = "postgresql",
     .transact = transact,
     .run = run,
+    .alone = alone,
     .stats = stats,
     .close = close_backend,
 };
@@ -146,13 +188,6 @@ nx_status nx_postgres_open(const nx_store_options *options, nx_db_backend **out,
         return status;
     }
     *out = &self->base;
-    return NX_OK;
-}
-
-static nx_status take_number(const nx_row *row, void *user, nx_error *err)
-{
-    (void)err;
-    *(int64_t *)user = nx_row_int(row, 0);
     return NX_OK;
 }
 

@@ -1,5 +1,6 @@
 #include "store/postgres_connection.h"
 
+#include "base/buffer.h"
 #include "base/clock.h"
 
 #include <endian.h>
@@ -25,8 +26,9 @@ struct nx_pg {
     int64_t made_ns;
     bool broken;
     bool wants_retry;
-    bool soft;   /* commits do not wait for the disk */
-    size_t used; /* of the table below; statement i is named "s<i>" */
+    bool soft;      /* commits do not wait for the disk */
+    nx_buffer copy; /* rows on their way into a table, in COPY's text format */
+    size_t used;    /* of the table below; statement i is named "s<i>" */
     const nx_sql *table[MAX_PREPARED];
 };
 
@@ -195,6 +197,146 @@ static nx_status script(nx_db *db, const char *text, nx_error *err)
     return nx_pg_simple((nx_pg *)db, text, err);
 }
 
+/* --- any table --- */
+
+/* Rows of a cursor that are held at a time. */
+#define FETCH "FETCH 100 FROM nx_each"
+/* Bytes of rows that are sent at a time. */
+#define COPY_BYTES ((size_t)256 * 1024)
+
+/* One batch; rows: how many came. */
+static nx_status fetch(nx_pg *pg, nx_row_fn each, void *user, int64_t *rows, nx_error *err)
+{
+    const nx_call call = {.each = each, .user = user};
+    PGresult *result = PQexecParams(pg->connection, FETCH, 0, NULL, NULL, NULL, NULL, 1);
+    nx_status status = PQresultStatus(result) == PGRES_TUPLES_OK
+                           ? look_at_rows(&pg->db, result, &call, rows, err)
+                           : fail(pg, result, err);
+    PQclear(result);
+    return status;
+}
+
+static nx_status each_row(nx_db *db, const char *sql, nx_row_fn each, void *user, nx_error *err)
+{
+    nx_pg *pg = (nx_pg *)db;
+    nx_buffer text = NX_BUFFER_INIT;
+    int64_t rows = 1;
+    nx_buffer_printf(&text, "DECLARE nx_each NO SCROLL CURSOR FOR %s", sql);
+    nx_status status = text.failed
+                           ? nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a statement")
+                           : nx_pg_simple(pg, nx_buffer_cstr(&text), err);
+    nx_buffer_free(&text);
+    while (status == NX_OK && rows > 0) {
+        status = fetch(pg, each, user, &rows, err);
+    }
+    return status == NX_OK ? nx_pg_simple(pg, "CLOSE nx_each", err) : status;
+}
+
+static nx_status load_begin(nx_db *db, const char *table, const char *columns, size_t count,
+                            nx_error *err)
+{
+    nx_pg *pg = (nx_pg *)db;
+    nx_buffer text = NX_BUFFER_INIT;
+    (void)count;
+    nx_buffer_clear(&pg->copy);
+    nx_buffer_printf(&text, "COPY \"%s\" (%s) FROM STDIN", table, columns);
+    PGresult *result = text.failed ? NULL : PQexec(pg->connection, nx_buffer_cstr(&text));
+    nx_status status = PQresultStatus(result) == PGRES_COPY_IN ? NX_OK : fail(pg, result, err);
+    PQclear(result);
+    nx_buffer_free(&text);
+    return status;
+}
+
+/* As COPY's text format has it (postgresql.org/docs/15/sql-copy.html). */
+static void append_escaped(nx_buffer *out, const char *text, size_t size)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < size; i++) {
+        const char *escape = text[i] == '\\'   ? "\\\\"
+                             : text[i] == '\n' ? "\\n"
+                             : text[i] == '\r' ? "\\r"
+                             : text[i] == '\t' ? "\\t"
+                                               : NULL;
+        if (escape != NULL) {
+            nx_buffer_append(out, text + from, i - from);
+            nx_buffer_append_str(out, escape);
+            from = i + 1;
+        }
+    }
+    nx_buffer_append(out, text + from, size - from);
+}
+
+static void append_hex(nx_buffer *out, const unsigned char *bytes, size_t size)
+{
+    nx_buffer_append_str(out, "\\\\x");
+    for (size_t i = 0; i < size; i++) {
+        nx_buffer_append_char(out, "0123456789abcdef"[bytes[i] >> 4]);
+        nx_buffer_append_char(out, "0123456789abcdef"[bytes[i] & 15]);
+    }
+}
+
+static void append_value(nx_buffer *out, const nx_db_value *value)
+{
+    if (value->null) {
+        nx_buffer_append_str(out, "\\N");
+    } else if (value->type == NX_DB_INT) {
+        nx_buffer_printf(out, "%lld", (long long)value->number);
+    } else if (value->type == NX_DB_TEXT) {
+        append_escaped(out, value->bytes, value->size);
+    } else {
+        append_hex(out, value->bytes, value->size);
+    }
+}
+
+static nx_status send_copy(nx_pg *pg, nx_error *err)
+{
+    if (pg->copy.failed || pg->copy.size > INT32_MAX) {
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for rows of the database");
+    }
+    if (pg->copy.size > 0 &&
+        PQputCopyData(pg->connection, pg->copy.data, (int)pg->copy.size) != 1) {
+        return fail(pg, NULL, err);
+    }
+    nx_buffer_clear(&pg->copy);
+    return NX_OK;
+}
+
+static nx_status load_row(nx_db *db, const nx_db_value *values, size_t count, nx_error *err)
+{
+    nx_pg *pg = (nx_pg *)db;
+    for (size_t i = 0; i < count; i++) {
+        nx_buffer_append_str(&pg->copy, i > 0 ? "\t" : "");
+        append_value(&pg->copy, &values[i]);
+    }
+    nx_buffer_append_char(&pg->copy, '\n');
+    return pg->copy.size >= COPY_BYTES || pg->copy.failed ? send_copy(pg, err) : NX_OK;
+}
+
+static nx_status load_end(nx_db *db, nx_error *err)
+{
+    nx_pg *pg = (nx_pg *)db;
+    nx_status status = send_copy(pg, err);
+    /* With a reason the server drops the rows; told nothing, it would wait for more for ever. */
+    const char *reason = status == NX_OK ? NULL : "not all rows could be sent";
+    bool copying = false;
+    if (PQputCopyEnd(pg->connection, reason) != 1 && status == NX_OK) {
+        status = fail(pg, NULL, err);
+    }
+    while (status != NX_ERR_UNAVAILABLE && !copying) {
+        PGresult *result = PQgetResult(pg->connection);
+        if (result == NULL) {
+            break;
+        }
+        if (status == NX_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
+            status = fail(pg, result, err);
+        }
+        copying = PQresultStatus(result) == PGRES_COPY_IN; /* it comes again and again */
+        PQclear(result);
+    }
+    pg->broken = pg->broken || copying;
+    return status;
+}
+
 static bool is_null(const nx_row *row, int column)
 {
     return PQgetisnull(row->result, row->index, column) == 1;
@@ -239,6 +381,10 @@ static const nx_db_ops ops = {
     .read_int = read_int,
     .read_text = read_text,
     .read_blob = read_blob,
+    .each = each_row,
+    .load_begin = load_begin,
+    .load_row = load_row,
+    .load_end = load_end,
 };
 
 /* --- connecting --- */
@@ -292,6 +438,7 @@ nx_status nx_pg_connect(const char *url, bool echo, nx_pg **out, nx_error *err)
 void nx_pg_close(nx_pg *pg)
 {
     if (pg != NULL) {
+        nx_buffer_free(&pg->copy);
         PQfinish(pg->connection);
         free(pg);
     }

@@ -226,8 +226,9 @@ static nx_status transact(nx_db_backend *backend, nx_tx how, nx_db_work work, vo
                           nx_error *err)
 {
     nx_sqlite *self = (nx_sqlite *)backend;
-    return how == NX_TX_READ ? read_work(self, work, user, err)
-                             : write_work(self, how != NX_TX_SOFT, work, user, err);
+    return how == NX_TX_READ || how == NX_TX_SNAPSHOT
+               ? read_work(self, work, user, err)
+               : write_work(self, how != NX_TX_SOFT, work, user, err);
 }
 
 typedef struct single {
@@ -250,6 +251,21 @@ static nx_status run(nx_db_backend *backend, nx_tx how, const nx_call *call, int
         *rows = one.rows;
     }
     return status;
+}
+
+/* Our own readers would stand in the way; they are opened again when somebody reads. */
+static nx_status alone(nx_db_backend *backend, nx_error *err)
+{
+    nx_sqlite *self = (nx_sqlite *)backend;
+    pthread_mutex_lock(&self->lock);
+    for (size_t i = 0; i < READERS; i++) {
+        if (!self->reading[i]) {
+            nx_lite_close(self->readers[i]);
+            self->readers[i] = NULL;
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+    return nx_lite_alone(self->writer, err);
 }
 
 static nx_store_stats stats(nx_db_backend *backend)
@@ -287,6 +303,7 @@ static const nx_backend_ops ops = {
     .kind = "sqlite",
     .transact = transact,
     .run = run,
+    .alone = alone,
     .stats = stats,
     .close = close_backend,
 };

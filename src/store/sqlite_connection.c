@@ -23,9 +23,10 @@ struct nx_lite {
     nx_db db;
     sqlite3 *handle;
     char *path;
-    int full;           /* what PRAGMA synchronous was set to; -1: not yet */
-    size_t used;        /* of the table below */
-    size_t next_victim; /* goes when the table is full */
+    int full;              /* what PRAGMA synchronous was set to; -1: not yet */
+    size_t used;           /* of the table below */
+    size_t next_victim;    /* goes when the table is full */
+    sqlite3_stmt *loading; /* between load_begin and load_end */
     prepared table[MAX_PREPARED];
 };
 
@@ -144,7 +145,7 @@ static nx_status run(nx_db *db, const nx_call *call, int64_t *rows, nx_error *er
     nx_lite *lite = (nx_lite *)db;
     prepared *slot = NULL;
     nx_status status = prepare(lite, call->sql, &slot, err);
-    if (status != NX_OK) {
+    if (slot == NULL) {
         return status;
     }
     int code = SQLITE_OK;
@@ -178,6 +179,72 @@ static nx_status script(nx_db *db, const char *text, nx_error *err)
     return nx_lite_simple((nx_lite *)db, text, err);
 }
 
+/* --- any table --- */
+
+static nx_status each_row(nx_db *db, const char *sql, nx_row_fn each, void *user, nx_error *err)
+{
+    nx_lite *lite = (nx_lite *)db;
+    sqlite3_stmt *statement = NULL;
+    nx_status status = NX_OK;
+    int code = sqlite3_prepare_v2(lite->handle, sql, -1, &statement, NULL);
+    while (code == SQLITE_OK && status == NX_OK) {
+        code = sqlite3_step(statement);
+        if (code == SQLITE_ROW) {
+            const nx_row row = {.db = db, .result = statement};
+            code = SQLITE_OK;
+            status = each(&row, user, err);
+        }
+    }
+    if (code != SQLITE_OK && code != SQLITE_DONE) {
+        status = fail(lite, code, err);
+    }
+    (void)sqlite3_finalize(statement); /* repeats the error that step gave */
+    return status;
+}
+
+static nx_status load_end(nx_db *db, nx_error *err)
+{
+    nx_lite *lite = (nx_lite *)db;
+    (void)err;
+    (void)sqlite3_finalize(lite->loading);
+    lite->loading = NULL;
+    return NX_OK;
+}
+
+static nx_status load_begin(nx_db *db, const char *table, const char *columns, size_t count,
+                            nx_error *err)
+{
+    nx_lite *lite = (nx_lite *)db;
+    char sql[8192];
+    (void)load_end(db, err); /* of one that failed in the middle */
+    int used = snprintf(sql, sizeof sql, "INSERT INTO \"%s\" (%s) VALUES (", table, columns);
+    for (size_t i = 0; i < count && used < (int)sizeof sql; i++) {
+        used += snprintf(sql + used, sizeof sql - (size_t)used, i == 0 ? "?" : ",?");
+    }
+    if (used + 1 >= (int)sizeof sql) {
+        return nx_error_set(err, NX_ERR_INTERNAL, "%s: too many columns", table);
+    }
+    sql[used] = ')';
+    sql[used + 1] = '\0';
+    int code = sqlite3_prepare_v2(lite->handle, sql, -1, &lite->loading, NULL);
+    return code == SQLITE_OK ? NX_OK : fail(lite, code, err);
+}
+
+static nx_status load_row(nx_db *db, const nx_db_value *values, size_t count, nx_error *err)
+{
+    nx_lite *lite = (nx_lite *)db;
+    int code = SQLITE_OK;
+    for (size_t i = 0; i < count && code == SQLITE_OK; i++) {
+        code = bind(lite->loading, (int)i + 1, &values[i]);
+    }
+    if (code == SQLITE_OK) {
+        code = sqlite3_step(lite->loading);
+    }
+    nx_status status = code == SQLITE_DONE ? NX_OK : fail(lite, code, err);
+    (void)sqlite3_reset(lite->loading);
+    return status;
+}
+
 static bool is_null(const nx_row *row, int column)
 {
     return sqlite3_column_type(row->result, column) == SQLITE_NULL;
@@ -207,6 +274,10 @@ static const nx_db_ops ops = {
     .read_int = read_int,
     .read_text = read_text,
     .read_blob = read_blob,
+    .each = each_row,
+    .load_begin = load_begin,
+    .load_row = load_row,
+    .load_end = load_end,
 };
 
 /* --- opening --- */
@@ -215,9 +286,7 @@ static void now_function(sqlite3_context *context, int count, sqlite3_value **va
 {
     (void)count;
     (void)values;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    sqlite3_result_int64(context, (int64_t)now.tv_sec * 1000 + now.tv_nsec / NX_NS_PER_MS);
+    sqlite3_result_int64(context, nx_clock_unix_ms());
 }
 
 static int take_mode(void *user, int count, char **values, char **names)
@@ -325,6 +394,7 @@ void nx_lite_close(nx_lite *lite)
     for (size_t i = 0; i < lite->used; i++) {
         sqlite3_finalize(lite->table[i].statement);
     }
+    sqlite3_finalize(lite->loading);
     sqlite3_close(lite->handle);
     free(lite->path);
     free(lite);
@@ -369,4 +439,21 @@ void nx_lite_rollback(nx_lite *lite)
 bool nx_lite_in_transaction(const nx_lite *lite)
 {
     return sqlite3_get_autocommit(lite->handle) == 0;
+}
+
+/* Leaving the write-ahead log takes a lock that no other connection may stand against
+ * (sqlite.org/pragma.html#pragma_journal_mode). */
+nx_status nx_lite_alone(nx_lite *lite, nx_error *err)
+{
+    bool ignored = false;
+    int code = sqlite3_exec(lite->handle, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL);
+    if ((code & 0xff) == SQLITE_BUSY) {
+        return nx_error_set(err, NX_ERR_BUSY,
+                            "another process has %s open; stop the servers and workers that use it",
+                            lite->path);
+    }
+    if (code == SQLITE_OK) {
+        code = sqlite3_exec(lite->handle, "PRAGMA journal_mode = WAL", take_mode, &ignored, NULL);
+    }
+    return code == SQLITE_OK ? NX_OK : fail(lite, code, err);
 }

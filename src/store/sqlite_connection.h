@@ -31,4 +31,8 @@ bool nx_lite_in_transaction(const nx_lite *lite);
 /* One statement of those that SQLite always knows: SAVEPOINT and so on. */
 nx_status nx_lite_simple(nx_lite *lite, const char *sql, nx_error *err);
 
+/* Whether no other connection to the file is open, in any process; outside a transaction. Errors:
+ * NX_ERR_BUSY. */
+nx_status nx_lite_alone(nx_lite *lite, nx_error *err);
+
 #endif

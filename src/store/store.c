@@ -1,9 +1,11 @@
 #include "store/db.h"
 #include "store/migrate.h"
 #include "store/migrations.h"
+#include "store/rows.h"
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/url.h"
 
 #include <limits.h>
@@ -11,9 +13,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define JUMP_MS 1000
+/* A look that took longer says nothing of the clock. */
+#define LOOK_NS (NX_NS_PER_SEC / 2)
+/* Within this after a jump whoever lives has renewed all that he holds: they do so each second. */
+#define QUIET_NS (3 * NX_NS_PER_SEC)
+
 struct nx_store {
     nx_db_backend *backend;
     atomic_uint ticks;
+    atomic_int_fast64_t offsets[NX_LEASES_COUNT];  /* of the database's clock to ours, in ms; 0: not
+                                                      looked at yet */
+    atomic_int_fast64_t quiet_ns[NX_LEASES_COUNT]; /* until when a jump matters; 0: none was */
     const nx_store_observer *_Atomic observer;
 };
 
@@ -168,7 +179,8 @@ static void tell(nx_store *store, nx_tx how, int64_t begun_ns, nx_status status)
 {
     const nx_store_observer *observer = atomic_load(&store->observer);
     if (observer != NULL) {
-        observer->ended(observer->user, how != NX_TX_READ, nx_clock_now_ns() - begun_ns, status);
+        observer->ended(observer->user, how != NX_TX_READ && how != NX_TX_SNAPSHOT,
+                        nx_clock_now_ns() - begun_ns, status);
     }
 }
 
@@ -189,9 +201,40 @@ nx_status nx_store_run(nx_store *store, nx_tx how, const nx_call *call, int64_t 
     return status;
 }
 
+nx_status nx_store_alone(nx_store *store, nx_error *err)
+{
+    return store->backend->ops->alone(store->backend, err);
+}
+
 unsigned nx_store_tick(nx_store *store)
 {
     return atomic_fetch_add(&store->ticks, 1) + 1;
+}
+
+nx_status nx_store_clock_jumped(nx_store *store, nx_db *db, nx_leases which, bool *jumped,
+                                nx_error *err)
+{
+    static const nx_sql sql = NX_SQL("SELECT nx_now()");
+    int64_t now = 0;
+    nx_call call = {.sql = &sql, .each = nx_rows_number, .user = &now};
+    int64_t began_ns = nx_clock_now_ns();
+    nx_status status = nx_db_run(db, &call, NULL, err);
+    int64_t ended_ns = nx_clock_now_ns();
+    if (status == NX_OK) {
+        /* Of a look that took long it is not known when the clock was read: the offset is at least
+         * this. */
+        bool exact = ended_ns - began_ns < LOOK_NS;
+        int64_t offset = now - ended_ns / NX_NS_PER_MS;
+        int64_t before = exact ? atomic_exchange(&store->offsets[which], offset)
+                               : atomic_load(&store->offsets[which]);
+        if (before != 0 && offset - before > JUMP_MS) {
+            nx_log_warn("store", "the database's clock has jumped ahead by %lld s",
+                        (long long)(offset - before) / 1000);
+            atomic_store(&store->quiet_ns[which], ended_ns + QUIET_NS);
+        }
+    }
+    *jumped = ended_ns < atomic_load(&store->quiet_ns[which]);
+    return status;
 }
 
 nx_status nx_store_ping(nx_store *store, nx_error *err)

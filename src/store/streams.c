@@ -13,13 +13,14 @@
     " streams.created_by, streams.user_id, streams.key_id, streams.lease_owner,"                   \
     " streams.lease_until, CASE WHEN streams.lease_until > nx_now() THEN 1 ELSE 0 END,"            \
     " streams.fence, streams.state, streams.reason, streams.state_at, streams.status,"             \
-    " streams.created_at, streams.updated_at"
+    " streams.created_at, streams.updated_at, streams.relay_path, streams.relay_address,"          \
+    " streams.relay_token, streams.webhook_url, streams.webhook_secret, streams.counts"
 
 /* One more than there may be changes nothing. */
 static const nx_sql add_stream =
     NX_SQL("INSERT INTO streams (id, name, url, options, enabled, created_by, user_id, key_id,"
-           " state_at, created_at, updated_at)"
-           " SELECT $1, $2, $3, $4, $5, $6, $7, $8, nx_now(), nx_now(), nx_now()"
+           " webhook_url, webhook_secret, state_at, created_at, updated_at)"
+           " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, nx_now(), nx_now(), nx_now()"
            " WHERE (SELECT count(*) FROM streams) < " TEXT_OF(
                NX_STREAMS_MOST) " ON CONFLICT DO NOTHING RETURNING " COLUMNS);
 static const nx_sql count_name =
@@ -30,7 +31,8 @@ static const nx_sql list_streams =
            " ORDER BY id DESC LIMIT $2");
 static const nx_sql change_stream =
     NX_SQL("UPDATE streams SET name = $3, url = $4, options = $5, enabled = $6,"
-           " version = version + 1, updated_at = nx_now() WHERE id = $1 AND version = $2"
+           " webhook_url = $7, webhook_secret = $8, version = version + 1, updated_at = nx_now() "
+           "WHERE id = $1 AND version = $2"
            " AND NOT EXISTS (SELECT 1 FROM streams AS other WHERE lower(other.name) = lower($3)"
            " AND other.id <> $1) RETURNING " COLUMNS);
 static const nx_sql remove_stream = NX_SQL("DELETE FROM streams WHERE id = $1");
@@ -78,6 +80,12 @@ static void read_stream(const nx_row *row, void *item, nx_arena *arena)
         .status = nx_row_copy(row, 16, arena),
         .created_at = nx_row_int(row, 17),
         .updated_at = nx_row_int(row, 18),
+        .relay_path = nx_row_copy(row, 19, arena),
+        .relay_address = nx_row_copy(row, 20, arena),
+        .relay_token = nx_row_copy(row, 21, arena),
+        .webhook_url = nx_row_copy(row, 22, arena),
+        .webhook_secret = nx_row_copy(row, 23, arena),
+        .counts = nx_row_copy(row, 24, arena),
     };
 }
 
@@ -133,7 +141,8 @@ static nx_status enter(nx_db *db, void *user, nx_error *err)
     nx_call call = NX_CALL(&add_stream, nx_db_text(what->id), nx_db_text(request->name),
                            nx_db_text(request->url), nx_db_text(request->options),
                            nx_db_int(request->enabled ? 1 : 0), nx_db_text(request->created_by),
-                           nx_db_text(request->user), nx_db_text(request->key));
+                           nx_db_text(request->user), nx_db_text(request->key),
+                           nx_db_text(request->webhook_url), nx_db_text(request->webhook_secret));
     nx_status status = run_entry(db, &call, what, err);
     if (status != NX_OK || what->rows.count > 0) {
         return status;
@@ -187,7 +196,8 @@ static nx_status change(nx_db *db, void *user, nx_error *err)
     int64_t version = 0;
     nx_call call = NX_CALL(&change_stream, nx_db_text(what->id), nx_db_int(what->version),
                            nx_db_text(request->name), nx_db_text(request->url),
-                           nx_db_text(request->options), nx_db_int(request->enabled ? 1 : 0));
+                           nx_db_text(request->options), nx_db_int(request->enabled ? 1 : 0),
+                           nx_db_text(request->webhook_url), nx_db_text(request->webhook_secret));
     nx_status status = run_entry(db, &call, what, err);
     if (status != NX_OK || what->rows.count > 0) {
         return status;
@@ -228,7 +238,8 @@ nx_status nx_store_stream_remove(nx_store *store, const char *id, nx_error *err)
     " ORDER BY coalesce(lease_until, state_at), id LIMIT $3"
 #define TAKE                                                                                       \
     "UPDATE streams SET lease_owner = $1, lease_until = nx_now() + $2, fence = $4,"                \
-    " state = 'connecting', reason = '', state_at = nx_now(), status = NULL"
+    " state = 'connecting', reason = '', state_at = nx_now(), status = NULL, counts = NULL,"       \
+    " relay_path = $5, relay_address = $6, relay_token = $7"
 /* SKIP LOCKED: what somebody else is just taking is passed over, not waited for. */
 static const nx_sql take_free = {
     .sqlite = TAKE " WHERE id IN (" FREE ") RETURNING " COLUMNS,
@@ -236,18 +247,44 @@ static const nx_sql take_free = {
                 " FROM free WHERE streams.id = free.id RETURNING " COLUMNS,
 };
 
+/* After the clock was set back. */
+static const nx_sql settle_leases =
+    NX_SQL("UPDATE streams SET lease_until = nx_now() + $1 WHERE " NX_AHEAD("lease_until - $1"));
+
 #define MINE " WHERE id = $1 AND fence = $2 AND lease_owner IS NOT NULL"
 static const nx_sql hold =
     NX_SQL("UPDATE streams SET lease_until = nx_now() + $3,"
            " state_at = CASE WHEN state = $4 THEN state_at ELSE nx_now() END,"
-           " state = $4, reason = $5, status = $6" MINE " RETURNING version, enabled");
+           " state = $4, reason = $5, status = $6, counts = $7" MINE " RETURNING version, enabled");
 static const nx_sql release =
     NX_SQL("UPDATE streams SET lease_owner = NULL, lease_until = NULL, state = 'stopped',"
-           " reason = $3, state_at = nx_now()" MINE);
+           " reason = $3, state_at = nx_now(), relay_path = NULL, relay_address = NULL,"
+           " relay_token = NULL" MINE);
 static const nx_sql count_id = NX_SQL("SELECT count(*) FROM streams WHERE id = $1");
 
-nx_status nx_store_streams_take(nx_store *store, const char *runner, size_t limit, int64_t lease_ms,
-                                nx_arena *arena, nx_stream *out, size_t *count, nx_error *err)
+typedef struct taking {
+    nx_store *store;
+    nx_call *call;
+    nx_rows *rows;
+    int64_t lease_ms;
+} taking;
+
+static nx_status take(nx_db *db, void *user, nx_error *err)
+{
+    const taking *what = user;
+    const nx_call settle = NX_CALL(&settle_leases, nx_db_int(what->lease_ms));
+    bool jumped = false;
+    what->rows->count = 0;
+    nx_status status = nx_store_clock_jumped(what->store, db, NX_LEASES_STREAMS, &jumped, err);
+    if (status == NX_OK) {
+        status = nx_db_run(db, &settle, NULL, err);
+    }
+    return status == NX_OK && !jumped ? nx_db_run(db, what->call, NULL, err) : status;
+}
+
+nx_status nx_store_streams_take(nx_store *store, const nx_stream_runner *runner, size_t limit,
+                                int64_t lease_ms, nx_arena *arena, nx_stream *out, size_t *count,
+                                nx_error *err)
 {
     uint64_t noise = 0;
     nx_rows rows = rows_of(out, limit, arena);
@@ -256,9 +293,14 @@ nx_status nx_store_streams_take(nx_store *store, const char *runner, size_t limi
         return nx_error_set(err, NX_ERR_UNAVAILABLE, "the system has no random bytes for a lease");
     }
     /* by chance, not by counting: why is in job_queue.c */
-    const nx_call call = NX_CALL(&take_free, nx_db_text(runner), nx_db_int(lease_ms),
-                                 nx_db_int((int64_t)limit), nx_db_int((int64_t)(noise >> 2)));
-    nx_status status = nx_rows_fetch(store, NX_TX_SOFT, call, &rows, err);
+    nx_call call =
+        NX_CALL(&take_free, nx_db_text(runner->name), nx_db_int(lease_ms),
+                nx_db_int((int64_t)limit), nx_db_int((int64_t)(noise >> 2)),
+                nx_db_text(runner->path), nx_db_text(runner->address), nx_db_text(runner->token));
+    call.each = nx_rows_collect;
+    call.user = &rows;
+    taking what = {.store = store, .call = &call, .rows = &rows, .lease_ms = lease_ms};
+    nx_status status = nx_store_transact(store, NX_TX_SOFT, take, &what, err);
     *count = status == NX_OK ? rows.count : 0;
     return status;
 }
@@ -287,7 +329,8 @@ static nx_status hold_on(nx_db *db, void *user, nx_error *err)
     int64_t there = 0;
     nx_call call = NX_CALL(&hold, nx_db_text(what->lease->id), nx_db_int(what->lease->fence),
                            nx_db_int(what->lease_ms), nx_db_text(state_names[what->report->state]),
-                           nx_db_text(what->report->reason), nx_db_text(what->report->status));
+                           nx_db_text(what->report->reason), nx_db_text(what->report->status),
+                           nx_db_text(what->report->counts));
     call.each = read_wanted;
     call.user = what;
     nx_status status = nx_db_run(db, &call, &rows, err);

@@ -4,7 +4,8 @@
  * that dies. As with jobs (store/jobs.h) each lease has a fence: who lost it unknowingly changes
  * nothing any more. Texts in results live in the caller's arena.
  *
- * A URL may hold a password. It comes back from here as it is: callers show it to nobody.
+ * A URL may hold a password; a runner has a secret, and a webhook may. They come back from here as
+ * they are: callers show them to nobody.
  *
  * Thread-safe, and safe between processes and hosts. Errors as in store.h besides those named.
  */
@@ -38,7 +39,9 @@ typedef struct nx_stream {
     const char *url;
     const char *options; /* JSON */
     bool enabled;
-    int64_t version; /* of the four above, from 1 */
+    const char *webhook_url;    /* who is told of its events; NULL: nobody but EVENT_WEBHOOK_URL */
+    const char *webhook_secret; /* signs what is sent there; NULL: WEBHOOK_SECRET does */
+    int64_t version;            /* of the six above, from 1 */
     const char *created_by;
     const char *user, *key;  /* whose right to its model counts; NULL as in nx_job_request */
     const char *lease_owner; /* NULL: nobody runs it. The lease may be over */
@@ -49,18 +52,21 @@ typedef struct nx_stream {
     const char *reason;
     int64_t state_at;
     const char *status; /* JSON; NULL: none yet */
+    const char *counts; /* of its zones and lines, JSON; NULL: none */
     int64_t created_at, updated_at;
+    const char *relay_path, *relay_address, *relay_token; /* its runner's, see nx_stream_runner */
 } nx_stream;
 
 /* --- for those who want something watched --- */
 
-/* What a stream is to be; all are set. */
+/* What a stream is to be; all are set but the webhook. */
 typedef struct nx_stream_request {
     const char *name; /* unique whatever the case of its letters */
     const char *url;
     const char *options;
     bool enabled;
-    const char *created_by; /* these three when it is added */
+    const char *webhook_url, *webhook_secret; /* NULL as in nx_stream */
+    const char *created_by;                   /* these three when it is added */
     const char *user, *key;
 } nx_stream_request;
 
@@ -76,7 +82,7 @@ nx_status nx_store_stream_get(nx_store *store, const char *id, nx_arena *arena, 
 nx_status nx_store_streams_list(nx_store *store, const char *before, size_t limit, nx_arena *arena,
                                 nx_stream *out, size_t *count, nx_error *err);
 
-/* Puts name, URL, options and enabled in the place of version's. Errors: NX_ERR_NOT_FOUND,
+/* Puts name, URL, options, enabled and webhook in the place of version's. Errors: NX_ERR_NOT_FOUND,
  * NX_ERR_CONFLICT (it is another version by now, or the name is taken). */
 nx_status nx_store_stream_change(nx_store *store, const char *id, int64_t version,
                                  const nx_stream_request *request, nx_arena *arena, nx_stream *out,
@@ -92,16 +98,25 @@ typedef struct nx_stream_lease {
     int64_t fence;
 } nx_stream_lease;
 
+/* Who runs streams, and where other processes may look at them (streams/relay_listener.h): by a
+ * socket's name on the same host, by HOST:PORT from others, with a secret. Any but name may be
+ * NULL: then nobody can. */
+typedef struct nx_stream_runner {
+    const char *name, *path, *address, *token;
+} nx_stream_runner;
+
 /* Takes up to limit enabled streams that nobody runs, which is also the room in out, those first
  * that have waited longest. */
-nx_status nx_store_streams_take(nx_store *store, const char *runner, size_t limit, int64_t lease_ms,
-                                nx_arena *arena, nx_stream *out, size_t *count, nx_error *err);
+nx_status nx_store_streams_take(nx_store *store, const nx_stream_runner *runner, size_t limit,
+                                int64_t lease_ms, nx_arena *arena, nx_stream *out, size_t *count,
+                                nx_error *err);
 
 /* What its runner tells of a stream. */
 typedef struct nx_stream_report {
     nx_stream_state state;
     const char *reason;
     const char *status; /* JSON */
+    const char *counts; /* JSON; NULL: none */
 } nx_stream_report;
 
 /* Extends a lease from now. *version and *enabled: what it is to be by now. Errors:

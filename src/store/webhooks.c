@@ -10,6 +10,12 @@ nx_status nx_store_webhooks_take(nx_store *store, size_t limit, int64_t attempt_
     return nx_outbox_take(store, &box, limit, attempt_ms, arena, out, count, err);
 }
 
+nx_status nx_store_webhooks_settle(nx_store *store, int64_t attempt_ms,
+                                   const nx_job_retry_policy *policy, nx_error *err)
+{
+    return nx_outbox_settle(store, &box, attempt_ms, policy, err);
+}
+
 nx_status nx_store_webhook_note(nx_store *store, const nx_webhook *webhook,
                                 const nx_webhook_outcome *outcome,
                                 const nx_job_retry_policy *policy, int64_t max_attempts,

@@ -41,12 +41,28 @@ typedef struct nx_webhook {
 nx_status nx_store_webhooks_take(nx_store *store, size_t limit, int64_t attempt_ms, nx_arena *arena,
                                  nx_webhook *out, size_t *count, nx_error *err);
 
+/* What an attempt failed of. */
+typedef enum nx_webhook_failure {
+    NX_WEBHOOK_NOT_SENT, /* a forbidden address, or a message that can't be made */
+    NX_WEBHOOK_NO_ANSWER,
+    NX_WEBHOOK_REFUSED, /* the answer's status says no */
+    NX_WEBHOOK_FAILURES,
+} nx_webhook_failure;
+
+const char *nx_webhook_failure_name(nx_webhook_failure failure); /* "no_answer" */
+
 /* How an attempt went. */
 typedef struct nx_webhook_outcome {
-    int64_t status;    /* of HTTP; 0: no answer */
-    const char *error; /* NULL: it was delivered */
+    int64_t status;             /* of HTTP; 0: no answer */
+    const char *error;          /* NULL: it was delivered */
+    nx_webhook_failure failure; /* with an error */
     int64_t duration_ms;
 } nx_webhook_outcome;
+
+/* To be called now and then: after the clock was set back, none waits longer from now on than an
+ * attempt lasts or its policy says. */
+nx_status nx_store_webhooks_settle(nx_store *store, int64_t attempt_ms,
+                                   const nx_job_retry_policy *policy, nx_error *err);
 
 /*
  * Notes the outcome of the attempt that webhook was taken for. After a failure it is due again

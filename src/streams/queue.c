@@ -19,6 +19,7 @@ struct nx_stream_queue {
     uint32_t first, count;
     uint8_t *spare[SPARE];
     uint32_t spare_count;
+    bool poked;
     bool closed;
 };
 
@@ -113,13 +114,14 @@ uint32_t nx_stream_queue_put(nx_stream_queue *queue, const nx_stream_frame *fram
     return dropped;
 }
 
-bool nx_stream_queue_take(nx_stream_queue *queue, bool wait, nx_stream_frame *out)
+bool nx_stream_queue_take(nx_stream_queue *queue, nx_stream_frame *out)
 {
     pthread_mutex_lock(&queue->lock);
-    while (wait && queue->count == 0 && !queue->closed) {
+    while (queue->count == 0 && !queue->poked && !queue->closed) {
         pthread_cond_wait(&queue->changed, &queue->lock);
     }
-    bool found = queue->count > 0 && !queue->closed;
+    bool found = queue->count > 0 && !queue->poked && !queue->closed;
+    queue->poked = false;
     if (found) {
         *out = queue->frames[queue->first];
         queue->first = (queue->first + 1) % queue->size;
@@ -128,6 +130,22 @@ bool nx_stream_queue_take(nx_stream_queue *queue, bool wait, nx_stream_frame *ou
     }
     pthread_mutex_unlock(&queue->lock);
     return found;
+}
+
+void nx_stream_queue_poke(nx_stream_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->poked = true;
+    pthread_cond_broadcast(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+bool nx_stream_queue_is_closed(nx_stream_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool closed = queue->closed;
+    pthread_mutex_unlock(&queue->lock);
+    return closed;
 }
 
 void nx_stream_queue_give_back(nx_stream_queue *queue, uint8_t *pixels)

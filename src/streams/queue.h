@@ -37,9 +37,15 @@ void nx_stream_queue_free(nx_stream_queue *queue);
  * itself when there is no memory, or the queue was closed while it waited (NX_STREAM_BLOCK). */
 uint32_t nx_stream_queue_put(nx_stream_queue *queue, const nx_stream_frame *frame);
 
-/* Takes the oldest frame; its pixels are the caller's, to be given back. wait: until there is one.
- * False: there is none, or the queue was closed. */
-bool nx_stream_queue_take(nx_stream_queue *queue, bool wait, nx_stream_frame *out);
+/* Waits for a frame and takes the oldest; its pixels are the caller's, to be given back. False: the
+ * taker was poked meanwhile or before, or the queue was closed. */
+bool nx_stream_queue_take(nx_stream_queue *queue, nx_stream_frame *out);
+
+/* Has the one that takes look at something else: what waits now or next returns at once. */
+void nx_stream_queue_poke(nx_stream_queue *queue);
+
+/* Nothing is put any more? */
+bool nx_stream_queue_is_closed(nx_stream_queue *queue);
 
 /* Pixels of a frame that was taken, or of one like it; NULL is fine. */
 void nx_stream_queue_give_back(nx_stream_queue *queue, uint8_t *pixels);

@@ -12,10 +12,14 @@
 #include <sys/random.h>
 #include <time.h>
 
-/* How often the schedule is looked at. */
-#define SCHEDULE_NS NX_NS_PER_SEC
-/* A frame that has waited in the engine's queue for so long is an old one. */
-#define MOST_WAIT_NS (NX_NS_PER_SEC / 2)
+/* How often the schedule is looked at, and who may use which model. */
+#define LOOK_NS NX_NS_PER_SEC
+/* What is kept of the video itself: at most so many bytes, and as long for those who begin with the
+ * last key frame. */
+#define MEDIA_BYTES ((size_t)32 << 20)
+#define MEDIA_NS    NX_NS_PER_SEC
+/* Until an event is seen and its clip begun, at most. */
+#define MEDIA_LATE_NS (3 * NX_NS_PER_SEC)
 /* Between two tellings of fps. */
 #define RATE_NS (2 * NX_NS_PER_SEC)
 
@@ -111,7 +115,7 @@ static void wait_for_time(nx_stream_run *run)
         nx_run_tell_state(run);
     }
     while (!is_stopped(run) && !is_time(run)) {
-        pause_until(run, nx_clock_now_ns() + SCHEDULE_NS);
+        pause_until(run, nx_clock_now_ns() + LOOK_NS);
     }
     pthread_mutex_lock(&run->lock);
     news = !is_stopped(run) && nx_monitor_resume(&run->monitor, nx_clock_now_ns());
@@ -124,40 +128,6 @@ static void wait_for_time(nx_stream_run *run)
 /* --- a connection -------------------------------------------------------------------------------
  */
 
-/* Whoever made the stream may have lost the right to its model since. */
-static nx_status check_access(const nx_stream_run *run, const char *name, nx_error *err)
-{
-    const nx_model_subject subject = {.all = run->user == NULL, .user = run->user, .key = run->key};
-    if (run->options.shared == NULL ||
-        nx_shared_models_allow(run->options.shared, name, &subject)) {
-        return NX_OK;
-    }
-    return nx_error_set(err, NX_ERR_INVALID, "model: whoever made the stream may not use %s", name);
-}
-
-static nx_status acquire_model(nx_run_session *session, nx_error *err)
-{
-    nx_stream_run *run = session->run;
-    nx_registry_task task = {.op = NX_REGISTRY_ACQUIRE, .kind = NX_STORED_DETECTOR};
-    nx_status status = NX_OK;
-    if (run->spec.video.model[0] != '\0') {
-        status = nx_model_reference_parse(run->spec.video.model, task.name, &task.version, err);
-    }
-    if (status == NX_OK) {
-        status = check_access(
-            run, task.name[0] != '\0' ? task.name : nx_registry_default(run->options.registry),
-            err);
-    }
-    if (status == NX_OK) {
-        status = nx_registry_run(run->options.registry, &task, err);
-    }
-    if (status == NX_OK) {
-        session->model = task.handle;
-        session->names = nx_model_get_spec(nx_registry_model(session->model))->names;
-    }
-    return status;
-}
-
 static nx_status open_source(nx_run_session *session, bool udp, nx_error *err)
 {
     nx_stream_run *run = session->run;
@@ -166,11 +136,15 @@ static nx_status open_source(nx_run_session *session, bool udp, nx_error *err)
         .url = run->url,
         .files_dir = run->options.files_dir,
         .allow_loopback = run->options.allow_loopback,
+        .ca_file = run->options.ca_file,
         .udp = udp,
         .fps = run->spec.video.fps,
+        .catch_up = run->spec.drop != NX_STREAM_BLOCK,
         .max_pixels = run->options.max_pixels,
+        .media = run->media,
         .stop = &run->stop,
     };
+    nx_media_ring_begin(run->media);
     nx_status status = nx_stream_source_open(&options, &session->source, err);
     if (status == NX_OK) {
         session->info = *nx_stream_source_info(session->source);
@@ -180,24 +154,9 @@ static nx_status open_source(nx_run_session *session, bool udp, nx_error *err)
 
 static nx_status open_detector(nx_run_session *session, nx_error *err)
 {
-    nx_stream_run *run = session->run;
-    nx_frame_detector_options options = {
-        .source_width = session->info.width,
-        .source_height = session->info.height,
-        .postprocess = run->options.postprocess,
-        .priority = NX_PRIORITY_STREAM,
-        .window = NX_RUN_WINDOW,
-        .stop = &run->stop,
-        .most_wait_ns = MOST_WAIT_NS,
-    };
-    nx_status status =
-        nx_video_track_thresholds(&run->spec.video, session->names, &options.postprocess, err);
+    nx_status status = nx_run_open_detector(session, &session->model, err);
     if (status == NX_OK) {
-        status = nx_frame_detector_new(run->options.engine, nx_registry_model(session->model),
-                                       &options, &session->detector, err);
-    }
-    if (status == NX_OK) {
-        nx_frame_detector_size(session->detector, &session->width, &session->height);
+        nx_frame_detector_size(session->model.detector, &session->width, &session->height);
         status = nx_stream_source_set_size(session->source, session->width, session->height, err);
     }
     return status;
@@ -207,27 +166,24 @@ static nx_status open_detector(nx_run_session *session, nx_error *err)
 static nx_status open_track(nx_run_session *session, nx_error *err)
 {
     nx_stream_run *run = session->run;
-    const char *model = nx_registry_name(session->model);
-    uint32_t version = nx_registry_version(session->model);
     if (run->track != NULL && run->track_width == session->info.width &&
-        run->track_height == session->info.height && run->track_version == version &&
-        strcmp(run->track_model, model) == 0) {
+        run->track_height == session->info.height && run->track_classes == session->model.classes) {
         return NX_OK;
     }
     nx_video_track_free(run->track);
     run->track = NULL;
+    run->track_number++;
     run->track_width = session->info.width;
     run->track_height = session->info.height;
-    run->track_version = version;
-    snprintf(run->track_model, sizeof run->track_model, "%s", model);
-    return nx_video_track_new(&run->spec.video, session->names, session->info.width,
+    run->track_classes = session->model.classes;
+    return nx_video_track_new(&run->spec.video, session->model.names, session->info.width,
                               session->info.height, &run->track, err);
 }
 
 static nx_status open_session(nx_run_session *session, bool udp, nx_error *err)
 {
     nx_stream_run *run = session->run;
-    nx_status status = acquire_model(session, err);
+    nx_status status = nx_run_acquire_model(session, err);
     if (status == NX_OK) {
         status = open_source(session, udp, err);
     }
@@ -242,13 +198,12 @@ static nx_status open_session(nx_run_session *session, bool udp, nx_error *err)
                                      &session->queue, err);
     }
     if (status == NX_OK) {
+        nx_run_note_model(session);
         status = nx_run_look_start(session, err);
     }
     if (status == NX_OK) {
         pthread_mutex_lock(&run->lock);
         run->source = session->info;
-        snprintf(run->model, sizeof run->model, "%s", run->track_model);
-        run->model_version = run->track_version;
         pthread_mutex_unlock(&run->lock);
     }
     return status;
@@ -261,10 +216,11 @@ static void close_session(nx_run_session *session)
         nx_run_look_end(session);
         nx_run_drop(session->run, NX_LOSS_STOPPED, left);
     }
-    nx_frame_detector_free(session->detector);
+    nx_run_model_free(&session->next);
+    nx_run_model_free(&session->model);
     nx_stream_queue_free(session->queue);
     nx_stream_source_free(session->source);
-    nx_registry_release(session->model);
+    nx_media_ring_cut(session->run->media);
 }
 
 static void pass_on(nx_run_session *session, const nx_stream_picture *picture)
@@ -277,13 +233,17 @@ static void pass_on(nx_run_session *session, const nx_stream_picture *picture)
             at_ns = run->last_time_ns + NX_NS_PER_MS;
         }
         session->offset_ns = at_ns - picture->time_ns;
+        nx_media_ring_place(run->media, session->offset_ns);
     }
     int64_t time_ns = session->offset_ns + picture->time_ns;
     if (time_ns <= run->last_time_ns) {
         time_ns = run->last_time_ns + 1;
     }
     run->last_time_ns = time_ns;
-    run->next_index += picture->skipped;
+    if (nx_stream_source_is_paced(session->source)) {
+        nx_media_ring_pace(run->media, nx_clock_now_ns() - time_ns);
+    }
+    run->next_index += picture->skipped + picture->late;
     const nx_stream_frame frame = {
         .pixels = (uint8_t *)picture->pixels, /* which the queue copies */
         .index = run->next_index++,
@@ -292,16 +252,24 @@ static void pass_on(nx_run_session *session, const nx_stream_picture *picture)
         .queued_ns = nx_clock_now_ns(),
     };
     nx_run_drop(run, NX_LOSS_RATE, picture->skipped);
+    nx_run_drop(run, NX_LOSS_NEWER, picture->late);
     nx_run_drop(run, NX_LOSS_NEWER, nx_stream_queue_put(session->queue, &frame));
     note_frame(run);
 }
 
-/* One connection, until it ends. *lived: frames have come. */
-static nx_status connect_once(nx_stream_run *run, bool udp, bool *lived, nx_error *err)
+/* What is looked at now and then. NX_ERR_CANCELLED: the connection ends by our own will. */
+static nx_status look_around(nx_run_session *session, nx_error *err)
+{
+    return is_time(session->run) ? nx_run_follow_model(session, err) : NX_ERR_CANCELLED;
+}
+
+/* One connection, until it ends. *lived: frames have come. *anew: the next one follows at once. */
+static nx_status connect_once(nx_stream_run *run, bool udp, bool *lived, bool *anew, nx_error *err)
 {
     nx_run_session session = {.run = run};
     int64_t looked_ns = nx_clock_now_ns();
     atomic_init(&session.failed, false);
+    atomic_init(&session.has_next, false);
     nx_status status = open_session(&session, udp, err);
     while (status == NX_OK) {
         nx_stream_picture picture;
@@ -314,12 +282,13 @@ static nx_status connect_once(nx_stream_run *run, bool udp, bool *lived, nx_erro
             status = err->status;
         }
         int64_t now_ns = nx_clock_now_ns();
-        if (status == NX_OK && now_ns - looked_ns >= SCHEDULE_NS) {
+        if (status == NX_OK && now_ns - looked_ns >= LOOK_NS) {
             looked_ns = now_ns;
-            status = is_time(run) ? NX_OK : NX_ERR_CANCELLED;
+            status = look_around(&session, err);
         }
     }
     *lived = session.begun;
+    *anew = session.anew;
     close_session(&session);
     return status;
 }
@@ -340,12 +309,13 @@ static void connect_again_and_again(nx_stream_run *run)
     while (!is_stopped(run)) {
         nx_error err = {0};
         bool lived = false;
+        bool anew = false;
         if (!is_time(run)) {
             wait_for_time(run);
             continue;
         }
-        nx_status status = connect_once(run, chooses_udp(run, tries), &lived, &err);
-        if (is_stopped(run) || (status == NX_ERR_CANCELLED && !is_time(run))) {
+        nx_status status = connect_once(run, chooses_udp(run, tries), &lived, &anew, &err);
+        if (is_stopped(run) || anew || (status == NX_ERR_CANCELLED && !is_time(run))) {
             continue;
         }
         tries = lived ? 0 : tries + 1;
@@ -365,6 +335,8 @@ static void connect_again_and_again(nx_stream_run *run)
 static void *run_all(void *user)
 {
     nx_stream_run *run = user;
+    snprintf(run->log.stream, sizeof run->log.stream, "%s", run->name);
+    (void)nx_log_set_context(&run->log);
     if (run->unfit.status == NX_OK) {
         connect_again_and_again(run);
     } else {
@@ -419,10 +391,23 @@ nx_status nx_stream_run_start(const nx_stream_run_options *options, nx_stream_ru
     nx_condition_init(&run->changed);
     nx_monitor_start(&run->monitor, run->start_ns);
     (void)nx_stream_spec_parse(stream->options, &run->spec, &run->unfit);
-    if (!good || run->hub == NULL) {
+    const nx_media_ring_options media = {
+        .most_bytes = MEDIA_BYTES,
+        .keep_ns = run->spec.rules != NULL && options->clip_ns > 0
+                       ? options->clip_ns + MEDIA_LATE_NS
+                       : MEDIA_NS,
+        .told = options->told,
+        .user = options->user,
+    };
+    run->media = nx_media_ring_new(&media);
+    if (!good || run->hub == NULL || run->media == NULL) {
         nx_stream_run_free(run);
         return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a stream");
     }
+    if (run->options.hooks.begin != NULL) {
+        run->options.hooks.begin(run->id, run->name, &run->spec, run->options.hooks.user);
+    }
+    run->has_begun = true;
     int failure = pthread_create(&run->thread, NULL, run_all, run);
     run->has_thread = failure == 0;
     if (failure != 0) {
@@ -458,9 +443,13 @@ void nx_stream_run_free(nx_stream_run *run)
         nx_stream_run_ask_stop(run, "the server stops");
         pthread_join(run->thread, NULL);
     }
+    if (run->has_begun && run->options.hooks.end != NULL) {
+        run->options.hooks.end(run->id, run->options.hooks.user);
+    }
     nx_video_track_free(run->track);
     nx_stream_spec_free(&run->spec);
     nx_stream_hub_release(run->hub);
+    nx_media_ring_release(run->media);
     nx_buffer_free(&run->places);
     pthread_cond_destroy(&run->changed);
     pthread_mutex_destroy(&run->lock);
@@ -475,6 +464,11 @@ void nx_stream_run_free(nx_stream_run *run)
 nx_stream_hub *nx_stream_run_hub(nx_stream_run *run)
 {
     return run->hub;
+}
+
+nx_media_ring *nx_stream_run_media(nx_stream_run *run)
+{
+    return run->media;
 }
 
 /* --- looking at it ------------------------------------------------------------------------------
@@ -517,6 +511,9 @@ void nx_stream_run_status(nx_stream_run *run, nx_stream_status *out)
     };
     memcpy(out->model, run->model, sizeof out->model);
     pthread_mutex_unlock(&run->lock);
+    (void)nx_media_ring_type(run->media, out->video);
+    out->fragments = nx_media_ring_fragments(run->media);
+    out->encodings = nx_stream_hub_encodings(run->hub);
     if (count > 0) {
         qsort(latencies, count, sizeof latencies[0], by_size);
         out->latency_ms_p50 = (double)latencies[count / 2];

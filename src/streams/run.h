@@ -12,11 +12,13 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "engine/registry.h"
+#include "jobs/event_recorder.h"
 #include "jobs/shared_models.h"
 #include "jobs/video_track.h"
 #include "results/frames.h"
 #include "store/streams.h"
 #include "streams/hub.h"
+#include "streams/media_ring.h"
 #include "streams/spec.h"
 #include "streams/status.h"
 #include "vision/postprocess.h"
@@ -29,6 +31,7 @@ typedef struct nx_stream_result {
     const char *name;
     const nx_stream_spec *spec;
     const nx_video_track *track; /* after this frame */
+    uint64_t track_number;       /* another one with each new track of the stream */
     const nx_frame_record *record;
     nx_class_names names;
     uint32_t width, height; /* of the camera's upright picture, in whose pixels boxes are */
@@ -36,12 +39,19 @@ typedef struct nx_stream_result {
     int64_t latency_ns;     /* from then to now */
     const uint8_t *pixels;  /* RGB without gaps, of the size that the model takes */
     uint32_t picture_width, picture_height;
+    nx_media_ring *media; /* the video itself */
 } nx_stream_result;
 
 typedef struct nx_stream_hooks {
-    /* On the stream's threads, which must not wait; either may be NULL. */
+    /* Any may be NULL. A stream begins, before its threads, and has ended, behind them: on the
+     * thread that starts and frees it, which may wait. */
+    void (*begin)(const char *stream, const char *name, const nx_stream_spec *spec, void *user);
+    void (*end)(const char *stream, void *user);
+    /* On the stream's threads, which must not wait. */
     void (*result)(const nx_stream_result *result, void *user);
     void (*state)(const char *stream, nx_stream_state state, const char *reason, void *user);
+    /* What has come of the streams' events, on any thread that wants to know. */
+    nx_event_recorder_stats (*events)(void *user);
     void *user;
 } nx_stream_hooks;
 
@@ -54,6 +64,8 @@ typedef struct nx_stream_run_options {
     uint64_t max_pixels;                /* of a frame */
     const char *files_dir;              /* of streams from files; "": there are none */
     bool allow_loopback;                /* cameras on this machine */
+    int64_t clip_ns;                    /* so much of its video is kept for clips of events */
+    const char *ca_file;                /* of cameras with TLS; "": the system's */
     const nx_stream *stream;
     nx_stream_hooks hooks;
     void (*told)(void *user); /* the hub has something new; must not wait */
@@ -62,8 +74,9 @@ typedef struct nx_stream_run_options {
 
 typedef struct nx_stream_run nx_stream_run;
 
-/* Starts it. A stream that can't be run (its options, its model) says so by its state. Errors:
- * NX_ERR_NO_MEMORY, NX_ERR_UNAVAILABLE (no thread). */
+/* Starts it; options' hooks may wait for the database when it begins. A stream that can't be run
+ * (its options, its model) says so by its state. Errors: NX_ERR_NO_MEMORY, NX_ERR_UNAVAILABLE (no
+ * thread). */
 nx_status nx_stream_run_start(const nx_stream_run_options *options, nx_stream_run **out,
                               nx_error *err);
 
@@ -76,6 +89,7 @@ void nx_stream_run_free(nx_stream_run *run);
 
 /* Valid as long as the run; others retain it. */
 nx_stream_hub *nx_stream_run_hub(nx_stream_run *run);
+nx_media_ring *nx_stream_run_media(nx_stream_run *run);
 
 void nx_stream_run_status(nx_stream_run *run, nx_stream_status *out);
 /* Appends {"zones":[{"name","inside","entries","exits"}],"lines":[{"name","in","out"}]}, as counted

@@ -60,18 +60,20 @@ static void write_places(const nx_run_session *session, nx_buffer *out)
     nx_json_object_end(&json);
 }
 
-/* {"at","latency_ms","image","frame",...}: the record of a video's frame with what is known of a
- * camera's besides. */
+/* {"at","media_time","latency_ms","image","frame",...}: the record of a video's frame with what is
+ * known of a camera's besides. */
 static void write_frame(const nx_run_session *session, const nx_stream_result *result,
                         nx_buffer *out)
 {
     char at[NX_TIME_TEXT_SIZE];
     nx_buffer line = NX_BUFFER_INIT;
     nx_time_text(result->at_ns / NX_NS_PER_MS, at);
-    nx_frame_write(result->record, session->names, &line);
+    nx_frame_write(result->record, session->model.names, &line);
     nx_buffer_printf(out,
-                     "{\"at\":\"%s\",\"latency_ms\":%.1f,\"image\":{\"width\":%u,\"height\":%u},",
-                     at, nx_clock_ms(result->latency_ns), result->width, result->height);
+                     "{\"at\":\"%s\",\"media_time\":%.6f,\"latency_ms\":%.1f,"
+                     "\"image\":{\"width\":%u,\"height\":%u},",
+                     at, (double)result->record->time_ns / (double)NX_NS_PER_SEC,
+                     nx_clock_ms(result->latency_ns), result->width, result->height);
     if (line.failed || line.size < 2) {
         nx_buffer_free(&line);
         out->failed = true;
@@ -112,18 +114,17 @@ static void note_result(nx_run_session *session, const nx_stream_result *result)
 static void publish(nx_run_session *session, nx_stream_frame *frame, nx_frame_record *record)
 {
     nx_stream_run *run = session->run;
-    struct timespec now;
     nx_buffer text = NX_BUFFER_INIT;
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t now_ns = (int64_t)now.tv_sec * NX_NS_PER_SEC + now.tv_nsec;
+    int64_t now_ns = nx_clock_unix_ns();
     record->index = frame->index;
     const nx_stream_result result = {
         .stream = run->id,
         .name = run->name,
         .spec = &run->spec,
         .track = run->track,
+        .track_number = run->track_number,
         .record = record,
-        .names = session->names,
+        .names = session->model.names,
         .width = session->info.width,
         .height = session->info.height,
         .at_ns = frame->at_ns,
@@ -131,6 +132,7 @@ static void publish(nx_run_session *session, nx_stream_frame *frame, nx_frame_re
         .pixels = frame->pixels,
         .picture_width = session->width,
         .picture_height = session->height,
+        .media = run->media,
     };
     note_result(session, &result);
     if (run->options.hooks.result != NULL) {
@@ -179,7 +181,7 @@ static void begin(nx_run_session *session, nx_stream_frame *frame)
     nx_status status = nx_video_track_plan(session->run->track, frame->time_ns, frame->pixels,
                                            session->width, session->height, &plan, &err);
     if (status == NX_OK && plan == NX_FRAME_INFER) {
-        status = nx_frame_detector_submit(session->detector, frame->pixels, &err);
+        status = nx_frame_detector_submit(session->model.detector, frame->pixels, &err);
     }
     if (status != NX_OK) {
         lose(session, frame, status, &err);
@@ -201,7 +203,7 @@ static void finish_oldest(nx_run_session *session)
     nx_error err = {0};
     nx_status status = NX_OK;
     if (plan == NX_FRAME_INFER) {
-        status = nx_frame_detector_take(session->detector, &found, &err);
+        status = nx_frame_detector_take(session->model.detector, &found, &err);
     }
     if (status == NX_OK) {
         status = nx_video_track_take(session->run->track, plan, frame->time_ns, found->items,
@@ -209,9 +211,7 @@ static void finish_oldest(nx_run_session *session)
     }
     if (status == NX_OK) {
         session->failures = 0;
-        if (session->model != NULL) {
-            nx_registry_count(session->model, record.inferred);
-        }
+        nx_registry_count(session->model.handle, record.inferred);
         publish(session, frame, &record);
     } else {
         lose(session, frame, status, &err);
@@ -220,21 +220,51 @@ static void finish_oldest(nx_run_session *session)
     session->count--;
 }
 
+/* One behind the one that is looked at, if the engine has nothing else to do next: where others
+ * wait as well it would only be older when its turn comes. */
+static bool has_room(const nx_run_session *session)
+{
+    if (session->count == 0 || session->count == NX_RUN_WINDOW ||
+        !nx_frame_detector_has_room(session->model.detector)) {
+        return session->count == 0;
+    }
+    return nx_engine_get_stats(session->run->options.engine).queued == 0;
+}
+
+static bool oldest_is_ready(nx_run_session *session)
+{
+    return session->count > 0 && (session->pending[session->first].plan != NX_FRAME_INFER ||
+                                  nx_frame_detector_is_ready(session->model.detector));
+}
+
+/* Waits for the next frame or for the end of one that is on its way, whichever comes first: the
+ * engine's threads have work while frames come. */
 static void *look(void *user)
 {
     nx_run_session *session = user;
+    (void)nx_log_set_context(&session->run->log);
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* without it all is as before */
     for (;;) {
         nx_stream_frame frame;
-        bool room = session->count < NX_RUN_WINDOW && nx_frame_detector_has_room(session->detector);
-        if (room && nx_stream_queue_take(session->queue, session->count == 0, &frame)) {
-            begin(session, &frame);
-        } else if (session->count > 0) {
+        while (atomic_load(&session->has_next) && session->count > 0) {
             finish_oldest(session);
-        } else {
-            return NULL; /* the queue is closed */
+        }
+        if (atomic_load(&session->has_next)) {
+            nx_run_take_model(session);
+        }
+        bool room = has_room(session);
+        if (oldest_is_ready(session) || (session->count > 0 && !room)) {
+            finish_oldest(session);
+        } else if (nx_stream_queue_take(session->queue, &frame)) {
+            begin(session, &frame);
+        } else if (nx_stream_queue_is_closed(session->queue)) {
+            break;
         }
     }
+    while (session->count > 0) {
+        finish_oldest(session);
+    }
+    return NULL;
 }
 
 nx_status nx_run_look_start(nx_run_session *session, nx_error *err)

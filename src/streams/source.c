@@ -1,6 +1,7 @@
 #include "streams/source.h"
 
 #include "base/clock.h"
+#include "streams/tunnel.h"
 #include "streams/url.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ struct nx_stream_source {
     nx_stream_source_options options;
     nx_stream_kind kind;
     nx_decoder *decoder;
+    nx_tunnel *tunnel; /* NULL: there is no TLS */
     nx_decoder_info info;
     uint32_t width, height; /* 0: as the decoder has it */
     bool paced;
@@ -26,15 +28,47 @@ struct nx_stream_source {
     int64_t last_ns;
     uint64_t frames; /* of this round */
     uint64_t next_index;
+    uint64_t late;
+    nx_decoder_media media;
+    int64_t media_end_ns; /* behind the last picture of the video itself; the decoder's thread's */
 };
 
 /* --- opening ------------------------------------------------------------------------------------
  */
 
-static nx_decoder_options decoder_options(const nx_stream_source *source)
+static int64_t interval_of(const nx_stream_source *source)
 {
+    double fps = source->info.fps;
+    return fps > 0 && fps < NX_NS_PER_SEC ? (int64_t)((double)NX_NS_PER_SEC / fps)
+                                          : USUAL_INTERVAL_NS;
+}
+
+static void take_track(const nx_mp4_track *track, void *user)
+{
+    const nx_stream_source *source = user;
+    nx_media_ring_track(source->options.media, track);
+}
+
+static void take_sample(const nx_media_sample *sample, void *user)
+{
+    nx_stream_source *source = user;
+    nx_media_sample placed = *sample;
+    placed.pts_ns += source->base_ns;
+    placed.dts_ns += source->base_ns;
+    if (placed.pts_ns >= source->media_end_ns) {
+        source->media_end_ns = placed.pts_ns + 1;
+    }
+    nx_media_ring_put(source->options.media, &placed);
+}
+
+static nx_decoder_options decoder_options(nx_stream_source *source)
+{
+    source->media = (nx_decoder_media){.track = take_track, .sample = take_sample, .user = source};
     return (nx_decoder_options){.fps = source->options.fps,
-                                .max_pixels = source->options.max_pixels};
+                                .max_pixels = source->options.max_pixels,
+                                .catch_up = source->options.catch_up,
+                                .stop = source->options.stop,
+                                .media = source->options.media != NULL ? &source->media : NULL};
 }
 
 static nx_status open_file(nx_stream_source *source, nx_error *err)
@@ -50,27 +84,54 @@ static nx_status open_file(nx_stream_source *source, nx_error *err)
     return status;
 }
 
-static nx_status open_camera(nx_stream_source *source, nx_error *err)
+/* live has where it is; how long it is waited for is filled in. */
+static nx_status open_live(nx_stream_source *source, nx_decoder_live live, nx_error *err)
 {
     const nx_decoder_options options = decoder_options(source);
     const nx_stream_source_options *wanted = &source->options;
-    nx_stream_target target;
-    nx_status status = nx_stream_url_resolve(wanted->url, wanted->allow_loopback, &target, err);
-    if (status != NX_OK) {
-        return status;
-    }
-    const nx_decoder_live live = {
-        .url = target.url,
-        .host = target.host,
-        .udp = wanted->udp,
-        .stop = wanted->stop,
-        .connect_ns = NX_SOURCE_CONNECT_NS,
-        .silence_ns = NX_SOURCE_SILENCE_NS +
-                      (wanted->fps > 0 ? (int64_t)((double)NX_NS_PER_SEC / wanted->fps) : 0),
+    live.udp = wanted->udp && source->tunnel == NULL;
+    live.connect_ns = NX_SOURCE_CONNECT_NS;
+    live.silence_ns = NX_SOURCE_SILENCE_NS +
+                      (wanted->fps > 0 ? (int64_t)((double)NX_NS_PER_SEC / wanted->fps) : 0);
+    return nx_decoder_open_live(&live, wanted->name, &options, &source->decoder, err);
+}
+
+/* Connects with TLS, and has the target lead there. */
+static nx_status open_tunnel(nx_stream_source *source, nx_stream_target *target, nx_error *err)
+{
+    const nx_tunnel_options options = {
+        .name = target->name,
+        .address = target->address,
+        .port = target->port,
+        .ca_file = source->options.ca_file,
+        .stop = source->options.stop,
     };
-    status = nx_decoder_open_live(&live, wanted->name, &options, &source->decoder, err);
-    memset(&target, 0, sizeof target); /* which may hold a password */
+    nx_status status = nx_tunnel_open(&options, &source->tunnel, err);
+    return status == NX_OK ? nx_stream_url_through(target, nx_tunnel_port(source->tunnel), err)
+                           : nx_error_prefix(err, "%s", source->options.name);
+}
+
+static nx_status open_camera(nx_stream_source *source, nx_error *err)
+{
+    nx_stream_target target;
+    nx_status status =
+        nx_stream_url_resolve(source->options.url, source->options.allow_loopback, &target, err);
+    if (status == NX_OK && target.tls) {
+        status = open_tunnel(source, &target, err);
+    }
+    if (status == NX_OK) {
+        const nx_decoder_live live = {.url = target.url, .host = target.host};
+        status = open_live(source, live, err);
+        memset(&target, 0, sizeof target); /* which may hold a password */
+    }
     return status;
+}
+
+static nx_status open_device(nx_stream_source *source, nx_error *err)
+{
+    nx_decoder_live live = {.device = true};
+    nx_status status = nx_stream_url_device(source->options.url, &live.url, err);
+    return status == NX_OK ? open_live(source, live, err) : status;
 }
 
 nx_status nx_stream_source_open(const nx_stream_source_options *options, nx_stream_source **out,
@@ -86,7 +147,9 @@ nx_status nx_stream_source_open(const nx_stream_source_options *options, nx_stre
     nx_status status =
         nx_stream_url_check(options->url, options->allow_loopback, &source->kind, err);
     if (status == NX_OK) {
-        status = source->kind == NX_STREAM_FILE ? open_file(source, err) : open_camera(source, err);
+        status = source->kind == NX_STREAM_FILE     ? open_file(source, err)
+                 : source->kind == NX_STREAM_DEVICE ? open_device(source, err)
+                                                    : open_camera(source, err);
     }
     if (status != NX_OK) {
         nx_stream_source_free(source);
@@ -102,8 +165,14 @@ void nx_stream_source_free(nx_stream_source *source)
 {
     if (source != NULL) {
         nx_decoder_free(source->decoder);
+        nx_tunnel_free(source->tunnel);
         free(source);
     }
+}
+
+bool nx_stream_source_is_paced(const nx_stream_source *source)
+{
+    return source->paced;
 }
 
 const nx_decoder_info *nx_stream_source_info(const nx_stream_source *source)
@@ -125,7 +194,6 @@ nx_status nx_stream_source_set_size(nx_stream_source *source, uint32_t width, ui
 /* The file from its start again. */
 static nx_status begin_again(nx_stream_source *source, nx_error *err)
 {
-    double fps = source->info.fps;
     if (source->frames == 0) {
         return nx_error_set(err, NX_ERR_CORRUPT, "%s: the file has no frames",
                             source->options.name);
@@ -134,9 +202,10 @@ static nx_status begin_again(nx_stream_source *source, nx_error *err)
     source->decoder = NULL;
     source->frames = 0;
     source->next_index = 0;
-    source->base_ns =
-        source->last_ns + (fps > 0 && fps < NX_NS_PER_SEC ? (int64_t)((double)NX_NS_PER_SEC / fps)
-                                                          : USUAL_INTERVAL_NS);
+    /* the last frame of the file may be one that fps leaves out */
+    int64_t last_ns =
+        source->media_end_ns - 1 > source->last_ns ? source->media_end_ns - 1 : source->last_ns;
+    source->base_ns = last_ns + interval_of(source);
     nx_status status = open_file(source, err);
     if (status == NX_OK && source->width > 0) {
         status = nx_decoder_set_size(source->decoder, source->width, source->height, err);
@@ -166,13 +235,6 @@ static nx_status wait_until_due(nx_stream_source *source, int64_t time_ns, nx_er
         (void)nanosleep(&pause, NULL);
     }
     return NX_OK;
-}
-
-static int64_t unix_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * NX_NS_PER_SEC + now.tv_nsec;
 }
 
 static nx_status next_frame(nx_stream_source *source, nx_decoder_frame *frame, nx_error *err)
@@ -210,15 +272,20 @@ nx_status nx_stream_source_next(nx_stream_source *source, nx_stream_picture *out
     if (time_ns <= source->last_ns) {
         time_ns = source->last_ns + 1;
     }
+    uint64_t skipped = frame.index > source->next_index ? frame.index - source->next_index : 0;
+    uint64_t late = frame.late > source->late ? frame.late - source->late : 0;
+    late = late < skipped ? late : skipped;
     *out = (nx_stream_picture){
         .pixels = frame.pixels,
-        .skipped = frame.index > source->next_index ? frame.index - source->next_index : 0,
+        .skipped = skipped - late,
+        .late = late,
         .time_ns = time_ns,
     };
+    source->late = frame.late;
     source->frames++;
     source->next_index = frame.index + 1;
     source->last_ns = time_ns;
     status = source->paced ? wait_until_due(source, time_ns, err) : NX_OK;
-    out->at_ns = source->paced || frame.arrived_ns <= 0 ? unix_ns() : frame.arrived_ns;
+    out->at_ns = source->paced || frame.arrived_ns <= 0 ? nx_clock_unix_ns() : frame.arrived_ns;
     return status;
 }

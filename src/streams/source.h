@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "media/decoder.h"
+#include "streams/media_ring.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -25,9 +26,12 @@ typedef struct nx_stream_source_options {
     const char *url;
     const char *files_dir; /* "": none */
     bool allow_loopback;
-    bool udp;
-    double fps; /* at most so many frames a second are delivered; 0: all */
+    const char *ca_file; /* STREAM_CA_FILE; "": the system's authorities */
+    bool udp;            /* of rtsp:// alone */
+    double fps;          /* at most so many frames a second are delivered; 0: all */
+    bool catch_up;       /* as nx_decoder_options has it */
     uint64_t max_pixels;
+    nx_media_ring *media;    /* gets the video itself, at times of the source; NULL: nobody does */
     const atomic_bool *stop; /* once true, whatever waits ends with NX_ERR_CANCELLED */
 } nx_stream_source_options;
 
@@ -38,6 +42,9 @@ void nx_stream_source_free(nx_stream_source *source); /* NULL is fine */
 
 const nx_decoder_info *nx_stream_source_info(const nx_stream_source *source);
 
+/* Do its pictures come when their time has come, and the video itself before? */
+bool nx_stream_source_is_paced(const nx_stream_source *source);
+
 /* The size that pictures come in, before the first. Errors: NX_ERR_INVALID. */
 nx_status nx_stream_source_set_size(nx_stream_source *source, uint32_t width, uint32_t height,
                                     nx_error *err);
@@ -45,6 +52,7 @@ nx_status nx_stream_source_set_size(nx_stream_source *source, uint32_t width, ui
 typedef struct nx_stream_picture {
     const uint8_t *pixels; /* RGB without gaps; valid until the next call */
     uint64_t skipped;      /* frames between this one and the one before that fps leaves out */
+    uint64_t late;         /* and those that came too late to be decoded */
     int64_t time_ns;       /* since the first one; rises */
     int64_t at_ns;         /* when it came in, since 1970; of a file when it was due */
 } nx_stream_picture;

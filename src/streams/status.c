@@ -10,8 +10,9 @@ static void write_dropped(const nx_stream_counts *counts, nx_json *json)
     nx_json_object_end(json);
 }
 
-static void write_source(const nx_decoder_info *source, nx_json *json)
+static void write_source(const nx_stream_status *status, nx_json *json)
 {
+    const nx_decoder_info *source = &status->source;
     nx_json_key(json, "source");
     if (source->width == 0) {
         nx_json_null(json);
@@ -22,6 +23,7 @@ static void write_source(const nx_decoder_info *source, nx_json *json)
     nx_json_key_string(json, "codec", source->codec);
     nx_json_key_int(json, "width", source->width);
     nx_json_key_int(json, "height", source->height);
+    nx_json_key_string(json, "video", status->video[0] != '\0' ? status->video : NULL);
     nx_json_object_end(json);
 }
 
@@ -39,7 +41,7 @@ void nx_stream_status_json(const nx_stream_status *status, nx_json *json)
     nx_json_key_number(json, "p95", status->latency_ms_p95, 1);
     nx_json_object_end(json);
     nx_json_key_int(json, "reconnects", (int64_t)status->monitor.reconnects);
-    write_source(&status->source, json);
+    write_source(status, json);
     nx_json_key(json, "model");
     if (status->model[0] == '\0') {
         nx_json_null(json);

@@ -5,6 +5,7 @@
 #include "base/json_writer.h"
 #include "engine/model_store.h"
 #include "media/decoder.h"
+#include "media/mp4.h"
 #include "streams/counts.h"
 #include "streams/monitor.h"
 
@@ -16,6 +17,9 @@ typedef struct nx_stream_status {
     double fps;                            /* results a second, of late */
     double latency_ms_p50, latency_ms_p95; /* from a frame's coming in to its result, of late */
     nx_decoder_info source;                /* width 0: it was not live yet */
+    char video[NX_MP4_TYPE_SIZE];          /* content type of the video itself; "": there is none */
+    uint64_t fragments;                    /* of the video itself that were made */
+    uint64_t encodings;                    /* JPEGs of pictures that were made */
     char model[NX_MODEL_NAME_MAX + 1];     /* "": none was needed yet */
     uint32_t model_version;
 } nx_stream_status;

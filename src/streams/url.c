@@ -9,17 +9,23 @@
 #include <linux/openat2.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define FILE_SCHEME "file:"
-#define HIDDEN      "***"
+#define FILE_SCHEME   "file:"
+#define DEVICE_SCHEME "v4l2:"
+#define HIDDEN        "***"
+/* Of V4L2's devices: linux/major.h has no name for it (Documentation/admin-guide/devices.txt). */
+#define VIDEO_MAJOR 81
 
-static const char forms[] =
-    "send a URL that begins with rtsp:// or http://, or file: and a path in STREAM_FILES_DIR";
+static const char forms[] = "send a URL that begins with rtsp://, rtsps://, http:// or https://, "
+                            "or file: and a path in STREAM_FILES_DIR, or "
+                            "v4l2: and a device";
 
 /* --- parts --------------------------------------------------------------------------------------
  */
@@ -113,6 +119,39 @@ static nx_status check_file(const char *url, nx_error *err)
     return NX_OK;
 }
 
+/* /dev/video0, or what names the same camera after it was plugged in elsewhere. */
+static nx_status check_device(const char *url, nx_error *err)
+{
+    static const char *const folders[] = {"/dev/video", "/dev/v4l/by-id/", "/dev/v4l/by-path/"};
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._:+-";
+    static const char digits[] = "0123456789";
+    char known[sizeof letters + sizeof digits];
+    const char *path = url + strlen(DEVICE_SCHEME);
+    bool good = false;
+    snprintf(known, sizeof known, "%s%s", digits, letters);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        size_t length = strlen(folders[i]);
+        if (strncmp(path, folders[i], length) == 0) {
+            const char *name = path + length;
+            size_t right = strspn(name, i == 0 ? digits : known);
+            good = good || (right > 0 && name[right] == '\0' && name[0] != '.');
+        }
+    }
+    return good ? NX_OK
+                : nx_error_set(err, NX_ERR_INVALID,
+                               "url: behind v4l2: comes a device such as /dev/video0, or one in "
+                               "/dev/v4l/by-id/ or /dev/v4l/by-path/");
+}
+
+/* What comes of a password with a slash in it, as in rtsp://me:12/3@camera/1: its host is "me", and
+ * the rest of the password would be shown to all. */
+static bool is_torn(CURLU *parser)
+{
+    char text[NX_STREAM_URL_MAX + 1];
+    return !copy_part(parser, CURLUPART_USER, text, sizeof text) &&
+           copy_part(parser, CURLUPART_PATH, text, sizeof text) && strchr(text, '@') != NULL;
+}
+
 static nx_status check_camera(const char *url, bool allow_loopback, nx_error *err)
 {
     char host[NX_STREAM_URL_MAX + 1];
@@ -128,6 +167,11 @@ static nx_status check_camera(const char *url, bool allow_loopback, nx_error *er
         status = nx_error_set(err, NX_ERR_INVALID, "url: it has no host behind ://");
     } else if (!copy_part(parser, CURLUPART_HOST, host, sizeof host) || host[0] == '\0') {
         status = nx_error_set(err, NX_ERR_INVALID, "url: it has no host");
+    } else if (is_torn(parser)) {
+        status =
+            nx_error_set(err, NX_ERR_INVALID,
+                         "url: there is an @ behind the host: write a / of a password as %%2F, "
+                         "and an @ of a path as %%40");
     } else if (curl_url_get(parser, CURLUPART_ZONEID, &zone, 0) == CURLUE_OK) {
         status = nx_error_set(err, NX_ERR_INVALID, "url: it must not name a zone");
     } else if (host_address(host, &address)) {
@@ -153,8 +197,13 @@ nx_status nx_stream_url_check(const char *url, bool allow_loopback, nx_stream_ki
     if (begins(url, FILE_SCHEME)) {
         return check_file(url, err);
     }
-    *kind = begins(url, "rtsp://") ? NX_STREAM_RTSP : NX_STREAM_HTTP;
-    if (!begins(url, "rtsp://") && !begins(url, "http://")) {
+    if (begins(url, DEVICE_SCHEME)) {
+        *kind = NX_STREAM_DEVICE;
+        return check_device(url, err);
+    }
+    bool rtsp = begins(url, "rtsp://") || begins(url, "rtsps://");
+    *kind = rtsp ? NX_STREAM_RTSP : NX_STREAM_HTTP;
+    if (!rtsp && !begins(url, "http://") && !begins(url, "https://")) {
         return nx_error_set(err, NX_ERR_INVALID, "url: %s", forms);
     }
     return check_camera(url, allow_loopback, err);
@@ -180,13 +229,22 @@ void nx_stream_url_shown(const char *url, char *out)
         }
     }
     size_t shown = strcspn(host, "?#");
+    const char *rest = host[shown] != '\0' ? "?" HIDDEN : "";
+    size_t name = strcspn(host, "/?#");
+    if (memchr(host + name, '@', shown - name) != NULL) { /* it may be the end of a password */
+        shown = name;
+        rest = "/" HIDDEN;
+    }
     snprintf(out, NX_STREAM_SHOWN_SIZE, "%.*s%s%.*s%s", (int)(behind - url), url,
-             host != behind ? HIDDEN "@" : "", (int)shown, host,
-             host[shown] != '\0' ? "?" HIDDEN : "");
+             host != behind ? HIDDEN "@" : "", (int)shown, host, rest);
 }
 
 /* --- looking up ---------------------------------------------------------------------------------
  */
+
+/* IANA's: https and rtsps. */
+#define HTTPS_PORT 443
+#define RTSPS_PORT 322
 
 /* The first address that may be connected to, as a URL has it. */
 static nx_status look_up(const char *host, bool allow_loopback, char *out, size_t size,
@@ -219,13 +277,24 @@ static nx_status look_up(const char *host, bool allow_loopback, char *out, size_
     return status;
 }
 
-static nx_status rewrite(CURLU *parser, const char *address, nx_stream_target *out, nx_error *err)
+typedef enum tls_scheme { TLS_NONE, TLS_RTSP, TLS_HTTP } tls_scheme;
+
+static nx_status rewrite(CURLU *parser, tls_scheme scheme, const char *address,
+                         nx_stream_target *out, nx_error *err)
 {
     char host[NX_STREAM_URL_MAX + 1] = "";
     char port[8] = "";
     bool has_port = copy_part(parser, CURLUPART_PORT, port, sizeof port);
     (void)copy_part(parser, CURLUPART_HOST, host, sizeof host);
     snprintf(out->host, sizeof out->host, "%s%s%s", host, has_port ? ":" : "", port);
+    if (strlen(host) >= sizeof out->name) {
+        return nx_error_set(err, NX_ERR_INVALID, "url: its host's name is too long");
+    }
+    snprintf(out->name, sizeof out->name, "%.255s", host);
+    snprintf(out->address, sizeof out->address, "%s", address);
+    unsigned usual = scheme == TLS_RTSP ? RTSPS_PORT : HTTPS_PORT;
+    out->port = (uint16_t)(has_port ? strtoul(port, NULL, 10) : usual);
+    out->tls = scheme != TLS_NONE;
     if (curl_url_set(parser, CURLUPART_HOST, address, 0) != CURLUE_OK ||
         curl_url_set(parser, CURLUPART_FRAGMENT, NULL, 0) != CURLUE_OK ||
         !copy_part(parser, CURLUPART_URL, out->url, sizeof out->url)) {
@@ -258,10 +327,54 @@ nx_status nx_stream_url_resolve(const char *url, bool allow_loopback, nx_stream_
         status = look_up(host, allow_loopback, address, sizeof address, err);
     }
     if (status == NX_OK) {
-        status = rewrite(parser, address, out, err);
+        const tls_scheme scheme = begins(url, "rtsps://")   ? TLS_RTSP
+                                  : begins(url, "https://") ? TLS_HTTP
+                                                            : TLS_NONE;
+        status = rewrite(parser, scheme, address, out, err);
     }
     curl_url_cleanup(parser);
     return status;
+}
+
+nx_status nx_stream_url_through(nx_stream_target *target, uint16_t port, nx_error *err)
+{
+    char text[8];
+    CURLU *parser = NULL;
+    bool rtsp = begins(target->url, "rtsps://");
+    nx_status status = parse(target->url, &parser, err);
+    if (status != NX_OK) {
+        return status;
+    }
+    snprintf(text, sizeof text, "%u", port);
+    if (curl_url_set(parser, CURLUPART_SCHEME, rtsp ? "rtsp" : "http", CURLU_NON_SUPPORT_SCHEME) !=
+            CURLUE_OK ||
+        curl_url_set(parser, CURLUPART_HOST, "127.0.0.1", 0) != CURLUE_OK ||
+        curl_url_set(parser, CURLUPART_PORT, text, 0) != CURLUE_OK ||
+        !copy_part(parser, CURLUPART_URL, target->url, sizeof target->url)) {
+        status = nx_error_set(err, NX_ERR_INVALID, "url: it cannot be connected to");
+    }
+    curl_url_cleanup(parser);
+    return status;
+}
+
+/* --- devices ------------------------------------------------------------------------------------
+ */
+
+nx_status nx_stream_url_device(const char *url, const char **path, nx_error *err)
+{
+    struct stat info;
+    *path = url + strlen(DEVICE_SCHEME);
+    int fd = open(*path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0) {
+        bool none = errno == ENOENT || errno == ENXIO || errno == ENODEV || errno == ENOTDIR;
+        return none ? nx_error_set(err, NX_ERR_NOT_FOUND, "url: there is no device %.200s", *path)
+                    : nx_error_set_errno(err, NX_ERR_IO, errno, "url: cannot open %.200s", *path);
+    }
+    bool good =
+        fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) && major(info.st_rdev) == VIDEO_MAJOR;
+    close(fd);
+    return good ? NX_OK
+                : nx_error_set(err, NX_ERR_UNSUPPORTED, "url: %.200s is no V4L2 device", *path);
 }
 
 /* --- files --------------------------------------------------------------------------------------

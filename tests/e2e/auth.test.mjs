@@ -195,7 +195,7 @@ describe('accounts', { skip }, () => {
       assert.equal(status, 401);
       assert.equal(headers.getSetCookie().length, 0);
       assert.match(headers.get('www-authenticate'), /^Bearer/);
-      const { request_id: _, ...rest } = value;
+      const { request_id: _, trace_id: __, ...rest } = value;
       assert.deepEqual(rest, {
         type: 'about:blank',
         title: 'Unauthorized',

@@ -58,6 +58,8 @@ const COMMANDS = {
   bench: ['threads', 'concurrency', 'duration', 'image', 'format'],
   check: ['format'],
   sweep: [],
+  backup: ['key-file', 'keep', 'list', 'json', 'verify', 'backup'],
+  restore: ['backup', 'key-file', 'force'],
   'audit list': ['since', 'until', 'actor', 'action', 'format'],
   'audit head': [],
   'audit verify': ['head'],
@@ -465,7 +467,7 @@ describe('completion', () => {
     assert.deepEqual(await complete('nexus', 'detect', '--format', '=', 'c'), ['csv', 'coco']);
     assert.deepEqual(await complete('nexus', 'check', '--log-level', 'w'), ['warning']);
     assert.deepEqual(await complete('nexus', 'completion', ''), ['bash', 'zsh', 'fish']);
-    assert.deepEqual(await complete('nexus', 'help', 'b'), ['bench']);
+    assert.deepEqual(await complete('nexus', 'help', 'b'), ['bench', 'backup']);
     assert.deepEqual(await complete('nexus', 'models', 'li'), ['list']);
     assert.deepEqual(await complete('nexus', 'models', 'list', '--format', 'j'), ['json']);
     assert.deepEqual(await complete('nexus', 'detect', 'photo'), []); // files: bash's own

@@ -2,68 +2,24 @@
 // nginx with deploy's configuration: whoever asks can't tell that they are three.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { addKey, ask, json, setUp, signIn } from './lib/accounts.mjs';
 import { nexus } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
-import { freePort } from './lib/ports.mjs';
+import { skipWithoutNginx, startNginx } from './lib/nginx.mjs';
 import { skipWithoutPostgres, startPostgres } from './lib/postgres.mjs';
 import { skipWithoutRedis, startRedis } from './lib/redis.mjs';
 import { skipWithoutS3, startS3 } from './lib/s3.mjs';
 import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 import { tinyModel } from './lib/tiny_model.mjs';
 
-const SITE = fileURLToPath(new URL('../../deploy/nginx/nexus.conf', import.meta.url));
 const HOSTS = 3;
 const JOBS = 6;
 const TRIES = 12; // to sign in, an hour
 const WAIT_MS = 60_000;
-const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx'].find((path) => existsSync(path));
-if (nginx === undefined) {
-  console.error('SKIPPED: there is no nginx (scripts/bootstrap test)');
-}
 const skip = skipWithoutShared() || skipWithoutPostgres() || skipWithoutRedis() || skipWithoutS3() ||
-  (nginx === undefined && 'there is no nginx');
-
-/** nginx with the site of deploy/ in front of these ports. { url, stop() } */
-async function startNginx(ports) {
-  const folder = mkdtempSync(join(tmpdir(), 'nexus-nginx-'));
-  const port = await freePort();
-  const servers = ports.map((one) => `server 127.0.0.1:${one} max_fails=3 fail_timeout=5s;`).join('\n');
-  const site = readFileSync(SITE, 'utf8')
-    .replaceAll('server 127.0.0.1:8000 max_fails=3 fail_timeout=5s;', servers)
-    .replace('listen 80;', `listen 127.0.0.1:${port};`);
-  const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map((kind) => `${kind}_temp_path ${folder}/tmp/${kind};`);
-  mkdirSync(join(folder, 'tmp'));
-  writeFileSync(join(folder, 'nginx.conf'), `
-    ${process.getuid() === 0 ? 'user root; ' : ''}daemon off; worker_processes 1; pid ${folder}/pid; error_log stderr;
-    events { worker_connections 256; }
-    http { access_log off; ${paths.join(' ')}\n${site}\n}`);
-  const proxy = spawn(nginx, ['-c', join(folder, 'nginx.conf'), '-p', folder],
-    { stdio: ['ignore', 'ignore', 'pipe'] });
-  let log = '';
-  proxy.stderr.setEncoding('utf8').on('data', (chunk) => { log += chunk; });
-  const gone = new Promise((resolve) => { proxy.once('exit', resolve); });
-  const url = `http://127.0.0.1:${port}`;
-  await eventually(async () => {
-    assert.equal(proxy.exitCode, null, log);
-    return (await ask({ url }, '/health').catch(() => ({}))).status === 200;
-  }, 'nginx serves', WAIT_MS);
-  return {
-    url,
-    async stop() {
-      proxy.kill('SIGTERM');
-      await gone;
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
-}
+  skipWithoutNginx();
 
 describe('three servers behind nginx', { skip }, () => {
   const folders = [];

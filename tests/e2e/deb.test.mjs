@@ -13,7 +13,7 @@ import { skipWithout } from './lib/cli.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const run = promisify(execFile);
-const units = ['nexus.service', 'nexus-worker.service'];
+const units = ['nexus.service', 'nexus-worker.service', 'nexus-backup.service'];
 
 describe('the Debian package', { skip: skipWithout('dpkg-deb') || skipWithout('dpkg-shlibdeps') }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'nexus-deb-'));
@@ -35,7 +35,7 @@ describe('the Debian package', { skip: skipWithout('dpkg-deb') || skipWithout('d
     const { stdout } = await run(join(folder, 'usr/bin/nexus'), ['--version']);
     assert.match(stdout, /^nexus \d+\.\d+\.\d+/);
     for (const path of ['usr/lib/nexus/libonnxruntime.so.1', 'usr/share/man/man1/nexus.1.gz',
-      'usr/share/bash-completion/completions/nexus', ...units.map((unit) => `lib/systemd/system/${unit}`)]) {
+      'usr/share/bash-completion/completions/nexus', 'lib/systemd/system/nexus-backup.timer', ...units.map((unit) => `lib/systemd/system/${unit}`)]) {
       assert.ok(existsSync(join(folder, path)), path);
     }
   });

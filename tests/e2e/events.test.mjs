@@ -23,7 +23,7 @@ for e in json.load(sys.stdin):
     seq = db.execute('UPDATE event_head SET seq = seq + 1 RETURNING seq').fetchone()[0]
     if e.get('snapshot'):
         db.execute('INSERT INTO objects (name, created_at) VALUES (?, 1) ON CONFLICT DO NOTHING', [e['snapshot']])
-    db.execute('INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,NULL,0,1)', [seq, e['id'], e['stream'], 'yard',
+    db.execute('INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?,?,NULL,0,1,NULL)', [seq, e['id'], e['stream'], 'yard',
         e['kind'], e['rule'], e.get('class'), e.get('track'), e.get('zone'), e['at'], e['details'], e.get('snapshot')])
 db.execute('COMMIT')
 `;
@@ -93,7 +93,7 @@ describe('events of streams', { skip }, () => {
     const one = await (await get(`/${id(2)}`)).json();
     assert.deepEqual(one, {
       id: id(2), number: 2, stream: { id: OTHER, name: 'yard' }, kind: 'line_crossed', rule: 'came', class_name: 'person',
-      track_id: 2, place: 'gate', at: '2026-01-01T00:00:02.000Z', details: { direction: 'in' }, snapshot: null, clip: null,
+      track_id: 2, place: 'gate', at: '2026-01-01T00:00:02.000Z', details: { direction: 'in' }, snapshot: null, clip: null, clip_offset: null,
       created_at: '1970-01-01T00:00:00.001Z',
     });
     const { snapshot } = await (await get(`/${id(1)}`)).json();

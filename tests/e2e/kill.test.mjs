@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createHash, randomInt } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,8 +14,10 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { skipWithout, start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { sha256 } from './lib/hash.mjs';
 import { skipWithoutPostgres, startPostgres } from './lib/postgres.mjs';
 import { children, eventually, startServer } from './lib/server.mjs';
+import { randomFrom } from './lib/random.mjs';
 import { writeTinyModel } from './lib/tiny_model.mjs';
 
 const KILLS = 50;
@@ -37,17 +39,6 @@ const FILES = [
   'summary.json',
 ];
 
-/** Numbers from 0 to 1 (mulberry32). */
-function chance(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** A red and a blue square that cross over gray and rest now and then. */
 function makeVideo(path) {
   const square = (colour, width, height) => `color=${colour}:s=${width}x${height}:r=25`;
@@ -58,7 +49,6 @@ function makeVideo(path) {
     '-t', '100', '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', path]);
 }
 
-const sha256 = (data) => createHash('sha256').update(data).digest('hex');
 
 /** A server and workers on one database; each may be killed, and then there is a new one. */
 class Site {
@@ -75,7 +65,12 @@ class Site {
   }
 
   addWorker() {
-    this.workers.push(start(['worker', '--data-dir', this.data.path], { env: this.env, milliseconds: LIMIT_MS }));
+    const worker = start(['worker', '--data-dir', this.data.path], { env: this.env, milliseconds: LIMIT_MS });
+    const ready = new Promise((resolve) => {
+      let said = '';
+      worker.child.stderr.on('data', (text) => (said += text).includes('ready for jobs') && resolve());
+    });
+    this.workers.push({ ...worker, ready });
   }
 
   async killServer() {
@@ -220,7 +215,7 @@ function judge(events) {
 function kills(name, { skip, open }) {
   describe(`${KILLS} kills on ${name}`, { skip }, () => {
     const seed = Number(process.env.NEXUS_TEST_SEED ?? randomInt(2 ** 31));
-    const random = chance(seed);
+    const random = randomFrom(seed);
     const expected = [];
     let database;
     let data;
@@ -275,8 +270,8 @@ function kills(name, { skip, open }) {
         job.events = site.follow(job.id).finally(() => { job.ended = true; });
       }
       async function kill() {
-        const choice = random();
-        const among = random();
+        const choice = random.next();
+        const among = random.next();
         if (choice < 0.3 && (await site.killDecoder(among))) {
           killed.decoder += 1;
         } else if (choice < 0.8) {
@@ -291,8 +286,9 @@ function kills(name, { skip, open }) {
       for (let i = 0; i < KILLS; i++) {
         const missing = UNENDED - jobs.filter(({ ended }) => !ended).length;
         await Promise.all(Array.from({ length: missing }, submit));
-        await wait(random() * MOST_WAIT_MS);
+        await wait(random.next() * MOST_WAIT_MS);
         if (database !== undefined && i === KILLS / 2) {
+          await Promise.all(site.workers.map(({ ready }) => ready)); // one without a database at its start ends
           await database.kill();
           await database.start();
           killed.database += 1;

@@ -2,13 +2,13 @@
 // that share a data folder, and hosts with disks of their own, PostgreSQL and S3 between them.
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { nexus } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { sha256 } from './lib/hash.mjs';
 import { skipWithoutPostgres, startPostgres } from './lib/postgres.mjs';
 import { skipWithoutS3, startS3 } from './lib/s3.mjs';
 import { eventually, metric, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
@@ -16,7 +16,6 @@ import { tinyModel, writeTinyModel } from './lib/tiny_model.mjs';
 
 const FOLLOW_MS = 60_000; // it takes a second; a machine that is busy may take its time
 const skip = skipWithoutShared() || skipWithoutPostgres() || skipWithoutS3();
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 /** A server with what the tests do with it. */
 async function startHost(options) {

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -23,7 +23,7 @@ const EXPORTERS = {
   postgres: 'prometheus-postgres-exporter', redis: 'prometheus-redis-exporter', node: 'prometheus-node-exporter',
 };
 // without a GPU nothing says how busy it is
-const NEEDS_GPU = /^DCGM_/;
+const NEEDS_GPU = /^gpu_/;
 
 const dashboards = readdirSync(deploy('grafana/dashboards')).map((name) =>
   JSON.parse(readFileSync(deploy(`grafana/dashboards/${name}`), 'utf8')));
@@ -116,8 +116,17 @@ describe('Prometheus beside a server that works', { skip }, () => {
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
     server = await startServer({
       args: ['--data-dir', data.path],
-      env: { DATABASE_URL: postgres.url, REDIS_URL: redis.url, CACHE_TTL_PREDICTIONS: '300' },
+      env: {
+        DATABASE_URL: postgres.url, REDIS_URL: redis.url, CACHE_TTL_PREDICTIONS: '300', STREAM_FILES_DIR: data.path,
+      },
     });
+    copyFileSync(sharedPath('videos/car-detection.mp4'), join(data.path, 'loop.mp4'));
+    const camera = await fetch(`${server.url}/api/v1/streams`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ name: 'gate', url: 'file:loop.mp4', fps: 2 }),
+    });
+    assert.equal(camera.status, 201, await camera.text());
     const [sql, cache, node, port] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
     const { searchParams } = new URL(postgres.url.replace('@/', '@socket/'));
     started.push(

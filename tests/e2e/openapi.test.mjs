@@ -131,7 +131,7 @@ describe('openapi.json', { skip }, () => {
     const one = `${routes}/{id}`;
     await ask(`${routes}/${value.id}`, undefined, 200, one);
     await ask(`${routes}/${value.id}`, send('PATCH', { fps: 5, schedule: [{ days: ['sun'] }] }), 200, one);
-    for (const live of ['events', 'frame.jpeg', 'live.mjpeg']) {
+    for (const live of ['events', 'frame.jpeg', 'live.mjpeg', 'live.mp4']) {
       await ask(`${routes}/${value.id}/${live}`, undefined, 409, `${one}/${live}`);
     }
     const gone = await fetch(`${server.url}${routes}/${value.id}`, { method: 'DELETE' });

@@ -3,16 +3,13 @@
 // NEXUS_TEST_URL names a running server; without it, one is started.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import axe from 'axe-core';
 import { launchBrowser, openPage } from './lib/browser.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { expectAccessible, inTheDark, screenshot } from './lib/page.mjs';
 import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
-const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const artifacts = here('../artifacts');
 const picture = (name) => sharedPath(`images/${name}`);
 const imageApi = '/api/v1/inference/image';
 
@@ -22,7 +19,6 @@ describe('page', { skip: skipWithoutShared() }, () => {
   let browser;
 
   before(async () => {
-    mkdirSync(artifacts, { recursive: true });
     if (process.env.NEXUS_TEST_URL) {
       server = { url: process.env.NEXUS_TEST_URL.replace(/\/$/, ''), stop: async () => {} };
     } else {
@@ -59,8 +55,6 @@ describe('page', { skip: skipWithoutShared() }, () => {
 
   const rows = (page) => page.locator('#detections tbody tr');
   const chip = (page, name) => page.locator('#chips button', { hasText: name });
-  const screenshot = (page, name) =>
-    page.screenshot({ path: `${artifacts}/${name}.png`, fullPage: true });
 
   async function choose(page, name) {
     await page.locator('#choose').setInputFiles(picture(name));
@@ -84,14 +78,6 @@ describe('page', { skip: skipWithoutShared() }, () => {
       body,
       headers: { ...type, ...headers },
     });
-  }
-
-  async function expectNoSeriousAxeFindings(page, where) {
-    await page.evaluate(axe.source);
-    const { violations } = await page.evaluate(() => window.axe.run());
-    const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-    const words = serious.map(({ id, nodes }) => `${id}: ${nodes.map((n) => n.html).join(' | ')}`);
-    assert.deepEqual(words, [], `axe on ${where}`);
   }
 
   /** The colour of the canvas at a point of the picture, and of class_id's swatch in the table. */
@@ -300,7 +286,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
         assert.match(await page.locator('#problem-request').textContent(), /^Request \S+/);
         assert.equal(await page.locator('#summary').textContent(), 'No result.');
         assert.ok(await page.locator('#retry').isHidden(), 'asking again would not help');
-        await expectNoSeriousAxeFindings(page, 'a problem');
+        await expectAccessible(page, 'a problem');
         await screenshot(page, `page-problem-${name.replace(/\W/g, '-')}`);
 
         await choose(page, 'bus.jpg');
@@ -440,7 +426,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
         assert.equal(second.request().headers()['content-type'], 'application/json');
         assert.deepEqual(await page.locator('#prompts li').allTextContents(), ['In 400, 300', 'Out 280, 600']);
         assert.equal(await alphaAt(page, 285, 620), 0, 'the person is left out');
-        await expectNoSeriousAxeFindings(page, 'a cut-out');
+        await expectAccessible(page, 'a cut-out');
 
         await page.locator('#undo').click();
         await expectMask(page);
@@ -485,7 +471,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
         await page.keyboard.press('Enter');
         await expectMask(page);
         assert.deepEqual(await page.locator('#prompts li').allTextContents(), ['In 405, 410']);
-        await expectNoSeriousAxeFindings(page, 'a cut-out, dark');
+        await expectAccessible(page, 'a cut-out, dark', inTheDark);
         await screenshot(page, 'page-cut-dark');
         await page.keyboard.press('Backspace');
         assert.equal(await page.locator('#prompts li').count(), 0);
@@ -508,7 +494,7 @@ describe('page', { skip: skipWithoutShared() }, () => {
         const best = rows(page).nth(0).getByText(detections[0].confidence.toFixed(3));
         await best.waitFor();
         await expectRows(page, detections.length);
-        await expectNoSeriousAxeFindings(page, 'the choice of models');
+        await expectAccessible(page, 'the choice of models');
       });
     });
 
@@ -533,15 +519,16 @@ describe('page', { skip: skipWithoutShared() }, () => {
 
   for (const colorScheme of ['light', 'dark']) {
     it(`passes axe in ${colorScheme} colours`, async () => {
+      const rules = colorScheme === 'dark' ? inTheDark : undefined;
       await onPage('/analyze', { colorScheme, viewport: { width: 1360, height: 900 } }, async (page) => {
         await page.locator('#health[data-state=ready]').waitFor();
-        await expectNoSeriousAxeFindings(page, `the empty page, ${colorScheme}`);
+        await expectAccessible(page, `the empty page, ${colorScheme}`, rules);
         await screenshot(page, `page-empty-${colorScheme}`);
         await choose(page, 'bus.jpg');
         await expectRows(page, 5);
         await chip(page, 'bus').click();
         await expectRows(page, 4);
-        await expectNoSeriousAxeFindings(page, `the page with a result, ${colorScheme}`);
+        await expectAccessible(page, `the page with a result, ${colorScheme}`, rules);
         await screenshot(page, `page-bus-${colorScheme}-filtered`);
       });
     });

@@ -1,16 +1,13 @@
 // The page's door in a real browser: the set-up link, signing in and out, a session that ends.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import axe from 'axe-core';
 import { PASSWORD, ask, setUpToken } from './lib/accounts.mjs';
 import { launchBrowser, openPage } from './lib/browser.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { expectAccessible, screenshot } from './lib/page.mjs';
 import { sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
-const artifacts = fileURLToPath(new URL('../artifacts', import.meta.url));
 const phone = { viewport: { width: 390, height: 844 } };
 
 describe('page account', { skip: skipWithoutShared() }, () => {
@@ -19,7 +16,6 @@ describe('page account', { skip: skipWithoutShared() }, () => {
   let browser;
 
   before(async () => {
-    mkdirSync(artifacts, { recursive: true });
     data = makeDataDir({ 'yolov8n.onnx': 'models/yolov8n.onnx' });
     server = await startServer({ args: ['--data-dir', data.path], env: { RUN_JOBS: 'false' } });
     browser = await launchBrowser();
@@ -45,18 +41,8 @@ describe('page account', { skip: skipWithoutShared() }, () => {
     }
   }
 
-  async function expectAccessible(page, where) {
-    await page.evaluate(axe.source);
-    const { violations } = await page.evaluate(() => window.axe.run());
-    const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-    assert.deepEqual(serious.map(({ id, nodes }) => `${id}: ${nodes.map((n) => n.html).join(' | ')}`), [], where);
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-    assert.ok(wide <= 0, `${where} is ${wide} pixels too wide`);
-  }
-
   const seen = (page, selector) => page.locator(selector).waitFor({ state: 'visible' });
   const unseen = (page, selector) => page.locator(selector).waitFor({ state: 'hidden' });
-  const screenshot = (page, name) => page.screenshot({ path: `${artifacts}/${name}.png`, fullPage: true });
 
   /** With the keyboard alone, as the focus is on the name. */
   async function type(page, name, password) {

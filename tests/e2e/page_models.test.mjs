@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { addUser, ask, setUp, signIn } from './lib/accounts.mjs';
+import { addKey, addUser, ask, setUp, signIn } from './lib/accounts.mjs';
 import { launchBrowser } from './lib/browser.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
 import * as lib from './lib/page.mjs';
@@ -106,16 +106,23 @@ describe('page models', { skip: skipWithoutShared() }, () => {
   });
 
   it('says who may use a model', async () => {
+    const key = await addKey(server, admin, ['infer'], { name: 'camera' });
     await onPage('/models', {}, async (page) => {
       await page.getByRole('button', { name: 'Access to tiny' }).click();
       await page.getByLabel('Level').selectOption('private');
       await page.getByText('Admins only.').waitFor();
       await page.getByLabel('Let a user in').selectOption({ label: 'eve' });
-      await page.getByRole('button', { name: 'Let in' }).click();
+      await page.getByRole('button', { name: 'Let the user in' }).click();
       await page.getByRole('button', { name: 'Take back' }).waitFor();
+      await page.getByLabel('Let a key in').selectOption({ label: `camera of ann (${key.id}…)` });
+      await page.getByRole('button', { name: 'Let the key in' }).click();
+      await page.getByText(`key camera of ann (${key.id}…)`).waitFor();
       await look(page, 'models-access', { toned: false });
       const { value } = await ask(server, '/api/v1/models/tiny/access', { headers: admin.headers });
-      assert.deepEqual([value.level, value.grants.length], ['private', 1]);
+      assert.deepEqual([value.level, value.grants.length], ['private', 2]);
+      assert.ok(value.grants.some(({ key_id: id }) => id === key.id));
+      await page.getByRole('button', { name: 'Take back' }).first().click();
+      await page.getByRole('button', { name: 'Take back' }).nth(1).waitFor({ state: 'detached' });
       await page.getByRole('button', { name: 'Take back' }).click();
       await page.getByText('Admins only.').waitFor();
       await page.getByLabel('Level').selectOption('authenticated');

@@ -1,6 +1,7 @@
 // Videos and jobs on the page: uploads that break and go on, zones drawn, a job followed to its results.
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { ask } from './lib/accounts.mjs';
@@ -206,15 +207,20 @@ describe('page videos', { skip: skipWithoutShared() }, () => {
     writeFileSync(`${home.path}/models/tiny.onnx`, tinyModel());
     const idle = await startServer({
       args: ['--data-dir', home.path, '--model', 'tiny'],
-      env: { DATABASE_URL: '', OBJECTS_URL: '', RUN_JOBS: 'false' },
+      env: { DATABASE_URL: '', OBJECTS_URL: '', RUN_JOBS: 'false', WEBHOOK_ALLOW_PRIVATE: 'true' },
     });
+    const told = createServer((request, response) => response.writeHead(204).end());
+    await new Promise((resolve) => told.listen(0, '127.0.0.1', resolve));
+    const hook = `http://127.0.0.1:${told.address().port}/hook`;
     try {
-      const { id } = await submitJob(idle, { video_id: await addVideo(idle) });
+      const { id } = await submitJob(idle, { video_id: await addVideo(idle), webhook_url: hook });
       await lib.onPage(browser, `${idle.url}/jobs`, desktop, async (page) => {
         await page.getByRole('link', { name: id.slice(-12) }).click();
         await page.getByText('Waits for its turn.').waitFor();
         await page.getByRole('button', { name: 'Cancel' }).click();
         await page.locator('.badge', { hasText: 'cancelled' }).waitFor();
+        await page.locator('.badge', { hasText: 'delivered' }).waitFor();
+        assert.match(await page.getByRole('region', { name: 'Attempts of' }).locator('tbody tr').textContent(), /^1204/);
         await look(page, 'job-cancelled', { toned: false });
         await page.getByRole('link', { name: 'Jobs', exact: true }).first().click();
         await page.locator('#job-state').selectOption('failed');
@@ -232,6 +238,7 @@ describe('page videos', { skip: skipWithoutShared() }, () => {
         page.locator('.problem', { hasText: '404' }).waitFor());
     } finally {
       await idle.stop();
+      told.close();
       home.remove();
     }
   });

@@ -3,17 +3,16 @@
 // runs.
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { start } from './lib/cli.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { sha256 } from './lib/hash.mjs';
 import { addVideo, submitJob } from './lib/jobs.mjs';
 import { children, eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
 const env = { DATABASE_URL: '', OBJECTS_URL: '', RUN_JOBS: 'false' };
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 describe('results', { skip }, () => {
   let server;

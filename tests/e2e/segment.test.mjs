@@ -481,7 +481,7 @@ describe('segment while its model changes', { skip }, () => {
     await load(1);
     await load(second);
     const before = await settledRss(server.pid);
-    for (let i = 0; i < 6; i++) {
+    for (let i = 0; i < 3; i++) {
       await load(i % 2 === 0 ? 1 : second);
     }
     await eventually(() => rss(server.pid) < 1.1 * before, 'memory is back within 10 %', 20_000);

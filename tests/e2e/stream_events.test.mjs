@@ -2,11 +2,12 @@
 // picture, and a signed webhook.
 
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { createServer } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { makeClip, skipWithoutFfmpeg } from './lib/cameras.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
-import { eventually, sharedPath, skipWithoutShared } from './lib/server.mjs';
+import { eventually, metric, sharedPath, skipWithoutShared } from './lib/server.mjs';
 import { PATIENCE_MS, startStreams } from './lib/streams.mjs';
 
 const skip = skipWithoutShared() || skipWithoutFfmpeg();
@@ -15,14 +16,17 @@ describe('events of a stream', { skip }, () => {
   let data;
   let streams;
   let receiver;
+  let ownUrl;
   const posts = [];
+  const ownPosts = []; // to a stream's own webhook
 
   before(async () => {
     receiver = createServer((request, response) => {
       const chunks = [];
       request.on('data', (chunk) => chunks.push(chunk));
       request.on('end', () => {
-        posts.push(JSON.parse(Buffer.concat(chunks).toString()));
+        const body = Buffer.concat(chunks);
+        (request.url === '/own' ? ownPosts : posts).push({ ...JSON.parse(body.toString()), body, signature: request.headers['x-nexus-signature'] });
         response.writeHead(200).end();
       });
     });
@@ -31,8 +35,10 @@ describe('events of a stream', { skip }, () => {
     makeClip(sharedPath('videos/pets09-s2l1.mp4'), `${data.path}/loop.mp4`, { seconds: 3 });
     const env = {
       EVENT_WEBHOOK_URL: `http://127.0.0.1:${receiver.address().port}/`,
+      EVENT_CLIP_SECONDS: '0', // an event is what it was when it was told
       WEBHOOK_ALLOW_PRIVATE: 'true',
     };
+    ownUrl = `${env.EVENT_WEBHOOK_URL}own`;
     streams = await startStreams(data, env);
   });
   after(async () => {
@@ -49,7 +55,7 @@ describe('events of a stream', { skip }, () => {
       { name: 'somebody', kind: 'object_appeared', classes: ['person'], cooldown: 0 },
       { name: 'came', kind: 'zone_entered', zone: 'all', classes: ['person'] },
     ];
-    const id = await streams.add('loop', 'file:loop.mp4', { zones, rules });
+    const id = await streams.add('loop', 'file:loop.mp4', { zones, rules, webhook_url: ownUrl, webhook_secret: 'its own' });
     const stored = (await streams.get(id)).options;
     assert.deepEqual([stored.rules, stored.zones], [rules, zones]);
     let events = [];
@@ -61,6 +67,9 @@ describe('events of a stream', { skip }, () => {
       'both rules have told of somebody',
       PATIENCE_MS,
     );
+    const counted = (name) => metric(streams.server.url, name);
+    await eventually(async () => (await counted('events_recorded_total')) >= events.length, 'they are counted');
+    assert.equal(await counted('events_lost_total'), 0);
     const event = events.find(({ kind }) => kind === 'zone_entered');
     assert.deepEqual(event.stream, { id, name: 'loop' });
     assert.deepEqual([event.rule, event.class_name, event.place], ['came', 'person', 'all']);
@@ -72,11 +81,33 @@ describe('events of a stream', { skip }, () => {
     const post = posts.find(({ stream_event: { id: told } }) => told === event.id);
     assert.equal(post.event, 'stream.zone_entered');
     assert.deepEqual(post.stream_event, event);
+    // and its own webhook, signed with its own secret
+    await eventually(() => ownPosts.some((one) => one.stream_event.id === event.id), 'its own webhook came', PATIENCE_MS);
+    const own = ownPosts.find(({ stream_event: { id: told } }) => told === event.id);
+    const [, time, hex] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(own.signature);
+    assert.equal(hex, createHmac('sha256', 'its own').update(`${time}.`).update(own.body).digest('hex'));
+    assert.equal(post.signature, undefined, 'the server has no secret');
+    assert.notEqual(own.delivery_id, post.delivery_id);
     await eventually(
-      async () => (await get(`/${event.id}/deliveries`)).items[0].state === 'delivered',
-      'the delivery is noted',
+      async () => (await get(`/${event.id}/deliveries`)).items.filter(({ state }) => state === 'delivered').length === 2,
+      'both deliveries are noted',
       PATIENCE_MS,
     );
+    const { items } = await get(`/${event.id}/deliveries`);
+    assert.deepEqual(items.map(({ url }) => new URL(url).pathname).sort(), ['/', '/own']);
+
+    const changed = async (change) => {
+      const { status, value } = await streams.ask(`/${id}`, 'PATCH', change);
+      assert.equal(status, 200, value.detail);
+      return [value.webhook_url, value.webhook_signed];
+    };
+    assert.deepEqual(await changed({ enabled: false }), [ownUrl, true]);
+    assert.deepEqual(await changed({ webhook_secret: null }), [ownUrl, false]);
+    assert.deepEqual(await changed({ webhook_secret: 'another' }), [ownUrl, true]);
+    assert.deepEqual(await changed({ webhook_url: `${ownUrl}/other` }), [`${ownUrl}/other`, false], 'it was not for that one');
+    assert.deepEqual(await changed({ webhook_url: ownUrl, webhook_secret: 'another' }), [ownUrl, true]);
+    assert.deepEqual(await changed({ webhook_url: null }), [null, false]);
+    assert.deepEqual(await changed({ webhook_url: ownUrl }), [ownUrl, false], 'the key went with it');
   });
 
   it('refuses rules that can not be', async () => {
@@ -85,6 +116,8 @@ describe('events of a stream', { skip }, () => {
       assert.equal(answer.status, 422, JSON.stringify(answer.value));
       assert.match(answer.value.detail, detail);
     };
+    await wrong({ webhook_url: 'ftp://example.org/' }, /^webhook_url: /);
+    await wrong({ webhook_url: 'https://example.org/***' }, /^webhook_url: the three stars/);
     await wrong({ rules: {} }, /rules: send a list/);
     await wrong({ rules: [{ name: 'a', kind: 'zone_left', zone: 'door' }] }, /rules\[0\]\.zone: there is no zone 'door'/);
     await wrong({ rules: [{ name: 'a', kind: 'loitring' }] }, /did you mean 'loitering'/);

@@ -2,17 +2,16 @@
 // what is no video, and uploads whose time is over.
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { sha256 } from './lib/hash.mjs';
 import { eventually, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
 const NONE = '01890000-0000-7000-8000-000000000000';
 const TUS = { 'Tus-Resumable': '1.0.0' };
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 describe('uploads', { skip }, () => {
   let server;

@@ -1,16 +1,15 @@
 // Videos over HTTP: uploads of real files, lists, bytes and ranges, removal, and what is no video.
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { makeDataDir } from './lib/data_dir.mjs';
+import { sha256 } from './lib/hash.mjs';
 import { eventually, metric, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 
 const skip = skipWithoutShared();
 const video = (name) => readFileSync(sharedPath(`videos/${name}`));
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 const NONE = '01890000-0000-7000-8000-000000000000';
 const SQL = "x'; DROP TABLE videos; --";
 

@@ -151,6 +151,14 @@ describe('webhooks', { skip }, () => {
     assert.equal((await deliveries(id)).length, 2);
     assert.equal((await ask('jobs/01890000-0000-7000-8000-000000000000/webhooks')).status, 404);
     await eventually(async () => (await one()).state === 'delivered', 'the second end is told', LONG_MS);
+
+    const metrics = await (await fetch(`${servers[0].url}/metrics`)).text();
+    const value = (series) => Number(metrics.split('\n').find((line) => line.startsWith(series)).split(' ')[1]);
+    assert.ok(value('deliveries_sent_total{target="job_webhook"}') >= 2);
+    assert.equal(value('deliveries_failed_total{target="job_webhook",reason="refused"}'), 1);
+    assert.equal(value('deliveries_given_up_total{target="job_webhook"}'), 0);
+    assert.equal(value('deliveries_waiting{target="job_webhook"}'), 0);
+    assert.equal(value('deliveries_oldest_seconds{target="mqtt"}'), 0);
   });
 
   it('tells of the end that a worker brought about', async () => {

@@ -5,8 +5,12 @@
 #include "http/accept.h"
 #include "http/listen.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST_TAKEN 256
@@ -149,6 +153,48 @@ static void it_stops_while_it_is_full(void **state)
     end_taker(&t);
 }
 
+/* Connects until nobody listens; how often somebody did. */
+static void *come_and_come(void *argument)
+{
+    const uint16_t *port = argument;
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(*port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    intptr_t connected = 0;
+    while (connected < MOST_TAKEN) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fd >= 0);
+        int result = connect(fd, (const struct sockaddr *)&address, sizeof address);
+        close(fd); /* who was connected has been, whether or not it stays */
+        if (result != 0) {
+            assert_int_equal(errno, ECONNREFUSED);
+            break;
+        }
+        connected++;
+        const struct timespec pace = {.tv_nsec = NX_NS_PER_MS};
+        (void)nanosleep(&pace, NULL);
+    }
+    return (
+        void *)connected; // NOLINT(performance-no-int-to-ptr): a number, as pthread_join gives it
+}
+
+static void who_has_connected_is_taken_before_it_ends(void **state)
+{
+    (void)state;
+    taker t;
+    init_taker(&t);
+    uint16_t port = 0;
+    nx_acceptor *acceptor = accept_from(listen_somewhere(&port), &t, MOST_TAKEN, false);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, come_and_come, &port), 0);
+    assert_true(wait_for(&t, &t.count, 5) >= 5);
+    nx_acceptor_finish(acceptor);
+    void *connected = NULL;
+    assert_int_equal(pthread_join(thread, &connected), 0);
+    assert_int_equal(t.count, (intptr_t)connected);
+    nx_acceptor_free(acceptor);
+    end_taker(&t);
+}
+
 static void what_is_not_taken_does_not_count(void **state)
 {
     (void)state;
@@ -253,6 +299,7 @@ int main(void)
         cmocka_unit_test(those_beyond_the_limit_wait),
         cmocka_unit_test(it_stops_while_it_is_full),
         cmocka_unit_test(what_is_not_taken_does_not_count),
+        cmocka_unit_test(who_has_connected_is_taken_before_it_ends),
         cmocka_unit_test(it_goes_on_when_there_are_descriptors_again),
         cmocka_unit_test(those_who_share_a_socket_take_turns),
     };

@@ -130,7 +130,7 @@ static void forget_predictions(fixture *f)
 
 static void stop(fixture *f)
 {
-    nx_api_stop(f->api, nx_clock_now_ns() + 30 * NX_NS_PER_SEC);
+    nx_api_stop(f->api, 0, nx_clock_now_ns() + 30 * NX_NS_PER_SEC);
     nx_engine_free(f->engine);
     nx_service_metrics_free(f->metrics);
 }
@@ -380,7 +380,7 @@ static void stopping_in_a_hurry_cancels(void **state)
     }
     wait_for_queue(f, 3, false);
     int64_t before = nx_clock_now_ns();
-    nx_api_stop(f->api, before); /* returns: nothing waits for 63 pictures */
+    nx_api_stop(f->api, 0, before); /* returns: nothing waits for 63 pictures */
     int64_t average = nx_engine_get_stats(f->engine).run_ns_average;
     assert_true(nx_clock_now_ns() - before < 20 * average + 2 * NX_NS_PER_SEC);
     nx_engine_free(f->engine);
@@ -443,7 +443,7 @@ static void who_leaves_takes_nobody_with_it(void **state)
     for (size_t i = 0; i < NX_COUNT(waiting); i++) {
         waiting[i] = post_with(f, "?confidence=0.5");
     }
-    nx_api_stop(f->api, nx_clock_now_ns()); /* also of those who wait for another */
+    nx_api_stop(f->api, 0, nx_clock_now_ns()); /* also of those who wait for another */
     nx_engine_free(f->engine);
     nx_service_metrics_free(f->metrics);
     for (size_t i = 0; i < NX_COUNT(waiting); i++) {

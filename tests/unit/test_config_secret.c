@@ -124,6 +124,9 @@ static void what_is_no_secret_says_why(void **state)
     refuses_file(scratch_write(state, "large", large, size), "is larger than 65536 bytes");
     nx_config *config = NULL;
     nx_error err = {0};
+    const char *yaml = scratch_write(state, "nexus.yaml", "webhook_secret_file: ''\n", 24);
+    assert_int_equal(load(yaml, NULL, &config, &err), NX_ERR_INVALID);
+    nx_assert_contains(err.message, "nexus.yaml:1: a file's name is missing");
     char *path = secret_file(state, "just", large, size - 1, 0600);
     const char *const environment[] = {"AWS_SECRET_ACCESS_KEY_FILE", path, NULL};
     nx_assert_ok(load(NULL, environment, &config, &err), err);

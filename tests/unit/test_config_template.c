@@ -68,7 +68,8 @@ static void set_another(nx_config *config, nx_config_key key)
     } else if (about.choices != NULL) {
         const char *last = strrchr(about.choices, '|') + 1;
         bool usual = strcmp(last, nx_config_default(key)) == 0;
-        snprintf(text, sizeof text, "%.*s", usual ? (int)strcspn(about.choices, "|") : 20,
+        snprintf(text, sizeof text, "%.*s",
+                 usual ? (int)strcspn(about.choices, "|") : (int)sizeof text - 1,
                  usual ? about.choices : last);
     } else if (strcmp(about.type, "rate") == 0) {
         snprintf(text, sizeof text, "7/min burst 9");

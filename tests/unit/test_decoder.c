@@ -371,6 +371,27 @@ static size_t count_descriptors(void)
     return count;
 }
 
+static void a_stop_ends_opening_and_decoding(void **state)
+{
+    (void)state;
+    NX_NEED_SHARED();
+    atomic_bool stop = true;
+    const nx_decoder_options options = {.stop = &stop};
+    nx_decoder_frame frame;
+    nx_decoder *decoder = NULL;
+    nx_error err = {0};
+    bool end = false;
+    assert_int_equal(nx_decoder_open(nx_shared_path(CARS), &options, &decoder, &err),
+                     NX_ERR_CANCELLED);
+    assert_null(decoder);
+    atomic_store(&stop, false);
+    nx_assert_ok(nx_decoder_open(nx_shared_path(CARS), &options, &decoder, &err), err);
+    nx_assert_ok(nx_decoder_next(decoder, &frame, &end, &err), err);
+    atomic_store(&stop, true);
+    assert_int_equal(nx_decoder_next(decoder, &frame, &end, &err), NX_ERR_CANCELLED);
+    nx_decoder_free(decoder);
+}
+
 static void nothing_is_left_behind(void **state)
 {
     NX_NEED_SHARED();
@@ -509,6 +530,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_child_leaves_ending_to_its_parent),
         cmocka_unit_test(a_child_that_hangs_is_an_error),
         cmocka_unit_test(decoding_is_cancelled),
+        cmocka_unit_test(a_stop_ends_opening_and_decoding),
         cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(a_child_has_nothing_to_spare),
         cmocka_unit_test(a_decoder_without_a_parent_says_so),

@@ -129,7 +129,7 @@ static void whatever_is_changed_ends(void **state)
                  {"fuzz.mkv", MOVING "-c:v libvpx-vp9 -deadline realtime -cpu-used 6"},
                  {"fuzz.ts", MOVING "-c:v mpeg2video -q:v 8"},
                  {"fuzz.avi", MOVING "-c:v mpeg4 -q:v 8"}};
-    enum { ROUNDS = 80 };
+    enum { ROUNDS = 40 };
     size_t opened = 0;
     size_t failed = 0;
     size_t frames = 0;

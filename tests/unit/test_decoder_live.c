@@ -308,18 +308,40 @@ static void waiting_can_be_stopped(void **state)
     nx_decoder *decoder = NULL;
     nx_error err = {0};
     camera_start(&self);
-    nx_decoder_live live = live_of(&self, LONG);
-    live.stop = &stop;
+    const nx_decoder_live live = live_of(&self, LONG);
+    const nx_decoder_options options = {.stop = &stop};
     assert_int_equal(pthread_create(&thread, NULL, stop_soon, &stop), 0);
-    assert_int_equal(nx_decoder_open_live(&live, "gate", NULL, &decoder, &err), NX_ERR_CANCELLED);
+    assert_int_equal(nx_decoder_open_live(&live, "gate", &options, &decoder, &err),
+                     NX_ERR_CANCELLED);
     pthread_join(thread, NULL);
     camera_stop(&self);
+}
+
+/* There is no V4L2 device where tests run: this is how far one goes without. */
+static void what_is_no_device_is_refused(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/dev/null", "/dev/video4242"};
+    for (size_t i = 0; i < NX_COUNT(paths); i++) {
+        const nx_decoder_live live = {
+            .url = paths[i], .device = true, .connect_ns = LONG, .silence_ns = LONG};
+        nx_decoder *decoder = NULL;
+        nx_error err = {0};
+        nx_status status = nx_decoder_open_live(&live, "desk", NULL, &decoder, &err);
+        assert_null(decoder);
+        if (status == NX_ERR_UNSUPPORTED && strstr(err.message, "libavdevice") != NULL) {
+            skip(); /* the library is not installed, and that is what is said */
+        }
+        assert_int_equal(status, NX_ERR_IO);
+        assert_non_null(strstr(err.message, "desk: the device cannot be opened ("));
+    }
 }
 
 int main(int argc, char **argv)
 {
     nx_decoder_dispatch(argc, argv);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_no_device_is_refused),
         cmocka_unit_test(frames_come_until_the_camera_ends),
         cmocka_unit_test(a_camera_that_hangs_is_noticed),
         cmocka_unit_test(liars_are_refused),

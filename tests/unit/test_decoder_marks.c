@@ -97,8 +97,8 @@ static void marks_go_with_strides_and_rates(void **state)
         const char *path = make_kind(state, i);
         assert_chosen(path, &(nx_decoder_options){.stride = 3});
         assert_chosen(path, &(nx_decoder_options){.fps = 7});
-        assert_resumes(path, &(nx_decoder_options){.stride = 3}, 3);
-        assert_resumes(path, &(nx_decoder_options){.fps = 7}, 3);
+        assert_resumes(path, &(nx_decoder_options){.stride = 3}, 5);
+        assert_resumes(path, &(nx_decoder_options){.fps = 7}, 4);
     }
 }
 

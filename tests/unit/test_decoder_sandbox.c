@@ -30,7 +30,7 @@ static int outcome_of(void (*trial)(void))
     assert_true(child >= 0);
     if (child == 0) {
         nx_error err = {0};
-        if (nx_sandbox_enter(MEMORY, &err) != NX_OK) {
+        if (nx_sandbox_enter(NX_SANDBOX_FILE, MEMORY, &err) != NX_OK) {
             _exit(99);
         }
         trial();

@@ -20,12 +20,30 @@ static const char options_text[] =
 
 static atomic_int results;
 static atomic_int states;
+static atomic_int begun;
 
 static void count_result(const nx_stream_result *result, void *user)
 {
     (void)result;
     (void)user;
     atomic_fetch_add(&results, 1);
+}
+
+static void count_begin(const char *stream, const char *name, const nx_stream_spec *spec,
+                        void *user)
+{
+    (void)stream;
+    (void)name;
+    (void)user;
+    assert_non_null(spec->rules);
+    atomic_fetch_add(&begun, 1);
+}
+
+static void count_end(const char *stream, void *user)
+{
+    (void)stream;
+    (void)user;
+    atomic_fetch_sub(&begun, 1);
 }
 
 static void count_state(const char *stream, nx_stream_state state, const char *reason, void *user)
@@ -54,6 +72,7 @@ static void *watch(void *user)
         nx_video_track_new(&spec.video, names, 640, 480, &track, &err) != NX_OK) {
         abort();
     }
+    it->hooks.begin(it->id, "walk", &spec, it->hooks.user);
     it->hooks.state(it->id, NX_STREAM_LIVE, "", it->hooks.user);
     for (int i = 0; i < FRAMES; i++) {
         const float x = 100 + (float)i * 10;
@@ -82,6 +101,7 @@ static void *watch(void *user)
     it->hooks.state(it->id, NX_STREAM_RECONNECTING, "gone", it->hooks.user);
     it->hooks.state(it->id, NX_STREAM_LIVE, "", it->hooks.user);
     it->hooks.state(it->id, NX_STREAM_STOPPED, "enough", it->hooks.user);
+    it->hooks.end(it->id, it->hooks.user);
     nx_video_track_free(track);
     nx_stream_spec_free(&spec);
     return NULL;
@@ -96,7 +116,8 @@ static void each_stream_has_its_own_events(void **state)
     nx_objects *objects = store_open_objects(fixture);
     const nx_event_recorder_options options = {
         .store = fixture->store, .objects = objects, .webhook = ""};
-    const nx_stream_hooks next = {.result = count_result, .state = count_state};
+    const nx_stream_hooks next = {
+        .begin = count_begin, .end = count_end, .result = count_result, .state = count_state};
     atomic_store(&results, 0);
     atomic_store(&states, 0);
     nx_assert_ok(nx_stream_events_start(&options, &next, &events, &err), err);
@@ -111,6 +132,7 @@ static void each_stream_has_its_own_events(void **state)
     nx_stream_events_stop(events); /* enters what is queued */
     assert_int_equal(atomic_load(&results), STREAMS * FRAMES);
     assert_int_equal(atomic_load(&states), STREAMS * 4);
+    assert_int_equal(atomic_load(&begun), 0);
     for (size_t i = 0; i < STREAMS; i++) {
         static const char *const kinds[] = {"line_crossed", "camera_lost", "camera_back"};
         const nx_event_filter filter = {.stream = cameras[i].id};
@@ -131,8 +153,64 @@ static void each_stream_has_its_own_events(void **state)
     nx_objects_close(objects);
 }
 
+/* Runs a stream for as long as its camera is in some states, one after the other, as a server does
+ * that starts and stops; returns how many events there are then, and the kind of the last one. */
+static size_t run_through(store_fixture *fixture, const char *id, const nx_stream_state *states_of,
+                          size_t count, const char **last)
+{
+    nx_stream_events *events = NULL;
+    nx_stream_spec spec;
+    nx_error err = {0};
+    nx_event_row rows[8];
+    size_t found = 0;
+    nx_objects *objects = store_open_objects(fixture);
+    const nx_event_recorder_options options = {
+        .store = fixture->store, .objects = objects, .webhook = ""};
+    const nx_stream_hooks next = {.user = NULL};
+    nx_assert_ok(nx_stream_spec_parse(options_text, &spec, &err), err);
+    nx_assert_ok(nx_stream_events_start(&options, &next, &events, &err), err);
+    const nx_stream_hooks hooks = nx_stream_events_hooks(events);
+    hooks.begin(id, "gate", &spec, hooks.user);
+    for (size_t i = 0; i < count; i++) {
+        hooks.state(id, states_of[i], "gone", hooks.user);
+    }
+    hooks.end(id, hooks.user);
+    nx_stream_events_stop(events);
+    nx_stream_spec_free(&spec);
+    nx_objects_close(objects);
+    const nx_event_filter filter = {.stream = id};
+    nx_assert_ok(nx_store_events_after(fixture->store, &filter, 0, NX_COUNT(rows), &fixture->arena,
+                                       rows, &found, &err),
+                 err);
+    *last = found > 0 ? rows[found - 1].kind : "";
+    return found;
+}
+
+static void a_lost_camera_is_remembered(void **state)
+{
+    static const nx_stream_state dies[] = {NX_STREAM_LIVE, NX_STREAM_RECONNECTING};
+    static const nx_stream_state away[] = {NX_STREAM_CONNECTING, NX_STREAM_RECONNECTING};
+    static const nx_stream_state comes[] = {NX_STREAM_CONNECTING, NX_STREAM_LIVE};
+    static const nx_stream_state rests[] = {NX_STREAM_LIVE, NX_STREAM_STOPPED};
+    STORE_FIXTURE(state);
+    const char *last = NULL;
+    char id[NX_UUID_SIZE];
+    nx_assert_ok(nx_uuid_make(id, &err), err);
+    assert_int_equal(run_through(fixture, id, dies, 2, &last), 1);
+    assert_string_equal(last, "camera_lost");
+    assert_int_equal(run_through(fixture, id, away, 2, &last), 1); /* that was told */
+    assert_int_equal(run_through(fixture, id, comes, 2, &last), 2);
+    assert_string_equal(last, "camera_back");
+    assert_int_equal(run_through(fixture, id, rests, 2, &last), 2); /* nobody expects it to come */
+    assert_int_equal(run_through(fixture, id, away, 2, &last), 3);  /* though it never came here */
+    assert_string_equal(last, "camera_lost");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {store_test(each_stream_has_its_own_events)};
+    const struct CMUnitTest tests[] = {
+        store_test(each_stream_has_its_own_events),
+        store_test(a_lost_camera_is_remembered),
+    };
     return store_run_on_both(tests);
 }

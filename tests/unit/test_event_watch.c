@@ -1,5 +1,6 @@
 /* From the tracks of real pedestrians to events in the database with their pictures, on both
  * databases. */
+#include "capture.h"
 #include "store_fixture.h"
 
 #include "eval/mot_file.h"
@@ -226,6 +227,41 @@ static void the_queue_is_bounded(void **state)
     nx_objects_close(objects);
 }
 
+/* What clashes at a stop takes nothing with it that could be entered. */
+static void a_clash_at_the_end_loses_no_other(void **state)
+{
+    STORE_FIXTURE(state);
+    static const nx_sql number_again = NX_SQL("UPDATE event_head SET seq = seq - 1");
+    static const nx_call again = {.sql = &number_again};
+    static capture log;
+    char id[NX_UUID_SIZE];
+    nx_event_row row = {.stream_id = "s1",
+                        .stream_name = "yard",
+                        .kind = "loitering",
+                        .rule = "waits",
+                        .at = 1,
+                        .details = "{}"};
+    nx_objects *objects = store_open_objects(fixture);
+    nx_assert_ok(nx_uuid_make(id, &err), err);
+    row.id = id;
+    nx_event_recorder *recorder = start(fixture, objects);
+    assert_true(nx_event_recorder_put(recorder, &row, 1, NULL));
+    nx_event_recorder_stop(recorder);
+    nx_assert_ok(nx_store_run(fixture->store, NX_TX_WRITE, &again, NULL, &err), err);
+    capture_begin(&log);
+    recorder = start(fixture, objects);
+    row.id = NULL; /* its number is another one's */
+    assert_true(nx_event_recorder_put(recorder, &row, 1, NULL));
+    row.id = id; /* is there already */
+    assert_true(nx_event_recorder_put(recorder, &row, 1, NULL));
+    nx_event_recorder_stop(recorder);
+    capture_end(&log);
+    nx_assert_contains(log.text, "1 events of a stream are lost");
+    assert_null(strstr(log.text, "events of streams are lost"));
+    assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM events"), 1);
+    nx_objects_close(objects);
+}
+
 static void wrong_rules_say_so(void **state)
 {
     (void)state;
@@ -250,6 +286,7 @@ int main(void)
         store_test(pedestrians_are_entered_with_their_picture),
         store_test(what_can_not_be_entered_waits),
         store_test(the_queue_is_bounded),
+        store_test(a_clash_at_the_end_loses_no_other),
         cmocka_unit_test(wrong_rules_say_so),
     };
     return store_run_on_both(tests);

@@ -4,6 +4,7 @@
 #include "ops/merge.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -84,6 +85,36 @@ static void everything_adds_up(void **state)
     nx_metrics_merge(one.metrics, texts, 2, &out);
     nx_assert_contains(nx_buffer_cstr(&out), "requests_total{route=\"/a\"} 42\n");
     nx_assert_contains(nx_buffer_cstr(&out), "depth 3\n");
+    nx_buffer_free(&first);
+    nx_buffer_free(&second);
+    nx_buffer_free(&out);
+    nx_metrics_free(one.metrics);
+    nx_metrics_free(two.metrics);
+}
+
+/* Of what a process can't say the others' word counts. */
+static void what_one_does_not_know_others_do(void **state)
+{
+    (void)state;
+    process one, two;
+    open_process(&one);
+    open_process(&two);
+    nx_buffer first = NX_BUFFER_INIT;
+    nx_buffer second = NX_BUFFER_INIT;
+    nx_buffer out = NX_BUFFER_INIT;
+    for (int turn = 0; turn < 3; turn++) {
+        nx_metric_set(one.depth, 0, turn == 1 ? 3 : NAN);
+        nx_metric_set(two.depth, 0, turn == 0 ? 3 : NAN);
+        nx_buffer_clear(&first);
+        nx_buffer_clear(&second);
+        nx_buffer_clear(&out);
+        render(&first, &one);
+        render(&second, &two);
+        const nx_exposition texts[] = {{first.data, first.size, false},
+                                       {second.data, second.size, false}};
+        nx_metrics_merge(one.metrics, texts, 2, &out);
+        nx_assert_contains(nx_buffer_cstr(&out), turn < 2 ? "depth 3\n" : "depth NaN\n");
+    }
     nx_buffer_free(&first);
     nx_buffer_free(&second);
     nx_buffer_free(&out);
@@ -264,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_adds_up),
+        cmocka_unit_test(what_one_does_not_know_others_do),
         cmocka_unit_test(one_alone_stays_what_it_is),
         cmocka_unit_test(whoever_is_asked_answers_for_all),
         cmocka_unit_test(one_that_does_not_answer_counts_as_it_did_last),

@@ -313,6 +313,8 @@ static void routes_answer(void **state)
            "\r\n\r\na/b|x=1;y=A b;z=(none);");
     expect(f, "GET /query/ HTTP/1.1\r\n" HOST "\r\n", 200, "X-Test: yes\r\n");
     expect(f, "GET /nothing HTTP/1.1\r\n" HOST "\r\n", 404, "there is nothing at /nothing");
+    expect(f, "GET /x%20y/%7B%c3%a4%22 HTTP/1.1\r\n" HOST "\r\n", 404,
+           "\"instance\":\"/x%20y/%7B%C3%A4%22\"");
     expect(f, "GET /hello/ HTTP/1.1\r\n" HOST "\r\n", 404, "\"instance\":\"/hello/\"");
     expect(f, "DELETE /hello HTTP/1.1\r\n" HOST "\r\n", 405, "Allow: GET, HEAD\r\n");
     expect(f, "GET /echo HTTP/1.1\r\n" HOST "\r\n", 405, "Allow: POST\r\n");

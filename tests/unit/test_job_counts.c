@@ -31,6 +31,30 @@ static void jobs_are_counted_when_somebody_asks(void **state)
     nx_job_counts_free(NULL);
 }
 
+static void deliveries_that_wait_are_counted_with_them(void **state)
+{
+    STORE_FIXTURE(state);
+    nx_job_counts *counts = begin(fixture);
+    const nx_job_census none = nx_job_counts_read(counts, LONG_MS);
+    nx_job_request request = job_request();
+    request.webhook_url = "https://example.org/hook";
+    (void)enqueue(fixture, &request);
+    nx_job job = {0};
+    assert_int_equal(take(fixture, &job, 1, LONG_LEASE), 1);
+    assert_int_equal(finish_as(fixture, &job, NX_JOB_SUCCEEDED), NX_OK);
+    (void)STORE_NUMBER(fixture->store, "UPDATE webhooks SET created_at = created_at - 5000");
+    const nx_deliveries_waiting some = nx_job_counts_read(counts, LONG_MS).deliveries;
+    for (int i = 0; i < NX_DELIVERY_TARGETS; i++) {
+        const bool hook = i == NX_DELIVERY_JOB_WEBHOOK;
+        assert_true(none.deliveries.count[i] == 0 && none.deliveries.oldest_ms[i] == 0);
+        assert_true(some.count[i] == (hook ? 1 : 0));
+        assert_true(hook ? some.oldest_ms[i] >= 5000 : some.oldest_ms[i] == 0);
+    }
+    (void)STORE_NUMBER(fixture->store, "UPDATE webhooks SET state = 'delivered'");
+    assert_true(nx_job_counts_read(counts, LONG_MS).deliveries.count[0] == 0);
+    nx_job_counts_free(counts);
+}
+
 static const nx_sql lock_jobs = NX_SQL("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE");
 
 /* In a transaction that keeps everybody else from the jobs. */
@@ -81,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(jobs_are_counted_when_somebody_asks),
+        store_test(deliveries_that_wait_are_counted_with_them),
         store_test(a_database_that_does_not_answer_is_not_waited_for),
         store_test(a_database_that_refuses_is_counted),
     };

@@ -1,35 +1,9 @@
-#include "testing.h"
+#include "capture.h"
 
 #include "base/log.h"
 
 #include <jansson.h>
 #include <pthread.h>
-
-/* Standard error goes into a file while lines are logged. */
-typedef struct capture {
-    FILE *file;
-    int kept;
-    char text[65536];
-} capture;
-
-static void capture_begin(capture *c)
-{
-    fflush(stderr);
-    c->file = tmpfile();
-    assert_non_null(c->file);
-    c->kept = dup(STDERR_FILENO);
-    assert_int_equal(dup2(fileno(c->file), STDERR_FILENO), STDERR_FILENO);
-}
-
-static void capture_end(capture *c)
-{
-    dup2(c->kept, STDERR_FILENO);
-    close(c->kept);
-    rewind(c->file);
-    size_t size = fread(c->text, 1, sizeof c->text - 1, c->file);
-    c->text[size] = '\0';
-    fclose(c->file);
-}
 
 static void levels_are_parsed(void **state)
 {
@@ -154,6 +128,81 @@ static void lines_of_threads_stay_whole(void **state)
     assert_int_equal(lines, 150);
 }
 
+static void modules_have_levels_of_their_own(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *error;
+    } wrong[] = {
+        {"info,htpp=debug", "unknown module 'htpp' of the log; there are api, audit,"},
+        {"info,http=loud", "unknown log level 'loud'"},
+        {"info,debug", "two log levels for all modules"},
+        {"http=info,http=debug", "two log levels for http"},
+        {"info,", "two log levels for all modules"},
+        {"http=info,", "unknown log level ''"},
+        {"=debug", "unknown module ''"},
+        {"", "unknown log level ''"},
+    };
+    nx_error err = {0};
+    nx_log_levels levels;
+    for (size_t i = 0; i < NX_COUNT(wrong); i++) {
+        assert_int_equal(nx_log_levels_parse(wrong[i].text, &levels, &err), NX_ERR_INVALID);
+        nx_assert_contains(err.message, wrong[i].error);
+    }
+    char many[600];
+    memset(many, ' ', sizeof many - 1);
+    memcpy(many + sizeof many - 6, "debug", sizeof "debug"); /* good, and far behind */
+    assert_int_equal(nx_log_levels_parse(many, &levels, &err), NX_ERR_INVALID);
+    nx_assert_contains(err.message, "too long");
+    capture c;
+    nx_assert_ok(nx_log_levels_parse("http=DEBUG, warning,store=error", &levels, &err), err);
+    nx_log_configure(levels.usual, true);
+    nx_log_configure_levels(&levels);
+    capture_begin(&c);
+    nx_log_debug("http", "1");
+    nx_log_debug("jobs", "no");
+    nx_log_info("jobs", "no");
+    nx_log_info("unknown", "no");
+    nx_log_warn("jobs", "2");
+    nx_log_warn("unknown", "3");
+    nx_log_warn("store", "no");
+    nx_log_error("store", "4");
+    capture_end(&c);
+    assert_null(strstr(c.text, "\"no\""));
+    nx_assert_contains(c.text, "\"message\":\"1\"");
+    nx_assert_contains(c.text, "\"message\":\"2\"");
+    nx_assert_contains(c.text, "\"message\":\"3\"");
+    nx_assert_contains(c.text, "\"message\":\"4\"");
+    nx_assert_ok(nx_log_levels_parse("http=debug", &levels, &err), err);
+    assert_int_equal(levels.usual, NX_LOG_INFO);
+}
+
+static void lines_say_what_they_are_about(void **state)
+{
+    (void)state;
+    capture c;
+    const nx_log_context one = {
+        .request_id = "r1", .trace_id = "4bf9", .user = "an\"n", .stream = "gate", .job = "j1"};
+    const nx_log_context two = {.job = "j2"};
+    nx_log_configure(NX_LOG_INFO, true);
+    capture_begin(&c);
+    assert_null(nx_log_set_context(&one));
+    nx_log_info("http", "first");
+    assert_ptr_equal(nx_log_set_context(&two), &one);
+    nx_log_info("http", "second");
+    nx_log_configure(NX_LOG_INFO, false);
+    nx_log_info("http", "third");
+    assert_ptr_equal(nx_log_set_context(NULL), &two);
+    nx_log_info("http", "last");
+    capture_end(&c);
+    nx_assert_contains(c.text, "\"module\":\"http\",\"request_id\":\"r1\",\"trace_id\":\"4bf9\","
+                               "\"user\":\"an\\\"n\",\"stream\":\"gate\",\"job\":\"j1\","
+                               "\"message\":\"first\"}\n");
+    nx_assert_contains(c.text, "\"module\":\"http\",\"job\":\"j2\",\"message\":\"second\"}\n");
+    nx_assert_contains(c.text, "http   third job=j2\n");
+    nx_assert_contains(c.text, "http   last\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +212,8 @@ int main(void)
         cmocka_unit_test(text_lines_cannot_be_forged),
         cmocka_unit_test(long_messages_are_cut),
         cmocka_unit_test(lines_of_threads_stay_whole),
+        cmocka_unit_test(modules_have_levels_of_their_own),
+        cmocka_unit_test(lines_say_what_they_are_about),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

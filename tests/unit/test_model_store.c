@@ -233,6 +233,41 @@ static void adds_versions(void **state)
     nx_model_store_free(store);
 }
 
+/* As a server does with what another has shared: the number is given. */
+static nx_status install(nx_model_store *store, const char *name, uint32_t version, nx_error *err)
+{
+    char *folder = NULL;
+    char path[PATH_MAX];
+    nx_assert_ok(nx_model_store_begin(store, &folder, err), *err);
+    snprintf(path, sizeof path, "%s/model.onnx", folder);
+    nx_assert_ok(nx_file_write(path, "text", 4, err), *err);
+    nx_status status = nx_model_store_install(store, folder, name, &version, err);
+    nx_model_store_discard(folder);
+    free(folder);
+    return status;
+}
+
+static void a_version_is_not_replaced(void **state)
+{
+    nx_model_store *store = open_store(state);
+    nx_error err = {0};
+    assert_int_equal(add(store, "a", "one"), 1);
+    nx_assert_ok(install(store, "a", 7, &err), err);
+    assert_int_equal(install(store, "a", 7, &err), NX_ERR_CONFLICT);
+    nx_assert_contains(err.message, "has a version 7 already");
+    put(state, "models/flat.onnx", "1");
+    assert_int_equal(install(store, "flat", 1, &err), NX_ERR_CONFLICT);
+    nx_assert_contains(err.message, "flat has a version 1 already");
+    nx_stored_model model = find(store, "a");
+    assert_int_equal(model.count, 2);
+    assert_int_equal(model.active, 1);
+    nx_stored_model_free(&model);
+    model = find(store, "flat");
+    assert_int_equal(model.count, 1);
+    nx_stored_model_free(&model);
+    nx_model_store_free(store);
+}
+
 static size_t entries(const char *folder)
 {
     size_t count = 0;
@@ -477,6 +512,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(says_where_a_file_lies, make, unmake),
         cmocka_unit_test_setup_teardown(names_what_is_there_when_a_model_is_not, make, unmake),
         cmocka_unit_test_setup_teardown(adds_versions, make, unmake),
+        cmocka_unit_test_setup_teardown(a_version_is_not_replaced, make, unmake),
         cmocka_unit_test_setup_teardown(leaves_nothing_of_what_was_not_committed, make, unmake),
         cmocka_unit_test_setup_teardown(tells_of_a_file_that_can_t_be_written, make, unmake),
         cmocka_unit_test_setup_teardown(keeps_the_active_version, make, unmake),

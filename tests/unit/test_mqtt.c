@@ -406,6 +406,84 @@ static void streams_are_shown_to_home_assistant(void **state)
     end_broker(&b);
 }
 
+/* What a stream has counted, for who asks: of the one whose id user is. */
+static bool write_counts(const char *stream, nx_buffer *out, void *user)
+{
+    nx_buffer_append_str(out,
+                         "{\"zones\":[{\"name\":\"the \\\"door\\\"\",\"inside\":2}],\"lines\":[]}");
+    return strcmp(stream, user) == 0;
+}
+
+/* Of sensors whose topic begins so: how many there are, and of them how many that are taken back.
+ */
+static void count_sensors(const char *begin, size_t *all, size_t *gone)
+{
+    *all = *gone = 0;
+    for (size_t i = 0; i < there.kept_count; i++) {
+        if (strncmp(there.kept[i].topic, begin, strlen(begin)) == 0) {
+            (*all)++;
+            *gone += there.kept[i].text[0] == '\0';
+        }
+    }
+}
+
+/* {topic's beginning, how many sensors, how many of them gone} */
+typedef struct sensor_counts {
+    char topic[150];
+    size_t all, gone;
+} sensor_counts;
+
+static bool has_sensors(const void *what)
+{
+    const sensor_counts *want = what;
+    size_t all = 0;
+    size_t gone = 0;
+    count_sensors(want->topic, &all, &gone);
+    return all == want->all && gone == want->gone;
+}
+
+static void zones_and_lines_are_sensors(void **state)
+{
+    STORE_FIXTURE(state);
+    NEED_BROKER();
+    char topic[200];
+    nx_stream stream;
+    nx_stream_request request = {
+        .name = "yard",
+        .url = "rtsp://127.0.0.1/x",
+        .options = "{\"zones\":[{\"name\":\"the \\\"door\\\"\"}],\"lines\":[{\"name\":\"gate\"}]}",
+        .created_by = "test"};
+    nx_assert_ok(nx_store_stream_add(fixture->store, &request, &fixture->arena, &stream, &err),
+                 err);
+    broker b = make_broker();
+    listen_to(&b);
+    nx_mqtt *mqtt = start(fixture, &b);
+    sensor_counts zone = {.all = 2};
+    sensor_counts line = {.all = 2};
+    snprintf(zone.topic, sizeof zone.topic, "homeassistant/sensor/nexus_%s/zone_", stream.id);
+    snprintf(line.topic, sizeof line.topic, "homeassistant/sensor/nexus_%s/line_", stream.id);
+    wait_until(has_sensors, &zone);
+    wait_until(has_sensors, &line);
+    nx_mqtt_set_counts(mqtt, write_counts, (void *)stream.id);
+    snprintf(topic, sizeof topic, "nexus/streams/%s/counts", stream.id);
+    wait_for_message(topic, "\"inside\":2");
+    nx_mqtt_set_counts(mqtt, NULL, NULL);
+    request.options = "{\"zones\":[{\"name\":\"the \\\"door\\\"\"}],\"lines\":[]}";
+    nx_assert_ok(nx_store_stream_change(fixture->store, stream.id, stream.version, &request,
+                                        &fixture->arena, &stream, &err),
+                 err);
+    line.gone = 2;
+    wait_until(has_sensors, &line);
+    wait_until(has_sensors, &zone);
+    nx_assert_ok(nx_store_stream_remove(fixture->store, stream.id, &err), err);
+    zone.gone = 2;
+    wait_until(has_sensors, &zone);
+    wait_for_message(topic, "");
+    nx_mqtt_stop(mqtt);
+    stop_listening();
+    end_broker(&b);
+}
+
 static void who_stays_says_so_when_another_goes(void **state)
 {
     STORE_FIXTURE(state);
@@ -460,6 +538,10 @@ static void urls_are_read(void **state)
     nx_mqtt_options options = {.url = "mqtt://broker", .prefix = "a/#", .discovery = ""};
     assert_int_equal(nx_mqtt_start(&options, &mqtt, &err), NX_ERR_INVALID);
     options.prefix = "nexus";
+    options.url = "mqtts://broker";
+    options.ca_file = "/nowhere.pem";
+    assert_int_equal(nx_mqtt_start(&options, &mqtt, &err), NX_ERR_INVALID);
+    nx_assert_contains(err.message, "MQTT_CA_FILE: /nowhere.pem can't be read");
     options.url = "broker";
     assert_int_equal(nx_mqtt_start(&options, &mqtt, &err), NX_ERR_INVALID);
     nx_mqtt_stop(NULL);
@@ -470,6 +552,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         store_test(a_broker_that_is_killed_loses_no_event),
         store_test(streams_are_shown_to_home_assistant),
+        store_test(zones_and_lines_are_sensors),
         store_test(who_stays_says_so_when_another_goes),
         cmocka_unit_test(urls_are_read),
     };

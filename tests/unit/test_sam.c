@@ -37,6 +37,9 @@ static void nonsense_is_refused(void **state)
     nx_error err = {0};
     assert_int_equal(nx_sam_prompt_add_point(&prompt, (nx_sam_point){(double)NAN, 1, true}, &err),
                      NX_ERR_INVALID);
+    const nx_sam_box endless = {.x1 = 0, .y1 = 0, .x2 = (double)INFINITY, .y2 = 1};
+    assert_int_equal(nx_sam_prompt_add_box(&prompt, endless, &err), NX_ERR_INVALID);
+    nx_assert_contains(err.message, "not finite");
     assert_int_equal(prompt.point_count + prompt.box_count, 0);
 }
 

@@ -5,6 +5,8 @@
 #include "media/video_reader.h"
 #include "optimize/samples.h"
 
+#include <sys/stat.h>
+
 enum { FRAMES = 3 };
 
 /* The matrix of ISO/IEC 14496-12, 8.3.2 (tkhd), big-endian, of a turn by 90 degrees. */
@@ -107,10 +109,27 @@ static void frames_of_a_turned_camera_are_upright(void **state)
     nx_samples_free(stored);
 }
 
+static void places_without_pictures_are_told(void **state)
+{
+    nx_error err = {0};
+    nx_samples *samples = NULL;
+    char *folder = strdup(scratch_path(state, "notes"));
+    assert_non_null(folder);
+    assert_int_equal(nx_samples_open(folder, FRAMES, &samples, &err), NX_ERR_NOT_FOUND);
+    nx_assert_contains(err.message, "cannot read");
+    assert_int_equal(mkdir(folder, 0700), 0);
+    (void)scratch_write(state, "notes/letter.txt", "x", 1);
+    assert_int_equal(nx_samples_open(folder, FRAMES, &samples, &err), NX_ERR_NOT_FOUND);
+    nx_assert_contains(err.message, "there are no pictures (.jpg, .jpeg, .png, .webp) in");
+    assert_null(samples);
+    free(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_of_a_turned_camera_are_upright),
+        cmocka_unit_test(places_without_pictures_are_told),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -4,6 +4,7 @@
 #include "store/event_deliveries.h"
 #include "store/events.h"
 #include "store/object_uses.h"
+#include "store/streams.h"
 
 #include <pthread.h>
 
@@ -242,6 +243,68 @@ static void each_target_is_told(void **state)
     assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM event_attempts"), 0);
 }
 
+static nx_stream add_stream(store_fixture *fixture, const char *name, const char *url,
+                            const char *secret)
+{
+    const nx_stream_request request = {.name = name,
+                                       .url = "rtsp://camera/1",
+                                       .options = "{}",
+                                       .enabled = true,
+                                       .created_by = "",
+                                       .webhook_url = url,
+                                       .webhook_secret = secret};
+    nx_stream stream;
+    nx_error err = {0};
+    nx_assert_ok(nx_store_stream_add(fixture->store, &request, &fixture->arena, &stream, &err),
+                 err);
+    return stream;
+}
+
+static void a_stream_tells_its_own(void **state)
+{
+    STORE_FIXTURE(state);
+    char id[NX_UUID_SIZE];
+    nx_webhook hooks[4];
+    size_t count = 0;
+    const char *secret = "";
+    static const char *const url = "https://example.org/own";
+    const nx_stream plain = add_stream(fixture, "plain", NULL, NULL);
+    const nx_stream own = add_stream(fixture, "own", url, "its own");
+    nx_event_row event = event_at(1);
+    event.stream_id = plain.id;
+    (void)enter(fixture->store, event, &nobody, id);
+    nx_assert_ok(nx_store_event_webhooks_take(fixture->store, 4, 60000, &fixture->arena, hooks,
+                                              &count, &err),
+                 err);
+    assert_int_equal(count, 0);
+    event.stream_id = own.id;
+    (void)enter(fixture->store, event, &both, id);
+    nx_assert_ok(nx_store_event_webhooks_take(fixture->store, 4, 60000, &fixture->arena, hooks,
+                                              &count, &err),
+                 err);
+    assert_int_equal(count, 2); /* beside the server's */
+    for (size_t i = 0; i < count; i++) {
+        nx_assert_ok(nx_store_event_webhook_secret(fixture->store, &hooks[i], &fixture->arena,
+                                                   &secret, &err),
+                     err);
+        bool is_own = strcmp(hooks[i].url, url) == 0;
+        assert_true(is_own ? secret != NULL && strcmp(secret, "its own") == 0 : secret == NULL);
+    }
+    size_t of_own = strcmp(hooks[0].url, url) == 0 ? 0 : 1;
+    nx_assert_ok(nx_store_stream_remove(fixture->store, own.id, &err), err);
+    assert_int_equal(nx_store_event_webhook_secret(fixture->store, &hooks[of_own], &fixture->arena,
+                                                   &secret, &err),
+                     NX_ERR_NOT_FOUND);
+    nx_assert_ok(nx_store_event_webhook_secret(fixture->store, &hooks[1 - of_own], &fixture->arena,
+                                               &secret, &err),
+                 err);
+    (void)enter(fixture->store, event, &nobody, id);
+    nx_assert_ok(nx_store_event_webhooks_take(fixture->store, 4, 60000, &fixture->arena, hooks,
+                                              &count, &err),
+                 err);
+    assert_int_equal(count, 0);
+}
+
 static void a_killed_sender_leaves_it_due(void **state)
 {
     STORE_FIXTURE(state);
@@ -305,8 +368,8 @@ static void pictures_and_clips_are_kept_as_long_as_the_event(void **state)
     event.snapshot = picture;
     event.bytes = 7;
     (void)enter(fixture->store, event, &nobody, id);
-    nx_assert_ok(nx_store_event_set_clip(fixture->store, id, clip, 4, &err), err);
-    assert_int_equal(nx_store_event_set_clip(fixture->store, "none", clip, 4, &err),
+    nx_assert_ok(nx_store_event_set_clip(fixture->store, id, clip, 4, 5040, &err), err);
+    assert_int_equal(nx_store_event_set_clip(fixture->store, "none", clip, 4, 0, &err),
                      NX_ERR_NOT_FOUND);
     nx_assert_ok(nx_store_object_release(fixture->store, "up-1", &err), err);
     nx_assert_ok(nx_store_object_release(fixture->store, "up-2", &err), err);
@@ -357,6 +420,7 @@ int main(void)
         store_test(lists_are_filtered_and_paged),
         store_test(readers_miss_nothing),
         store_test(each_target_is_told),
+        store_test(a_stream_tells_its_own),
         store_test(a_killed_sender_leaves_it_due),
         store_test(pictures_and_clips_are_kept_as_long_as_the_event),
         store_test(the_oldest_go_by_age_and_by_size),

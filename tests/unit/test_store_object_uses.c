@@ -411,6 +411,7 @@ static void what_there_was_before_is_known(void **state)
         nx_assert_ok(nx_store_jobs_finish(fixture->store, &outcome, 1, &became, &err), err);
     }
     static const nx_sql later[] = {
+        NX_SQL("ALTER TABLE jobs DROP COLUMN traceparent"),
         {.sqlite = "DROP TRIGGER videos_changed",
          .postgres = "DROP FUNCTION nx_state_changes CASCADE"},
         {.sqlite = "DROP TRIGGER videos_removed", .postgres = "SELECT 1"},

@@ -9,7 +9,11 @@
 #define NO_LEASE 0
 
 static const nx_stream_report live = {
-    .state = NX_STREAM_LIVE, .reason = "", .status = "{\"fps\":25}"};
+    .state = NX_STREAM_LIVE,
+    .reason = "",
+    .status = "{\"fps\":25}",
+    .counts = "{\"zones\":[]}",
+};
 
 static nx_stream_request request_of(const char *name)
 {
@@ -44,8 +48,10 @@ static size_t take(store_fixture *fixture, const char *runner, nx_stream *out, s
 {
     nx_error err = {0};
     size_t count = 0;
-    nx_assert_ok(nx_store_streams_take(fixture->store, runner, limit, lease_ms, &fixture->arena,
-                                       out, &count, &err),
+    const nx_stream_runner who = {
+        .name = runner, .path = "a socket", .address = "host:1", .token = "ab"};
+    nx_assert_ok(nx_store_streams_take(fixture->store, &who, limit, lease_ms, &fixture->arena, out,
+                                       &count, &err),
                  err);
     return count;
 }
@@ -67,6 +73,8 @@ static void what_is_added_is_there(void **state)
     assert_string_equal(found.created_by, "ada");
     assert_string_equal(found.user, "u1");
     assert_null(found.key);
+    assert_null(found.webhook_url);
+    assert_null(found.webhook_secret);
     assert_null(found.lease_owner);
     assert_true(found.enabled);
     assert_false(found.leased);
@@ -195,6 +203,7 @@ static void one_at_a_time_runs_it(void **state)
     nx_stream seen = get(fixture, made.id);
     assert_int_equal(seen.state, NX_STREAM_LIVE);
     assert_string_equal(seen.status, "{\"fps\":25}");
+    assert_string_equal(seen.counts, "{\"zones\":[]}");
 
     nx_assert_ok(nx_store_stream_release(fixture->store, &lease, "the server stops", &err), err);
     seen = get(fixture, made.id);
@@ -203,6 +212,7 @@ static void one_at_a_time_runs_it(void **state)
     assert_null(seen.lease_owner);
     assert_int_equal(take(fixture, "two", taken + 1, 3, LONG_LEASE), 1);
     assert_int_not_equal(taken[1].fence, taken[0].fence);
+    assert_null(get(fixture, made.id).counts);
 }
 
 static void who_lost_a_lease_changes_nothing(void **state)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define BYTES 12 /* a picture of 2 x 2 */
+#define ROOM  (2 * NX_HUB_MOST_ROOM)
 
 static nx_stream_queue *queue_of(nx_stream_drop drop)
 {
@@ -31,7 +32,7 @@ static uint32_t put(nx_stream_queue *queue, uint64_t index)
 static void expect(nx_stream_queue *queue, uint64_t index)
 {
     nx_stream_frame frame = {0};
-    assert_true(nx_stream_queue_take(queue, false, &frame));
+    assert_true(nx_stream_queue_take(queue, &frame));
     assert_int_equal(frame.index, index);
     assert_int_equal(frame.pixels[BYTES - 1], index);
     nx_stream_queue_give_back(queue, frame.pixels);
@@ -40,7 +41,19 @@ static void expect(nx_stream_queue *queue, uint64_t index)
 static void expect_none(nx_stream_queue *queue)
 {
     nx_stream_frame frame;
-    assert_false(nx_stream_queue_take(queue, false, &frame));
+    nx_stream_queue_poke(queue);
+    assert_false(nx_stream_queue_take(queue, &frame));
+}
+
+/* Once for each time, and before the frames that wait. */
+static void who_is_poked_takes_nothing(void **state)
+{
+    (void)state;
+    nx_stream_queue *queue = queue_of(NX_STREAM_DROP_OLDEST);
+    (void)put(queue, 1);
+    expect_none(queue);
+    expect(queue, 1);
+    nx_stream_queue_free(queue);
 }
 
 static void the_latest_wins(void **state)
@@ -80,7 +93,7 @@ static void who_closes_gets_what_is_left(void **state)
     (void)put(queue, 1);
     (void)put(queue, 2);
     assert_int_equal(nx_stream_queue_close(queue), 2);
-    assert_false(nx_stream_queue_take(queue, true, &frame));
+    assert_false(nx_stream_queue_take(queue, &frame));
     assert_int_equal(put(queue, 3), 1);
     nx_stream_queue_give_back(queue, NULL);
     nx_stream_queue_free(queue);
@@ -115,7 +128,7 @@ static void nothing_is_lost_between_threads(void **state)
         uint32_t taken = 0;
         atomic_init(&p.dropped, 0);
         assert_int_equal(pthread_create(&thread, NULL, put_many, &p), 0);
-        while (nx_stream_queue_take(p.queue, true, &frame)) {
+        while (nx_stream_queue_take(p.queue, &frame)) {
             assert_true(frame.index > last);
             assert_int_equal(frame.pixels[0], (uint8_t)frame.index);
             last = frame.index;
@@ -165,12 +178,12 @@ static void listeners_read_what_is_there(void **state)
     char line[128];
     assert_non_null(hub);
     uint64_t before = nx_stream_hub_last(hub);
-    assert_int_equal(nx_stream_hub_read(hub, before, &out), before);
+    assert_int_equal(nx_stream_hub_read(hub, before, ROOM, &out), before);
     assert_int_equal(out.size, 0);
     uint64_t first = nx_stream_hub_tell(hub, "state", "{}", 2);
     assert_int_equal(first, before + 1);
     (void)nx_stream_hub_tell(hub, "frame", "[1]", 3);
-    assert_int_equal(nx_stream_hub_read(hub, before, &out), first + 1);
+    assert_int_equal(nx_stream_hub_read(hub, before, ROOM, &out), first + 1);
     snprintf(line, sizeof line,
              "id: %llu\nevent: state\ndata: {}\n\nid: %llu\nevent: frame\ndata: [1]\n\n",
              (unsigned long long)first, (unsigned long long)first + 1);
@@ -181,18 +194,18 @@ static void listeners_read_what_is_there(void **state)
         (void)nx_stream_hub_tell(hub, "frame", "[]", 2);
     }
     nx_buffer_clear(&out);
-    uint64_t last = nx_stream_hub_read(hub, first, &out);
+    uint64_t last = nx_stream_hub_read(hub, first, ROOM, &out);
     assert_int_equal(last, nx_stream_hub_last(hub));
     snprintf(line, sizeof line, "id: %llu\n", (unsigned long long)(last - NX_HUB_MESSAGES + 1));
     assert_memory_equal(nx_buffer_cstr(&out), line, strlen(line));
     nx_buffer_clear(&out);
-    assert_int_equal(nx_stream_hub_read(hub, last, &out), last);
+    assert_int_equal(nx_stream_hub_read(hub, last, ROOM, &out), last);
     assert_int_equal(out.size, 0);
 
     char *large = calloc(1, NX_HUB_MESSAGE_MAX + 1);
     assert_non_null(large);
     assert_int_equal(nx_stream_hub_tell(hub, "frame", large, NX_HUB_MESSAGE_MAX + 1), last + 1);
-    assert_int_equal(nx_stream_hub_read(hub, last, &out), last + 1);
+    assert_int_equal(nx_stream_hub_read(hub, last, ROOM, &out), last + 1);
     assert_int_equal(out.size, 0); /* left out */
     free(large);
     assert_false(nx_stream_hub_ended(hub));
@@ -209,47 +222,81 @@ static uint8_t *picture(uint32_t width, uint32_t height)
     return pixels;
 }
 
+/* Of messages that are more than an answer has room for each is read once, and none is skipped. */
+static void messages_are_read_as_there_is_room(void **state)
+{
+    (void)state;
+    nx_stream_hub *hub = nx_stream_hub_new();
+    nx_buffer out = NX_BUFFER_INIT;
+    char *large = malloc(NX_HUB_MESSAGE_MAX);
+    assert_non_null(hub);
+    assert_non_null(large);
+    memset(large, '1', NX_HUB_MESSAGE_MAX);
+    uint64_t after = nx_stream_hub_last(hub);
+    for (int i = 0; i < NX_HUB_MESSAGES; i++) {
+        (void)nx_stream_hub_tell(hub, "frame", large, NX_HUB_MESSAGE_MAX);
+    }
+    assert_int_equal(nx_stream_hub_read(hub, after, NX_HUB_MESSAGE_MAX, &out), after);
+    assert_int_equal(out.size, 0);
+    for (int reads = 0; after < nx_stream_hub_last(hub); reads++) {
+        nx_buffer_clear(&out);
+        uint64_t last = nx_stream_hub_read(hub, after, NX_HUB_MOST_ROOM, &out);
+        assert_int_equal(last, after + 1);
+        assert_in_range(out.size, NX_HUB_MESSAGE_MAX, NX_HUB_MOST_ROOM);
+        assert_in_range(reads, 0, NX_HUB_MESSAGES);
+        after = last;
+    }
+    free(large);
+    nx_buffer_free(&out);
+    nx_stream_hub_release(hub);
+}
+
 static void a_picture_is_encoded_once(void **state)
 {
     (void)state;
     nx_stream_hub *hub = nx_stream_hub_new();
-    nx_buffer one = NX_BUFFER_INIT;
-    nx_buffer two = NX_BUFFER_INIT;
+    nx_stream_jpeg *one = NULL;
+    nx_stream_jpeg *two = NULL;
     nx_error err = {0};
-    uint64_t number = 0;
-    assert_int_equal(nx_stream_hub_jpeg(hub, &one, &number, &err), NX_ERR_UNAVAILABLE);
+    assert_int_equal(nx_stream_hub_jpeg(hub, 0, &one, &err), NX_ERR_UNAVAILABLE);
     assert_null(nx_stream_hub_show(hub, picture(16, 8), 16, 8));
     assert_int_equal(nx_stream_hub_picture(hub), 1);
     assert_int_equal(nx_stream_hub_encodings(hub), 0); /* nobody has asked */
+    nx_assert_ok(nx_stream_hub_jpeg(hub, 0, &one, &err), err);
     for (int i = 0; i < 50; i++) {
-        nx_buffer_clear(&two);
-        nx_assert_ok(nx_stream_hub_jpeg(hub, &two, &number, &err), err);
-        assert_int_equal(number, 1);
+        nx_assert_ok(nx_stream_hub_jpeg(hub, 0, &two, &err), err);
+        assert_ptr_equal(one, two);
+        nx_stream_jpeg_release(two);
     }
+    assert_int_equal(one->number, 1);
     assert_int_equal(nx_stream_hub_encodings(hub), 1);
-    assert_memory_equal(two.data, "\xff\xd8", 2);
     free(nx_stream_hub_show(hub, picture(64, 32), 64, 32)); /* a larger one */
-    nx_assert_ok(nx_stream_hub_jpeg(hub, &one, &number, &err), err);
-    assert_int_equal(number, 2);
+    nx_assert_ok(nx_stream_hub_jpeg(hub, 0, &two, &err), err);
+    assert_int_equal(two->number, 2);
     assert_int_equal(nx_stream_hub_encodings(hub), 2);
-    nx_buffer_free(&one);
-    nx_buffer_free(&two);
+    assert_memory_equal(one->bytes.data, "\xff\xd8", 2); /* as long as somebody has it */
+    assert_memory_equal(two->bytes.data, "\xff\xd8", 2);
     nx_stream_hub *other = nx_stream_hub_retain(hub);
     nx_stream_hub_release(hub);
     assert_int_equal(nx_stream_hub_picture(other), 2);
     nx_stream_hub_release(other);
     nx_stream_hub_release(NULL);
+    nx_stream_jpeg_release(one);
+    nx_stream_jpeg_release(two);
+    nx_stream_jpeg_release(NULL);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_is_poked_takes_nothing),
         cmocka_unit_test(the_latest_wins),
         cmocka_unit_test(the_oldest_goes),
         cmocka_unit_test(who_closes_gets_what_is_left),
         cmocka_unit_test(nothing_is_lost_between_threads),
         cmocka_unit_test(a_close_wakes_who_waits),
         cmocka_unit_test(listeners_read_what_is_there),
+        cmocka_unit_test(messages_are_read_as_there_is_room),
         cmocka_unit_test(a_picture_is_encoded_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,8 +24,14 @@ static void cameras_and_files_are_taken(void **state)
         {"RTSP://me:p%40ss@camera.local:8554/a?b=c", NX_STREAM_RTSP},
         {"rtsp://[fd00::20]:554/cam", NX_STREAM_RTSP},
         {"http://10.0.0.9:8080/video.mjpg", NX_STREAM_HTTP},
+        {"rtsp://me:12%2F3@camera.local/of/me@home", NX_STREAM_RTSP},
         {"http://100.64.0.7/live.m3u8", NX_STREAM_HTTP},
         {"http://8.8.8.8/", NX_STREAM_HTTP},
+        {"https://10.0.0.9/x", NX_STREAM_HTTP},
+        {"rtsps://me:secret@camera.local/x", NX_STREAM_RTSP},
+        {"v4l2:/dev/video0", NX_STREAM_DEVICE},
+        {"v4l2:/dev/v4l/by-id/usb-046d_HD_Pro_Webcam_C920_ABC-video-index0", NX_STREAM_DEVICE},
+        {"v4l2:/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1:1.0-video-index0", NX_STREAM_DEVICE},
         {"file:gate.mp4", NX_STREAM_FILE},
         {"file:sub/../gate.mp4", NX_STREAM_FILE}, /* the kernel sees to it when it is opened */
     };
@@ -45,7 +51,8 @@ static void others_are_not(void **state)
         "gate.mp4",
         "/dev/video0",
         "ftp://10.0.0.9/x",
-        "https://10.0.0.9/x",
+        "https://",
+        "rtsps://127.0.0.1/x",
         "rtsp://",
         "rtsp:///me:secret@10.0.0.9/cam",
         "rtsp://host name/",
@@ -67,8 +74,18 @@ static void others_are_not(void **state)
         "http://[fe80::1%25eth0]/",
         "rtsp://224.0.0.1/",
         "rtsp://255.255.255.255/",
+        "rtsp://me:12/3@10.0.0.9/cam",
         "rtsp://***@10.0.0.9/",
         "http://10.0.0.9/?***",
+        "v4l2:",
+        "v4l2:/dev/video",
+        "v4l2:/dev/video0/../sda",
+        "v4l2:/dev/videoX",
+        "v4l2:/dev/v4l/by-id/",
+        "v4l2:/dev/v4l/by-id/..",
+        "v4l2:/dev/v4l/by-id/a/b",
+        "v4l2:/dev/sda",
+        "v4l2://dev/video0",
         "file:",
         "file:/etc/passwd",
         "file:///etc/passwd",
@@ -108,7 +125,8 @@ static void passwords_are_not_shown(void **state)
         {"http://me@10.0.0.9/v?secret#secret", "http://***@10.0.0.9/v?***"},
         {"rtsp:///me:secret@10.0.0.9/cam", "rtsp:///***@10.0.0.9/cam"},
         {"http://10.0.0.9?secret", "http://10.0.0.9?***"},
-        {"http://10.0.0.9/a@b", "http://10.0.0.9/a@b"},
+        {"http://10.0.0.9/a@b", "http://10.0.0.9/***"},
+        {"rtsp://me:p@ss/secret@10.0.0.9/cam", "rtsp://***@ss/***"},
         {"file:gate.mp4", "file:gate.mp4"},
     };
     for (size_t i = 0; i < NX_COUNT(shown); i++) {
@@ -162,9 +180,23 @@ static void files_stay_in_their_folder(void **state)
     assert_int_equal(fd, -1);
 }
 
+static void devices_are_looked_at(void **state)
+{
+    (void)state;
+    const char *path = NULL;
+    nx_error err = {0};
+    assert_int_equal(nx_stream_url_device("v4l2:/dev/video4242", &path, &err), NX_ERR_NOT_FOUND);
+    assert_string_equal(path, "/dev/video4242");
+    assert_string_equal(err.message, "url: there is no device /dev/video4242");
+    assert_int_equal(nx_stream_url_device("v4l2:/dev/null", &path, &err), NX_ERR_UNSUPPORTED);
+    assert_string_equal(err.message, "url: /dev/null is no V4L2 device");
+    assert_int_equal(nx_stream_url_device("v4l2:/dev/", &path, &err), NX_ERR_IO); /* a folder */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(devices_are_looked_at),
         cmocka_unit_test(cameras_and_files_are_taken),
         cmocka_unit_test(others_are_not),
         cmocka_unit_test(this_machine_is_taken_on_request),

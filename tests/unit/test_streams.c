@@ -130,10 +130,9 @@ static void a_stream_is_run_and_tells_what_it_sees(void **state)
 
     nx_stream_hub *hub = nx_streams_hub(streams, id);
     assert_non_null(hub);
-    nx_buffer jpeg = NX_BUFFER_INIT;
-    uint64_t number = 0;
-    nx_assert_ok(nx_stream_hub_jpeg(hub, &jpeg, &number, &err), err);
-    nx_buffer_free(&jpeg);
+    nx_stream_jpeg *jpeg = NULL;
+    nx_assert_ok(nx_stream_hub_jpeg(hub, 0, &jpeg, &err), err);
+    nx_stream_jpeg_release(jpeg);
     nx_streams_free(streams);
     assert_true(nx_stream_hub_ended(hub)); /* and it is there as long as somebody has it */
     nx_stream_hub_release(hub);
@@ -171,9 +170,10 @@ static void a_dead_servers_stream_is_taken_over(void **state)
     nx_stream taken;
     size_t count = 0;
     const char *id = add(fixture, "walk", URL, "{}");
-    nx_assert_ok(nx_store_streams_take(fixture->store, "dead", 1, 200, &fixture->arena, &taken,
-                                       &count, &err),
-                 err);
+    const nx_stream_runner dead = {.name = "dead"};
+    nx_assert_ok(
+        nx_store_streams_take(fixture->store, &dead, 1, 200, &fixture->arena, &taken, &count, &err),
+        err);
     assert_int_equal(count, 1);
     nx_streams *streams = streams_of(fixture, 4, 0);
     start(streams);
@@ -278,6 +278,142 @@ static void who_runs_none_takes_none(void **state)
     nx_streams_free(NULL);
 }
 
+/* --- without a database -------------------------------------------------------------------------
+ */
+
+/* What happens while somebody else holds the lock of the database. */
+typedef struct siege {
+    nx_streams *streams;
+    nx_stream_hub *hub;
+} siege;
+
+static nx_status until_it_ends(nx_db *db, void *user, nx_error *err)
+{
+    siege *s = user;
+    (void)db;
+    (void)err;
+    wait_until(s->streams, nx_stream_hub_ended(s->hub));
+    return NX_OK;
+}
+
+/* Though whoever renews it waits for the database all the time. */
+static void who_can_not_renew_in_time_stops(void **state)
+{
+    STORE_FIXTURE(state);
+    NX_NEED_RUNTIME();
+    nx_stream_status ignored;
+    nx_store *other = store_open_another(fixture);
+    const char *id = add(fixture, "walk", URL, "{}");
+    nx_streams *streams = streams_of(fixture, 1, 5000);
+    start(streams);
+    wait_until(streams, status_of(streams, id).monitor.state == NX_STREAM_LIVE);
+    siege s = {.streams = streams, .hub = nx_streams_hub(streams, id)};
+    assert_non_null(s.hub);
+    nx_assert_ok(nx_store_transact(other, NX_TX_WRITE, until_it_ends, &s, &err), err);
+    nx_stream_hub_release(s.hub);
+    /* and it is taken again when the database is back */
+    nx_streams_poke(streams);
+    wait_until(streams, nx_streams_status(streams, id, &ignored, NULL) &&
+                            ignored.monitor.state == NX_STREAM_LIVE);
+    nx_streams_free(streams);
+    nx_store_close(other);
+}
+
+static void count_failure(void *user, bool writes, int64_t ns, nx_status status)
+{
+    (void)writes;
+    (void)ns;
+    atomic_fetch_add((atomic_uint *)user, status != NX_OK ? 1 : 0);
+}
+
+static nx_status stop_them(nx_db *db, void *user, nx_error *err)
+{
+    siege *s = user;
+    (void)db;
+    (void)err;
+    nx_streams_free(s->streams);
+    return NX_OK;
+}
+
+/* One attempt to give something back, and perhaps one that was under way, are all it costs. */
+static void a_stop_does_not_wait_for_the_database_again_and_again(void **state)
+{
+    STORE_FIXTURE(state);
+    NX_NEED_RUNTIME();
+    atomic_uint failures;
+    atomic_init(&failures, 0);
+    const nx_store_observer observer = {.ended = count_failure, .user = &failures};
+    nx_store *usual = fixture->store;
+    nx_store_options quick = store_options(fixture);
+    quick.timeout_ms = 100;
+    const char *const ids[] = {add(fixture, "a", URL, "{}"), add(fixture, "b", URL, "{}"),
+                               add(fixture, "c", URL, "{}"), add(fixture, "d", URL, "{}")};
+    nx_assert_ok(nx_store_open(&quick, &fixture->store, &err), err);
+    siege s = {.streams = streams_of(fixture, 4, 0)};
+    start(s.streams);
+    for (size_t i = 0; i < NX_COUNT(ids); i++) {
+        wait_until(s.streams, status_of(s.streams, ids[i]).monitor.state == NX_STREAM_LIVE);
+    }
+    nx_store_observe(fixture->store, &observer);
+    nx_assert_ok(nx_store_transact(usual, NX_TX_WRITE, stop_them, &s, &err), err);
+    assert_in_range(atomic_load(&failures), 1, 3);
+    nx_store_observe(fixture->store, NULL);
+    nx_store_close(fixture->store);
+    fixture->store = usual;
+}
+
+/* --- models -------------------------------------------------------------------------------------
+ */
+
+/* Installs the small model as the next version of a name, which serves from then on. */
+static void add_model(const char *name)
+{
+    nx_error err = {0};
+    char *path = strdup(walk_model(&folder));
+    nx_registry_task task = {.op = NX_REGISTRY_ADD};
+    char *upload = NULL;
+    snprintf(task.name, sizeof task.name, "%s", name);
+    nx_assert_ok(nx_model_store_begin(base.models, &upload, &err), err);
+    nx_assert_ok(nx_model_store_copy(upload, "model.onnx", path, UINT64_MAX, &err), err);
+    task.folder = upload;
+    nx_assert_ok(nx_registry_run(base.registry, &task, &err), err);
+    free(upload);
+    free(path);
+}
+
+static void a_swapped_model_is_taken_between_frames(void **state)
+{
+    STORE_FIXTURE(state);
+    NX_NEED_RUNTIME();
+    notes n = {0};
+    add_model("walker");
+    const char *id = add(fixture, "walk", URL, "{\"model\":\"walker\",\"confidence\":0.3}");
+    nx_streams *streams = streams_of(fixture, 1, 0);
+    const nx_stream_hooks hooks = {.result = note, .user = &n};
+    nx_streams_set_hooks(streams, &hooks);
+    start(streams);
+    wait_until(streams, status_of(streams, id).monitor.state == NX_STREAM_LIVE);
+    assert_int_equal(status_of(streams, id).model_version, 1);
+    add_model("walker");
+    wait_until(streams, status_of(streams, id).model_version == 2);
+    unsigned results = atomic_load(&n.results);
+    wait_until(streams, atomic_load(&n.results) > results + 2);
+    nx_registry_task back = {.op = NX_REGISTRY_ROLLBACK, .name = "walker"};
+    nx_assert_ok(nx_registry_run(base.registry, &back, &err), err);
+    wait_until(streams, status_of(streams, id).model_version == 1);
+    nx_stream_status status = status_of(streams, id);
+    assert_int_equal(status.monitor.lives, 1); /* the connection is the first one still */
+    assert_int_equal(status.counts.dropped[NX_LOSS_STOPPED], 0);
+    assert_int_equal(status.counts.dropped[NX_LOSS_FAILED], 0);
+    assert_true(is_balanced(&status.counts));
+
+    nx_registry_task gone = {.op = NX_REGISTRY_REMOVE, .name = "walker"};
+    nx_assert_ok(nx_registry_run(base.registry, &gone, &err), err);
+    wait_until(streams, status_of(streams, id).monitor.state == NX_STREAM_RECONNECTING);
+    assert_non_null(strstr(status_of(streams, id).monitor.reason, "walker"));
+    nx_streams_free(streams);
+}
+
 int main(int argc, char **argv)
 {
     nx_decoder_dispatch(argc, argv);
@@ -287,6 +423,9 @@ int main(int argc, char **argv)
         store_test(a_dead_servers_stream_is_taken_over),
         store_test(who_has_lost_a_lease_stops),
         store_test(changes_are_heard_of),
+        store_test(who_can_not_renew_in_time_stops),
+        store_test(a_stop_does_not_wait_for_the_database_again_and_again),
+        store_test(a_swapped_model_is_taken_between_frames),
         store_test(what_can_not_be_run_says_why),
         store_test(who_runs_none_takes_none),
     };

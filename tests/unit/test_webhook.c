@@ -40,6 +40,8 @@ typedef struct receiver {
     /* what the sender has said */
     size_t noted;
     nx_webhook_state became;
+    nx_delivery_target target;  /* of the attempt that was noted last */
+    nx_webhook_failure failure; /* NX_WEBHOOK_FAILURES: none */
 } receiver;
 
 static receiver there = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -199,13 +201,13 @@ static int end(void **state)
 /* --- the sender ---------------------------------------------------------------------------------
  */
 
-static void count_noted(const nx_webhook *webhook, const nx_webhook_outcome *outcome,
+static void count_noted(nx_delivery_target target, const nx_webhook_outcome *outcome,
                         nx_webhook_state became, void *user)
 {
-    (void)webhook;
-    (void)outcome;
     (void)user;
     lock();
+    there.target = target;
+    there.failure = outcome->error != NULL ? outcome->failure : NX_WEBHOOK_FAILURES;
     there.became = became;
     there.noted++;
     unlock();
@@ -364,6 +366,8 @@ static void without_a_secret_it_is_unsigned(void **state)
     (void)ended_job(fixture, "/hook", NX_JOB_SUCCEEDED);
     send_until_noted(&options, 1);
     assert_int_equal(there.became, NX_WEBHOOK_DELIVERED);
+    assert_int_equal(there.target, NX_DELIVERY_JOB_WEBHOOK);
+    assert_int_equal(there.failure, NX_WEBHOOK_FAILURES);
     assert_string_equal(there.signature, "");
     assert_string_equal(there.event, "job.succeeded");
 }
@@ -400,6 +404,7 @@ static void it_is_given_up_in_the_end(void **state)
     send_until_noted(&options, 3);
     nx_webhook hook_row = find_hook(fixture, job.id);
     assert_int_equal(hook_row.state, NX_WEBHOOK_FAILED);
+    assert_int_equal(there.failure, NX_WEBHOOK_REFUSED);
     assert_int_equal(there.hits, 3);
     assert_int_equal(read_log(fixture, hook_row.id, log), 3);
     for (int i = 0; i < 3; i++) {
@@ -424,6 +429,7 @@ static void a_slow_receiver_times_out(void **state)
     assert_int_equal(read_log(fixture, hook_row.id, log), 1);
     assert_int_equal(log[0].status, 0);
     nx_assert_contains(log[0].error, "no answer: Timeout");
+    assert_int_equal(there.failure, NX_WEBHOOK_NO_ANSWER);
     assert_true(log[0].duration_ms >= 290);
 }
 

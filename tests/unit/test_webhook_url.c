@@ -218,13 +218,28 @@ static void hosts_that_are_private(void **state)
     }
 }
 
+static void the_path_is_not_for_everybody(void **state)
+{
+    (void)state;
+    static const char *const urls[][2] = {
+        {"https://hooks.example/services/T0/key?x=1", "https://hooks.example/***"},
+        {"http://10.0.0.9:8080/", "http://10.0.0.9:8080"},
+        {"http://[::1]:80", "http://[::1]:80"},
+        {"https://a.example?key", "https://a.example/***"},
+    };
+    for (size_t i = 0; i < NX_COUNT(urls); i++) {
+        char shown[NX_WEBHOOK_SHOWN_SIZE];
+        nx_webhook_url_shown(urls[i][0], shown);
+        assert_string_equal(shown, urls[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses_of_every_kind),
-        cmocka_unit_test(urls_that_are_taken),
-        cmocka_unit_test(urls_that_nobody_may_use),
-        cmocka_unit_test(hosts_that_are_private),
+        cmocka_unit_test(addresses_of_every_kind),       cmocka_unit_test(urls_that_are_taken),
+        cmocka_unit_test(urls_that_nobody_may_use),      cmocka_unit_test(hosts_that_are_private),
+        cmocka_unit_test(the_path_is_not_for_everybody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

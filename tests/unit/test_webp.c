@@ -84,11 +84,31 @@ static void animated_webp_is_refused(void **state)
     nx_buffer_free(&webp);
 }
 
+/* Sound from the outside: the sizes of the file and of its chunk fit what is there. */
+static void damage_inside_is_told(void **state)
+{
+    (void)state;
+    nx_image image = picture_gradient(61, 47);
+    uint8_t *simple = NULL;
+    size_t size = WebPEncodeLosslessRGB(image.pixels, 61, 47, (int)image.stride, &simple);
+    assert_true(size > 120);
+    nx_buffer cut = NX_BUFFER_INIT;
+    nx_buffer_append(&cut, "RIFF\0\0\0\0WEBP", 12);
+    append_chunk(&cut, "VP8L", simple + 20, 60);
+    uint32_t riff_size = (uint32_t)cut.size - 8;
+    memcpy(cut.data + 4, &riff_size, 4);
+    picture_assert_refused(cut.data, cut.size, NX_ERR_CORRUPT, "cannot be decoded");
+    WebPFree(simple);
+    nx_buffer_free(&cut);
+    nx_image_free(&image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(webp_exif_turns),
         cmocka_unit_test(animated_webp_is_refused),
+        cmocka_unit_test(damage_inside_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,8 @@ static void errors_say_where(void **state)
         {ZONE("{\"name\": \"b\", \"polygon\": [[0,0],[640,0],[1,1]]}"),
          "z.json: zones[1] (b): polygon[1] is [640, 0]"},
         {ZONE("{\"name\": \"b\", \"polygon\": [[0,0],[0.5,0.5],[1,1]]}"), "no area"},
+        {ZONE("{\"name\": \"b\\u0000c\", \"polygon\": [[0,0],[1,0],[1,1]]}"),
+         "z.json is not valid JSON: line 1: \\u0000"},
         {ZONE("{\"name\": \"b\", \"polgon\": []}"),
          "zones[1]: there is no member 'polgon'; did you mean 'polygon'?"},
         {ZONE("{\"name\": \"b\", \"polygon\": [[0,0],[1,0],[1,1]], \"classes\": []}"),

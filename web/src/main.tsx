@@ -4,6 +4,7 @@ import { render, type ComponentChildren } from 'preact';
 import { useRef } from 'preact/hooks';
 import { may, type Role } from './api/accounts.ts';
 import { Analyze } from './analyze/analyze.tsx';
+import { Lazy } from './lazy.tsx';
 import { useObserved } from './observable.ts';
 import { JobPage } from './pages/job.tsx';
 import { Jobs } from './pages/jobs.tsx';
@@ -30,6 +31,8 @@ interface PageRoute {
   show: (params: Params, at: Place) => ComponentChildren; // null: it is always there, as Analyze is
 }
 
+const watch = () => import('./watch.ts');
+
 // The server answers these paths with the page too: PAGE in src/api/api.c.
 const routes: PageRoute[] = [
   {
@@ -54,6 +57,30 @@ const routes: PageRoute[] = [
     pattern: '/videos/:id',
     role: 'viewer',
     show: ({ id = '' }, { query }) => <VideoPage id={id} analyse={query.has('analyse')} />,
+  },
+  {
+    pattern: '/streams',
+    role: 'viewer',
+    nav: { title: 'Streams', icon: 'streams', group: 'work' },
+    show: () => <Lazy load={watch}>{({ Streams }) => <Streams />}</Lazy>,
+  },
+  {
+    pattern: '/streams/:id',
+    role: 'viewer',
+    show: ({ id = '' }, { query }) => (
+      <Lazy load={watch}>{({ StreamPage }) => <StreamPage id={id} editing={query.has('edit')} />}</Lazy>
+    ),
+  },
+  {
+    pattern: '/events',
+    role: 'viewer',
+    nav: { title: 'Events', icon: 'events', group: 'work' },
+    show: (_, { query }) => <Lazy load={watch}>{({ Events }) => <Events query={query} />}</Lazy>,
+  },
+  {
+    pattern: '/events/:id',
+    role: 'viewer',
+    show: ({ id = '' }) => <Lazy load={watch}>{({ EventPage }) => <EventPage id={id} />}</Lazy>,
   },
   {
     pattern: '/jobs',

@@ -10,9 +10,8 @@ export const usualDataDir =
   process.env.NEXUS_DATA_DIR ||
   join(process.env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'nexus');
 
-/** models: path below models/ to file of the shared data. { path, remove() } */
-export function makeDataDir(models = {}) {
-  const path = mkdtempSync(join(tmpdir(), 'nexus-data-'));
+/** models: path below models/ to file of the shared data. path: a folder that is there. { path, remove() } */
+export function makeDataDir(models = {}, path = mkdtempSync(join(tmpdir(), 'nexus-data-'))) {
   mkdirSync(join(path, 'models'));
   if (existsSync(join(usualDataDir, 'lib'))) {
     symlinkSync(join(usualDataDir, 'lib'), join(path, 'lib'));

@@ -32,6 +32,18 @@ export function skipWithoutPostgres() {
   return 'there is no PostgreSQL';
 }
 
+/** A file's bytes; undefined: it is not there, or no more. */
+export function readIfThere(path) {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (error.code === 'ENOENT') {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
 /** The server refuses to be root. */
 function otherUser() {
   if (process.getuid() !== 0) {
@@ -44,17 +56,22 @@ function otherUser() {
   return { uid: Number(uid), gid: Number(gid) };
 }
 
-/** { url, kill(), start(), query(sql), session(), remove() } */
-export async function startPostgres() {
+/**
+ * { url, kill(), start(), query(sql), session(), remove() }. disk: one of small_disk.mjs's for its data. durable: it waits
+ * for the disk, which only matters to whoever takes the disk away. env: what its environment has besides.
+ */
+export async function startPostgres({ disk, durable = false, env = {} } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'nexus-postgres-'));
   const user = otherUser();
   if (user.uid !== undefined) {
     chownSync(folder, user.uid, user.gid);
   }
-  const data = join(folder, 'data');
-  execFileSync(join(programs, 'initdb'),
-    ['-D', data, '-N', '-A', 'trust', '-U', 'nexus', '-E', 'UTF8', '--locale=C'],
-    { cwd: '/', stdio: 'ignore', ...user });
+  const data = join(disk?.path ?? folder, 'data');
+  const inside = disk?.inside(user) ?? [];
+  const who = disk === undefined ? user : {}; // who is inside is that user
+  const command = (name, ...args) => [...inside, join(programs, name), ...args];
+  const [make, ...making] = command('initdb', '-D', data, '-N', '-A', 'trust', '-U', 'nexus', '-E', 'UTF8', '--locale=C');
+  execFileSync(make, making, { cwd: '/', stdio: 'ignore', ...who });
   // a copy, for the tree may be closed to that user
   const config = join(folder, 'nexus.conf');
   writeFileSync(config, readFileSync(TUNING));
@@ -64,15 +81,16 @@ export async function startPostgres() {
 
   /** As a process of its own; resolves to whether it became ready. */
   async function tryStart() {
-    const child = spawn(join(programs, 'postgres'),
-      ['-D', data, '-k', folder, '-h', '', '-F', '-c', `config_file=${config}`],
-      { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'], ...user });
+    const [program, ...args] = command('postgres', '-D', data, '-k', folder, '-h', '',
+      ...(durable ? [] : ['-F']), '-c', `config_file=${config}`);
+    const child = spawn(program, args,
+      { cwd: '/', env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'], ...who });
     const ended = new Promise((resolve) => { child.once('close', resolve); });
     child.stderr.setEncoding('utf8').on('data', (chunk) => { log += chunk; });
     server = { child, ended };
-    const file = join(data, 'postmaster.pid');
+    const file = join(disk?.seen ?? folder, 'data/postmaster.pid');
     await eventually(() => {
-      const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : [];
+      const lines = (readIfThere(file) ?? '').toString().split('\n'); // that of one before may be there, and go
       return child.exitCode !== null || (Number(lines[0]) === child.pid && /^ready/.test(lines[7]));
     }, 'PostgreSQL starts', START_MS);
     return child.exitCode === null;
@@ -97,6 +115,7 @@ export async function startPostgres() {
     start,
     kill,
     pid: () => server.child.pid,
+    ended: () => server.ended,
     query: (sql) => execFileSync(join(programs, 'psql'), [...psql, '-c', sql]).toString().trim(),
     /** A psql that runs what is written to its standard input. */
     session: () => spawn(join(programs, 'psql'), psql, { stdio: ['pipe', 'pipe', 'ignore'] }),

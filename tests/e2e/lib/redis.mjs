@@ -28,6 +28,7 @@ export async function startRedis({ args = [], password = '' } = {}) {
     url: password === '' ? `unix://${socket}` : `unix://:${encodeURIComponent(password)}@${socket}`,
     socket,
     pid: () => server.pid,
+    ended: () => ended,
     cli: (...words) => execFileSync('redis-cli', ['-s', socket, ...login, ...words],
       { stdio: ['ignore', 'pipe', 'ignore'] }).toString().trimEnd(),
     async start() {

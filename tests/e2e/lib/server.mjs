@@ -33,10 +33,12 @@ export function skipWithoutShared() {
 /**
  * Starts `nexus serve --port 0` with more arguments and environment, and waits until it listens. No
  * predictions are kept unless env says so: who sends a picture twice here wants the model to run twice.
- * stop() ends it with SIGTERM (or the signal given) and resolves to its exit code.
+ * stop() ends it with SIGTERM (or the signal given) and resolves to its exit code. inside: a program and its
+ * arguments that execute what follows them, as small_disk.mjs has them.
  */
-export async function startServer({ args = [], env = {} } = {}) {
-  const child = spawn(binary, ['serve', '--port', '0', ...args], {
+export async function startServer({ args = [], env = {}, inside = [] } = {}) {
+  const [program, ...all] = [...inside, binary, 'serve', '--port', '0', ...args];
+  const child = spawn(program, all, {
     env: { ...process.env, LOG_FORMAT: 'json', CACHE_TTL_PREDICTIONS: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -34,10 +34,10 @@ const node = (type, inputs, output, ...attributes) =>
     bytes(4, type), ...attributes);
 
 /** How much a square of size x size pixels is red, and how much blue: a convolution for each class. */
-function colours(size, sure) {
+function colours(size, sure, side) {
   const weights = [[1, -0.5, -0.5], [-0.5, -0.5, 1]].flatMap((channels) =>
     channels.flatMap((weight) => Array(size * size).fill((sure * weight) / (size * size))));
-  const count = BigInt((64 / size) ** 2);
+  const count = BigInt((side / size) ** 2);
   return [
     floats(`weights${size}`, [2, 3, size, size], weights),
     node('Conv', ['images', `weights${size}`], `map${size}`, list('strides', size, size)),
@@ -47,11 +47,11 @@ function colours(size, sure) {
 }
 
 /** The middle, width and height of each square, in YOLOv8's order. */
-function boxes(sizes) {
+function boxes(sizes, side) {
   const rows = [[], [], [], []];
   for (const size of sizes) {
-    for (let y = size / 2; y < 64; y += size) {
-      for (let x = size / 2; x < 64; x += size) {
+    for (let y = size / 2; y < side; y += size) {
+      for (let x = size / 2; x < side; x += size) {
         [x, y, size, size].forEach((value, row) => rows[row].push(value));
       }
     }
@@ -60,24 +60,24 @@ function boxes(sizes) {
 }
 
 /**
- * A YOLOv8 of two classes, what is red and what is blue, on 64x64 pixels. sure: what its confidences
- * are multiplied with.
+ * A YOLOv8 of two classes, what is red and what is blue, on side x side pixels. sure: what its
+ * confidences are multiplied with.
  */
-export function tinyModel(names = ['red', 'blue'], sure = 1) {
+export function tinyModel(names = ['red', 'blue'], sure = 1, side = 64) {
   const sizes = [8, 16, 32];
   const graph = message(7,
-    ...sizes.flatMap((size) => colours(size, sure)),
-    boxes(sizes),
+    ...sizes.flatMap((size) => colours(size, sure, side)),
+    boxes(sizes, side),
     node('Concat', sizes.map((size) => `scores${size}`), 'scores', number('axis', 2)),
     node('Concat', ['boxes', 'scores'], 'output', number('axis', 1)),
     bytes(2, 'tiny'),
-    valueInfo(11, 'images', [1, 3, 64, 64]),
+    valueInfo(11, 'images', [1, 3, side, side]),
     valueInfo(12, 'output'));
   const listed = `{0: '${names[0]}', 1: '${names[1]}'}`;
   const metadata = message(14, bytes(1, 'names'), bytes(2, listed));
   return Buffer.concat([int(1, 8), graph, message(8, int(2, 17)), metadata]);
 }
 
-export function writeTinyModel(path) {
-  writeFileSync(path, tinyModel());
+export function writeTinyModel(path, side = 64) {
+  writeFileSync(path, tinyModel(undefined, undefined, side));
 }

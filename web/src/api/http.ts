@@ -42,6 +42,18 @@ async function problemOf(response: Response): Promise<Problem> {
   };
 }
 
+/** Another try may help: no answer, too slow, another writer, too many, a fault. */
+export const isPassing = ({ status }: Problem): boolean =>
+  [0, 408, 409, 423, 429].includes(status) || status >= 500;
+
+/** Of a change whose answer broke off. */
+const brokenOff: Problem = {
+  title: 'No whole answer',
+  status: 0,
+  detail: 'The connection broke in the middle of the answer.',
+  advice: 'What you asked for may be done all the same: look before you try again.',
+};
+
 let signedOut: () => void = () => {};
 
 /** listener is called when an answer says that nobody is signed in (any more). */
@@ -53,7 +65,9 @@ export function onSignedOut(listener: () => void): void {
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(path, { cache: 'no-store', ...init });
+    // No cache mode: each makes the browser ask the server for something fresh, and then the server's own
+    // cache is of no use. Browsers keep none of the API's answers, which say no-store.
+    response = await fetch(path, init);
   } catch (error) {
     if (init.signal?.aborted) {
       throw error;
@@ -69,18 +83,32 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
   return response;
 }
 
-/** The JSON of an answer. A connection that breaks in the middle of it counts as no answer. */
-export async function getJson<T>(path: string, signal?: AbortSignal | null): Promise<T> {
-  const response = await request(path, { signal: signal ?? null });
+/** What `read` makes of an answer's body. A connection that breaks in the middle of it is a problem, too. */
+export async function bodyOf<T>(
+  response: Response,
+  read: (response: Response) => Promise<T>,
+  signal?: AbortSignal | null,
+  problem: Problem = unreachable,
+): Promise<T> {
   try {
-    return (await response.json()) as T;
+    return await read(response);
   } catch (error) {
     if (signal?.aborted) {
       throw error;
     }
-    throw new ApiError(unreachable);
+    throw new ApiError(problem);
   }
 }
+
+const readJson = <T>(response: Response): Promise<T> => response.json() as Promise<T>;
+
+/** The JSON of the answer to a request. */
+export async function requestJson<T>(path: string, init: RequestInit = {}): Promise<T> {
+  return bodyOf(await request(path, init), readJson<T>, init.signal);
+}
+
+export const getJson = <T>(path: string, signal?: AbortSignal | null): Promise<T> =>
+  requestJson(path, { signal: signal ?? null });
 
 type Method = 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -97,8 +125,12 @@ export function send(method: Method, path: string, value?: object): Promise<Resp
 }
 
 export async function sendJson<T>(method: Method, path: string, value?: object): Promise<T> {
-  const response = await send(method, path, value);
-  return (await response.json()) as T;
+  return bodyOf(await send(method, path, value), readJson<T>, null, brokenOff);
+}
+
+/** Sends a form, with its files. */
+export async function postForm<T>(path: string, form: FormData): Promise<T> {
+  return bodyOf(await request(path, { method: 'POST', body: form }), readJson<T>, null, brokenOff);
 }
 
 /** A page of a list, as every list of the API comes. */

@@ -1,6 +1,6 @@
 // Inference on pictures, as openapi.yaml has it.
 
-import { request, type Problem } from './http.ts';
+import { bodyOf, getJson, request, requestJson, type Problem } from './http.ts';
 
 export interface Box {
   x1: number;
@@ -106,20 +106,20 @@ export async function detectObjects(
   signal: AbortSignal,
 ): Promise<ImageResult> {
   const response = await detect(file, options, 'application/json', signal);
-  return (await response.json()) as ImageResult;
+  return bodyOf(response, (answer) => answer.json() as Promise<ImageResult>, signal);
 }
 
 /** The picture with its boxes drawn on it by the server, as JPEG. */
 export async function annotatedPicture(file: Blob, options: Options): Promise<Blob> {
   const response = await detect(file, options, 'image/jpeg', null);
-  return response.blob();
+  return bodyOf(response, (answer) => answer.blob());
 }
 
 /**
  * The mask of what the prompts mean. image: the picture, or the image_id of an earlier answer, which
  * spares the server the slow half of the work.
  */
-export async function segment(
+export function segment(
   image: Blob | string,
   prompts: readonly Prompt[],
   signal: AbortSignal,
@@ -127,34 +127,33 @@ export async function segment(
   const path = '/api/v1/inference/segment';
   const points = prompts.filter((prompt) => prompt.kind === 'point');
   const boxes = prompts.filter((prompt) => prompt.kind === 'box');
-  const body =
-    typeof image === 'string'
-      ? request(path, {
-          method: 'POST',
-          headers: { 'Content-Type': 'application/json' },
-          body: JSON.stringify({
-            image_id: image,
-            points: points.map(({ x, y, label }) => ({ x, y, label })),
-            boxes: boxes.map(({ x1, y1, x2, y2 }) => [x1, y1, x2, y2]),
-          }),
-          signal,
-        })
-      : request(
-          `${path}?${new URLSearchParams([
-            ...points.map(({ x, y, label }): [string, string] => ['point', `${x},${y},${label}`]),
-            ...boxes.map(({ x1, y1, x2, y2 }): [string, string] => ['box', `${x1},${y1},${x2},${y2}`]),
-          ])}`,
-          { method: 'POST', headers: { 'Content-Type': typeOf(image) }, body: image, signal },
-        );
-  const response = await body;
-  return (await response.json()) as SegmentResult;
+  if (typeof image === 'string') {
+    return requestJson(path, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({
+        image_id: image,
+        points: points.map(({ x, y, label }) => ({ x, y, label })),
+        boxes: boxes.map(({ x1, y1, x2, y2 }) => [x1, y1, x2, y2]),
+      }),
+      signal,
+    });
+  }
+  const query = new URLSearchParams([
+    ...points.map(({ x, y, label }): [string, string] => ['point', `${x},${y},${label}`]),
+    ...boxes.map(({ x1, y1, x2, y2 }): [string, string] => ['box', `${x1},${y1},${x2},${y2}`]),
+  ]);
+  return requestJson(`${path}?${query}`, {
+    method: 'POST',
+    headers: { 'Content-Type': typeOf(image) },
+    body: image,
+    signal,
+  });
 }
 
 /** The installed models. */
 export async function models(): Promise<Model[]> {
-  const response = await request('/api/v1/models', {});
-  const body = (await response.json()) as { items: Model[] };
-  return body.items;
+  return (await getJson<{ items: Model[] }>('/api/v1/models')).items;
 }
 
 /** A picture of several: what was found, or why nothing was. */
@@ -176,6 +175,6 @@ export async function detectBatch(
   if (options.model) {
     query.set('model', options.model);
   }
-  const response = await request(`/api/v1/inference/batch?${query}`, { method: 'POST', body: form, signal });
-  return ((await response.json()) as { items: BatchItem[] }).items;
+  const path = `/api/v1/inference/batch?${query}`;
+  return (await requestJson<{ items: BatchItem[] }>(path, { method: 'POST', body: form, signal })).items;
 }

@@ -1,6 +1,7 @@
 // Jobs: videos that are analysed, or wait for it.
 
 import { getJson, sendJson, withQuery, type ListPage } from './http.ts';
+import { listen } from './listen.ts';
 
 export const jobStates = ['queued', 'running', 'succeeded', 'failed', 'cancelled', 'dead'] as const;
 export type JobState = (typeof jobStates)[number];
@@ -29,6 +30,7 @@ export interface Job {
   progress: JobProgress | null;
   attempts: number;
   error: string | null;
+  webhook_url: string | null;
   results: JobFile[];
   frames: string | null;
   created_at: string;
@@ -50,6 +52,21 @@ export const cancelJob = (id: string): Promise<Job> =>
 export const retryJob = (id: string): Promise<Job> =>
   sendJson('POST', `/api/v1/jobs/${encodeURIComponent(id)}/retry`);
 
+/** How somebody was told that a job ended. */
+export interface Webhook {
+  id: string;
+  url: string;
+  state: 'pending' | 'delivered' | 'failed';
+  attempts: number;
+  next_attempt_at: string | null;
+  created_at: string;
+  log: { attempt: number; status: number | null; error: string | null; duration_ms: number; at: string }[];
+}
+
+export async function listWebhooks(id: string, signal: AbortSignal): Promise<Webhook[]> {
+  return (await getJson<{ items: Webhook[] }>(`/api/v1/jobs/${encodeURIComponent(id)}/webhooks`, signal)).items;
+}
+
 export const hasEnded = (state: JobState): boolean => state !== 'queued' && state !== 'running';
 
 export interface JobEvent {
@@ -59,20 +76,12 @@ export interface JobEvent {
 }
 
 /**
- * Tells what happens to a job until it has ended; the browser connects again by itself. onGone: no
- * connection can be had (any more), which is right when the job has ended. The answer ends it.
+ * Tells what happens to a job. onRefused: the server has nothing to tell for now, which is right when the
+ * job has ended. The answer ends it.
  */
-export function followJob(id: string, onEvent: (event: JobEvent) => void, onGone: () => void): () => void {
-  const source = new EventSource(`/api/v1/jobs/${encodeURIComponent(id)}/events`);
-  const take = (event: MessageEvent<string>): void => onEvent(JSON.parse(event.data) as JobEvent);
-  source.addEventListener('state', take);
-  source.addEventListener('progress', take);
-  source.addEventListener('error', () => {
-    if (source.readyState === EventSource.CLOSED) {
-      onGone();
-    }
-  });
-  return () => source.close();
+export function followJob(id: string, onEvent: (event: JobEvent) => void, onRefused: () => void): () => void {
+  const take = (data: string): void => onEvent(JSON.parse(data) as JobEvent);
+  return listen(`/api/v1/jobs/${encodeURIComponent(id)}/events`, { state: take, progress: take }, onRefused);
 }
 
 /** What a finished job amounts to: of its summary.json what the page shows. */

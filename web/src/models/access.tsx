@@ -1,7 +1,7 @@
 // Who may use a model.
 
 import { useState } from 'preact/hooks';
-import { listUsers, type User } from '../api/accounts.ts';
+import { listKeys, listUsers, type Key, type User } from '../api/accounts.ts';
 import { getAccess, grant, revokeGrant, setLevel, type Grant, type Level, type ModelAccess } from '../api/models.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { SelectField } from '../ui/field.tsx';
@@ -15,24 +15,64 @@ const levelWords: readonly (readonly [Level, string])[] = [
   ['private', 'private: admins, and those who are named below'],
 ];
 
-function subject({ user_id: user, key_id: key }: Grant, users: readonly User[]): string {
-  return user ? (users.find(({ id }) => id === user)?.name ?? user) : `key ${key ?? ''}`;
+const keyWords = ({ name, user, id }: Key): string => `${name} of ${user} (${id}…)`;
+
+function subject({ user_id: user, key_id: key }: Grant, users: readonly User[], keys: readonly Key[]): string {
+  if (user) {
+    return users.find(({ id }) => id === user)?.name ?? user;
+  }
+  const known = keys.find(({ id }) => id === key);
+  return `key ${known ? keyWords(known) : (key ?? '')}`;
+}
+
+/** One of those who are not let in yet. */
+function LetIn(props: {
+  label: string;
+  button: string;
+  options: readonly (readonly [id: string, text: string])[];
+  busy: boolean;
+  onLetIn: (id: string) => void;
+}) {
+  const [chosen, setChosen] = useState('');
+  if (props.options.length === 0) {
+    return null;
+  }
+  return (
+    <div class="filters">
+      <SelectField label={props.label} value={chosen} options={[['', 'choose'], ...props.options]} onChange={setChosen} />
+      <button
+        class="button"
+        type="button"
+        disabled={chosen === '' || props.busy}
+        onClick={() => {
+          props.onLetIn(chosen);
+          setChosen('');
+        }}
+      >
+        {props.button}
+      </button>
+    </div>
+  );
 }
 
 export function AccessDialog({ model, onClose }: { model: string; onClose: () => void }) {
   const load = useLoad((signal) => getAccess(model, signal), [model]);
   const users = useLoad(async (signal) => (await listUsers(null, signal)).items, []);
-  const [user, setUser] = useState('');
+  const keys = useLoad(async (signal) => (await listKeys('*', null, signal)).items, []);
   const action = useAction();
   const change = (work: () => Promise<ModelAccess>): void => {
     void action.run(async () => load.put(await work()));
   };
   const known = users.value ?? [];
+  const knownKeys = (keys.value ?? []).filter(
+    ({ revoked_at: revoked, expires_at: ends }) => !revoked && Date.parse(ends) > Date.now(),
+  );
   return (
     <Dialog title={`Who may use ${model}`} onClose={onClose}>
       <Loaded load={load}>
         {(access) => {
           const others = known.filter(({ id }) => !access.grants.some((entry) => entry.user_id === id));
+          const otherKeys = knownKeys.filter(({ id }) => !access.grants.some((entry) => entry.key_id === id));
           return (
             <div class="form">
               <SelectField
@@ -46,7 +86,7 @@ export function AccessDialog({ model, onClose }: { model: string; onClose: () =>
                   <ul class="plain-list" aria-label="Those who may">
                     {access.grants.map((entry) => (
                       <li key={entry.user_id ?? entry.key_id}>
-                        <span class="grow">{subject(entry, known)}</span>
+                        <span class="grow">{subject(entry, known, keys.value ?? [])}</span>
                         {entry.expires_at && (
                           <span class="soft">
                             ends <Time at={entry.expires_at} />
@@ -64,27 +104,20 @@ export function AccessDialog({ model, onClose }: { model: string; onClose: () =>
                     ))}
                     {access.grants.length === 0 && <li class="soft">Admins only.</li>}
                   </ul>
-                  {others.length > 0 && (
-                    <div class="filters">
-                      <SelectField
-                        label="Let a user in"
-                        value={user}
-                        options={[['', 'choose'], ...others.map(({ id, name }) => [id, name] as const)]}
-                        onChange={setUser}
-                      />
-                      <button
-                        class="button"
-                        type="button"
-                        disabled={user === '' || action.busy}
-                        onClick={() => {
-                          change(() => grant(model, user));
-                          setUser('');
-                        }}
-                      >
-                        Let in
-                      </button>
-                    </div>
-                  )}
+                  <LetIn
+                    label="Let a user in"
+                    button="Let the user in"
+                    options={others.map(({ id, name }) => [id, name] as const)}
+                    busy={action.busy}
+                    onLetIn={(id) => change(() => grant(model, { user_id: id }))}
+                  />
+                  <LetIn
+                    label="Let a key in, but not its user"
+                    button="Let the key in"
+                    options={otherKeys.map((key) => [key.id, keyWords(key)] as const)}
+                    busy={action.busy}
+                    onLetIn={(id) => change(() => grant(model, { key_id: id }))}
+                  />
                 </>
               )}
               <ProblemLine problem={action.problem} />

@@ -2,7 +2,7 @@
 // /metrics and remembers; the server keeps no history.
 
 import { useEffect, useMemo } from 'preact/hooks';
-import { ApiError, request, type Problem } from '../api/http.ts';
+import { ApiError, bodyOf, request, type Problem } from '../api/http.ts';
 import { milliseconds } from '../format.ts';
 import { observable, useObserved } from '../observable.ts';
 import { Chart } from '../ui/chart.tsx';
@@ -24,7 +24,7 @@ const problem = observable<Problem | null>(null);
 
 async function read(): Promise<void> {
   try {
-    const text = await (await request('/metrics')).text();
+    const text = await bodyOf(await request('/metrics'), (answer) => answer.text());
     const now: Reading = { at: Date.now() / 1000, samples: parse(text) };
     const moment = last && momentOf(last.samples, now.samples, now.at - last.at, now.at);
     last = now;

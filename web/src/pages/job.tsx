@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { classColor } from '../analyze/color.ts';
 import { may } from '../api/accounts.ts';
-import { ApiError } from '../api/http.ts';
+import { ApiError, isPassing } from '../api/http.ts';
 import {
   cancelJob,
   followJob,
@@ -16,8 +16,9 @@ import {
 } from '../api/jobs.ts';
 import { getVideo, type Line, type Zone } from '../api/videos.ts';
 import { bytes, clock, count } from '../format.ts';
+import { Webhooks } from '../jobs/webhooks.tsx';
 import { useObserved } from '../observable.ts';
-import { me as whoever } from '../shell/session.ts';
+import { entered, me as whoever } from '../shell/session.ts';
 import { JobBadge } from '../ui/badge.tsx';
 import { Chart } from '../ui/chart.tsx';
 import { Icon } from '../ui/icon.tsx';
@@ -36,28 +37,30 @@ function useLiveJob(id: string): Load<Job> {
   const latest = useRef(load);
   latest.current = load;
   const live = load.value !== null && !hasEnded(load.value.state);
+  const inside = useObserved(whoever) !== null;
   useEffect(() => {
-    if (!live) {
+    if (!live || !inside) {
       return undefined;
     }
     return followJob(
       id,
       ({ state, progress, error }) => {
         const { value, put, reload } = latest.current;
-        if (value) {
+        if (hasEnded(state)) {
+          reload(); // for its results. It may be running again: all that happened to it is told
+        } else if (value) {
           put({ ...value, state, progress: progress ?? value.progress, error });
         }
-        if (hasEnded(state)) {
-          reload(); // for its results
-        }
       },
-      () => latest.current.reload(),
+      () => latest.current.refresh(), // it may have ended; or nobody is signed in, and the door comes
     );
-  }, [id, live]);
+  }, [id, live, inside]);
   return load;
 }
 
 const breathMs = 400; // of a fast job not every step is asked for
+const retryMs = 1000; // after a broken connection; then twice as long each time
+const longestRetryMs = 30_000;
 
 /** What it saw, as far as it is known. */
 function useFrames(job: Job | null): FrameStore {
@@ -67,27 +70,36 @@ function useFrames(job: Job | null): FrameStore {
   const url = job?.frames ?? null;
   const done = job?.progress?.frames_done ?? 0;
   const ended = job !== null && hasEnded(job.state);
+  const epoch = useObserved(entered);
   useEffect(() => {
     if (!url) {
       return undefined;
     }
     const stop = new AbortController();
+    let pause = retryMs;
     const read = (): void => {
       readOn(url, latest.current, stop.signal).then(
         (next) => stop.signal.aborted || setStore(next),
         (error: unknown) => {
-          if (!stop.signal.aborted && !(error instanceof ApiError)) {
-            throw error; // and what the server refuses shows as no frames
+          if (stop.signal.aborted) {
+            return;
+          }
+          if (!(error instanceof ApiError)) {
+            throw error;
+          }
+          if (isPassing(error.problem)) { // what else the server refuses shows as no frames
+            timer = window.setTimeout(read, pause);
+            pause = Math.min(2 * pause, longestRetryMs);
           }
         },
       );
     };
-    const timer = window.setTimeout(read, done > 0 && !ended ? breathMs : 0);
+    let timer = window.setTimeout(read, done > 0 && !ended ? breathMs : 0);
     return () => {
       window.clearTimeout(timer);
       stop.abort();
     };
-  }, [url, ended, Math.floor(done / 100)]); // the server adds a hundred at a time
+  }, [url, ended, epoch, Math.floor(done / 100)]); // the server adds a hundred at a time
   return store;
 }
 
@@ -268,6 +280,7 @@ function Body({ job }: { job: Job }) {
       <div class="columns">
         {summary.value && <Counts summary={summary.value} />}
         {job.results.length > 0 && <Results job={job} />}
+        {job.webhook_url && <Webhooks job={job} />}
         <section class="card" aria-labelledby="how-title">
           <h2 id="how-title">How it is done</h2>
           <dl class="facts">

@@ -36,7 +36,7 @@ export function Jobs({ state }: { state: string | null }) {
   const list = useList<Job>((cursor, signal) => listJobs({ limit: 25, cursor, state }, signal), [state]);
   useEvery(everyMs, () => {
     if (list.value?.some((job) => !hasEnded(job.state))) {
-      list.reload();
+      list.refresh();
     }
   });
   return (

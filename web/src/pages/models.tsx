@@ -14,6 +14,7 @@ import {
 import { bytes, count } from '../format.ts';
 import { AccessDialog } from '../models/access.tsx';
 import { Compare } from '../models/compare.tsx';
+import { OptimizeDialog } from '../models/optimize.tsx';
 import { UploadModel } from '../models/upload.tsx';
 import { useObserved } from '../observable.ts';
 import { me as whoever } from '../shell/session.ts';
@@ -35,6 +36,7 @@ interface Doing {
   change: (work: () => Promise<ModelInfo>, words: string) => void;
   remove: (model: string, version: number | null) => void;
   access: (model: string) => void;
+  optimize: (model: string) => void;
 }
 
 function VersionRow({ model, version, doing }: { model: ModelInfo; version: ModelVersion; doing: Doing | null }) {
@@ -129,6 +131,11 @@ function ModelCard({ model, doing, isAdmin }: { model: ModelInfo; doing: Doing |
               Roll back
             </button>
           )}
+          {isAdmin && doing && model.kind === 'detector' && (
+            <button class="button small" type="button" aria-label={`Optimise ${name}`} onClick={() => doing.optimize(name)}>
+              Optimise
+            </button>
+          )}
           {isAdmin && doing && (
             <button class="button small" type="button" aria-label={`Access to ${name}`} onClick={() => doing.access(name)}>
               Access
@@ -166,7 +173,7 @@ function ModelCard({ model, doing, isAdmin }: { model: ModelInfo; doing: Doing |
 
 type Open =
   | { kind: 'upload' | 'compare' }
-  | { kind: 'access'; model: string }
+  | { kind: 'access' | 'optimize'; model: string }
   | { kind: 'remove'; model: string; version: number | null };
 
 export function Models() {
@@ -177,7 +184,7 @@ export function Models() {
   const action = useAction();
   const removal = useAction();
   const close = (): void => setOpen(null);
-  useEvery(everyMs, () => open === null && !action.busy && list.reload());
+  useEvery(everyMs, () => open === null && !action.busy && list.refresh());
 
   const doing: Doing | null = canChange
     ? {
@@ -194,6 +201,7 @@ export function Models() {
           setOpen({ kind: 'remove', model, version });
         },
         access: (model) => setOpen({ kind: 'access', model }),
+        optimize: (model) => setOpen({ kind: 'optimize', model }),
       }
     : null;
 
@@ -247,6 +255,7 @@ export function Models() {
       )}
       {open?.kind === 'compare' && <Compare models={list.value ?? []} onClose={close} />}
       {open?.kind === 'access' && <AccessDialog model={open.model} onClose={close} />}
+      {open?.kind === 'optimize' && <OptimizeDialog model={open.model} onChange={list.reload} onClose={close} />}
       {open?.kind === 'remove' && (
         <Confirm
           title={open.version === null ? 'Remove the model?' : 'Remove the version?'}

@@ -2,6 +2,7 @@
 
 import { listJobs, type Job } from '../api/jobs.ts';
 import { useObserved } from '../observable.ts';
+import { EventsNow, StreamsNow } from '../overview/cameras.tsx';
 import { Live } from '../overview/live.tsx';
 import { health, healthInWords } from '../shell/health.ts';
 import { JobBadge } from '../ui/badge.tsx';
@@ -43,7 +44,7 @@ function ServerCard() {
 
 function RecentJobs() {
   const jobs = useList<Job>((cursor, signal) => listJobs({ limit: 6, cursor }, signal), []);
-  useEvery(everyMs, jobs.reload);
+  useEvery(everyMs, jobs.refresh);
   return (
     <section class="card" aria-labelledby="recent-title">
       <div class="card-head">
@@ -81,8 +82,10 @@ export function Overview() {
     <Page title="Overview" lead="What this server does, and how it is.">
       <Live />
       <div class="columns">
-        <ServerCard />
+        <StreamsNow />
+        <EventsNow />
         <RecentJobs />
+        <ServerCard />
       </div>
     </Page>
   );

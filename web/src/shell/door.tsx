@@ -7,6 +7,7 @@ import { ApiError, onSignedOut, type Problem } from '../api/http.ts';
 import { observable } from '../observable.ts';
 import { go } from '../router.ts';
 import { useAction } from '../ui/load.ts';
+import { forgetUploads } from '../video/uploads.ts';
 import { refreshHealth } from './health.ts';
 import { entered, me } from './session.ts';
 
@@ -107,6 +108,7 @@ export async function leave(): Promise<void> {
       throw error;
     }
   }
+  forgetUploads();
   location.assign('/'); // nothing of what was shown stays
 }
 

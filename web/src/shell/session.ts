@@ -3,7 +3,7 @@
 import type { Me } from '../api/accounts.ts';
 import { observable } from '../observable.ts';
 
-/** null: not known yet, or nobody. */
+/** null: not known yet, or nobody; the door is shut then. */
 export const me = observable<Me | null>(null);
 
 /** Goes up each time that somebody may use the page (again). */

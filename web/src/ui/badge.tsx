@@ -19,6 +19,18 @@ const jobTones: Record<string, Tone> = {
   dead: 'bad',
 };
 
+const streamTones: Record<string, Tone> = {
+  connecting: 'busy',
+  live: 'good',
+  stalled: 'warn',
+  reconnecting: 'warn',
+  stopped: 'quiet',
+};
+
+export const StreamBadge = ({ state }: { state: string }) => (
+  <Badge tone={streamTones[state] ?? 'quiet'}>{state}</Badge>
+);
+
 export const JobBadge = ({ state }: { state: string }) => (
   <Badge tone={jobTones[state] ?? 'quiet'}>{state}</Badge>
 );

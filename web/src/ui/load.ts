@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, type ListPage, type Problem } from '../api/http.ts';
-import { entered } from '../shell/session.ts';
+import { entered, me } from '../shell/session.ts';
 import { useObserved } from '../observable.ts';
 
 export interface Load<T> {
@@ -10,6 +10,8 @@ export interface Load<T> {
   problem: Problem | null; // of the last question
   busy: boolean;
   reload: () => void;
+  /** For timers: asks again, unless a question is still under way. */
+  refresh: () => void;
   /** Shows another value until the next one comes: the answer to a change, mostly. */
   put: (value: T) => void;
 }
@@ -20,6 +22,8 @@ interface Answer<T> {
   busy: boolean;
 }
 
+const patienceMs = 60_000; // then a question counts as lost
+
 /** Runs ask now and whenever one of keys changes; a newer question drops the older one's answer. */
 export function useLoad<T>(ask: (signal: AbortSignal) => Promise<T>, keys: readonly unknown[]): Load<T> {
   const [answer, setAnswer] = useState<Answer<T>>({ value: null, problem: null, busy: true });
@@ -27,17 +31,25 @@ export function useLoad<T>(ask: (signal: AbortSignal) => Promise<T>, keys: reado
   const epoch = useObserved(entered); // who has signed in again asks again
   const latest = useRef(ask);
   latest.current = ask;
+  const askedAt = useRef<number | null>(null); // the question that is under way
 
   useEffect(() => setAnswer({ value: null, problem: null, busy: true }), keys);
   useEffect(() => {
     const mine = new AbortController();
     setAnswer((before) => ({ ...before, busy: true }));
+    askedAt.current = performance.now();
     latest.current(mine.signal).then(
-      (value) => mine.signal.aborted || setAnswer({ value, problem: null, busy: false }),
+      (value) => {
+        if (!mine.signal.aborted) {
+          askedAt.current = null;
+          setAnswer({ value, problem: null, busy: false });
+        }
+      },
       (error: unknown) => {
         if (mine.signal.aborted) {
           return;
         }
+        askedAt.current = null;
         if (!(error instanceof ApiError)) {
           throw error;
         }
@@ -50,6 +62,11 @@ export function useLoad<T>(ask: (signal: AbortSignal) => Promise<T>, keys: reado
   return {
     ...answer,
     reload: useCallback(() => setRound((before) => before + 1), []),
+    refresh: useCallback(() => {
+      if (askedAt.current === null || performance.now() - askedAt.current > patienceMs) {
+        setRound((before) => before + 1);
+      }
+    }, []),
     put: useCallback((value: T) => setAnswer({ value, problem: null, busy: false }), []),
   };
 }
@@ -94,13 +111,13 @@ export function useList<T>(
   };
 }
 
-/** Calls tick every so often while the page is looked at. */
+/** Calls tick every so often while the page is looked at, and not behind the door. */
 export function useEvery(ms: number, tick: () => void): void {
   const latest = useRef(tick);
   latest.current = tick;
   useEffect(() => {
     const timer = window.setInterval(() => {
-      if (document.visibilityState === 'visible') {
+      if (document.visibilityState === 'visible' && me.get() !== null) {
         latest.current();
       }
     }, ms);

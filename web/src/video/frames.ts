@@ -1,6 +1,6 @@
 // What a job saw, frame by frame: its NDJSON read as it comes, and asked on for while the job runs.
 
-import { request } from '../api/http.ts';
+import { bodyOf, request } from '../api/http.ts';
 import type { Detection } from '../api/inference.ts';
 
 const mostBytes = 160_000_000; // of text; an hour of a busy street
@@ -30,16 +30,39 @@ async function* lines(body: ReadableStream<Uint8Array>, onBytes: (size: number) 
   const decoder = new TextDecoder();
   const reader = body.getReader();
   let rest = '';
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) {
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) {
+        return;
+      }
+      onBytes(value.length);
+      rest += decoder.decode(value, { stream: true });
+      const parts = rest.split('\n');
+      rest = parts.pop() ?? '';
+      yield* parts;
+    }
+  } finally {
+    await reader.cancel(); // of a body that is wanted no further, too; else it is sent on
+  }
+}
+
+/** Adds what an answer has to what is known already. */
+async function take(response: Response, store: FrameStore): Promise<void> {
+  if (!response.body) {
+    return;
+  }
+  const count = (size: number): void => {
+    store.bytes += size;
+  };
+  for await (const line of lines(response.body, count)) {
+    if (line !== '') {
+      store.frames.push(JSON.parse(line) as FrameRecord);
+    }
+    if (store.bytes > mostBytes) {
+      store.cut = true;
       return;
     }
-    onBytes(value.length);
-    rest += decoder.decode(value, { stream: true });
-    const parts = rest.split('\n');
-    rest = parts.pop() ?? '';
-    yield* parts;
   }
 }
 
@@ -50,7 +73,9 @@ export async function readOn(url: string, before: FrameStore, signal: AbortSigna
   }
   // From the last byte that is known on, a line break: so there is always something to answer.
   const from = Math.max(0, before.bytes - 1);
-  const response = await request(url, { signal, headers: from > 0 ? { Range: `bytes=${from}-` } : {} });
+  // no-store: a file that grows, in parts, is nothing for the browser to keep
+  const init: RequestInit = { signal, cache: 'no-store', headers: from > 0 ? { Range: `bytes=${from}-` } : {} };
+  const response = await request(url, init);
   const isRest = response.status === 206;
   const store: FrameStore = {
     frames: isRest ? before.frames.slice() : [],
@@ -58,20 +83,7 @@ export async function readOn(url: string, before: FrameStore, signal: AbortSigna
     cut: false,
     bytes: isRest ? from : 0,
   };
-  if (response.body) {
-    const count = (size: number): void => {
-      store.bytes += size;
-    };
-    for await (const line of lines(response.body, count)) {
-      if (line !== '') {
-        store.frames.push(JSON.parse(line) as FrameRecord);
-      }
-      if (store.bytes > mostBytes) {
-        store.cut = true;
-        break;
-      }
-    }
-  }
+  await bodyOf(response, (answer) => take(answer, store), signal);
   return store;
 }
 

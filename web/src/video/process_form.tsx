@@ -2,13 +2,14 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { models } from '../api/inference.ts';
-import { allOutputs, processVideo, type Line, type ProcessOptions, type Video, type Zone } from '../api/videos.ts';
+import { allOutputs, processVideo, type ProcessOptions, type Video } from '../api/videos.ts';
 import { setProperty } from '../dom.ts';
 import { clock } from '../format.ts';
 import { go } from '../router.ts';
 import { useAction, useLoad } from '../ui/load.ts';
 import { ProblemLine } from '../ui/page.tsx';
 import { notify } from '../ui/toast.tsx';
+import { ShapesJson } from './shapes_json.tsx';
 import { ShapeList, ZoneEditor, type Shapes } from './zone_editor.tsx';
 
 interface Fields {
@@ -61,45 +62,6 @@ function optionsOf(video: Video, fields: Fields, shapes: Shapes): ProcessOptions
     ...(shapes.lines.length > 0 && { lines: shapes.lines }),
     ...(fields.annotated && { outputs: allOutputs }),
   };
-}
-
-/** Zones and lines as JSON, to be copied, or pasted from elsewhere. */
-function ShapesJson({ shapes, onChange }: { shapes: Shapes; onChange: (shapes: Shapes) => void }) {
-  const [text, setText] = useState('');
-  const [wrong, setWrong] = useState('');
-  useEffect(() => setText(JSON.stringify(shapes, null, 1)), [shapes]);
-  function use(): void {
-    try {
-      const value = JSON.parse(text) as { zones?: Zone[]; lines?: Line[] };
-      onChange({ zones: value.zones ?? [], lines: value.lines ?? [] });
-      setWrong('');
-    } catch (error) {
-      setWrong(String((error as Error).message));
-    }
-  }
-  return (
-    <details>
-      <summary>As JSON</summary>
-      <div class="field">
-        <textarea
-          class="mono"
-          rows={8}
-          spellcheck={false}
-          aria-label="Zones and lines as JSON"
-          value={text}
-          onInput={(event) => setText(event.currentTarget.value)}
-        />
-        <p class="problem-line" role="alert">
-          {wrong}
-        </p>
-        <div class="actions">
-          <button class="button small" type="button" onClick={use}>
-            Use it
-          </button>
-        </div>
-      </div>
-    </details>
-  );
 }
 
 /** A frame of the video, at a time of choice, with the editor over it. */

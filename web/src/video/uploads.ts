@@ -1,8 +1,9 @@
 // Videos on their way to the server, by tus 1.0.0: in pieces, so that a lost connection or a reload
 // loses no more than one. They go on while other pages are looked at.
 
-import { ApiError, request, type Problem } from '../api/http.ts';
+import { ApiError, isPassing, request, requestJson, type Problem } from '../api/http.ts';
 import { observable } from '../observable.ts';
+import { entered, me } from '../shell/session.ts';
 
 const firstPiece = 1 << 20;
 const largestPiece = 16 << 20;
@@ -29,14 +30,20 @@ interface Kept {
   name: string;
   size: number;
   url: string; // of the upload
+  by: string; // whose; '' in open use
 }
 
 const files = new Map<string, File>();
 const stops = new Map<string, AbortController>();
+const afterSignIn = new Map<string, () => void>(); // what goes on then
 
+let owner = ''; // whoever was signed in last; behind the door it is still theirs
+
+/** What the owner has not finished. */
 function kept(): Kept[] {
   try {
-    return JSON.parse(localStorage.getItem(storageKey) ?? '[]') as Kept[];
+    const list = JSON.parse(localStorage.getItem(storageKey) ?? '[]') as Kept[];
+    return list.filter(({ by }) => by === owner);
   } catch {
     return []; // storage is forbidden, or has something else
   }
@@ -44,7 +51,12 @@ function kept(): Kept[] {
 
 function keep(change: (list: Kept[]) => Kept[]): void {
   try {
-    localStorage.setItem(storageKey, JSON.stringify(change(kept())));
+    const list = change(kept());
+    if (list.length > 0) {
+      localStorage.setItem(storageKey, JSON.stringify(list));
+    } else {
+      localStorage.removeItem(storageKey);
+    }
   } catch {
     // Then an upload lasts as long as the page.
   }
@@ -78,9 +90,7 @@ const offsetOf = (response: Response): number => Number(response.headers.get('Up
 /** How far the upload came; null: the server does not know it (any more). */
 async function ask(url: string, signal: AbortSignal): Promise<{ offset: number; video: string | null } | null> {
   try {
-    const response = await request(url, { headers: tus, signal });
-    const body = (await response.json()) as { offset: number; video: string | null };
-    return body;
+    return await requestJson(url, { headers: tus, signal });
   } catch (error) {
     if (error instanceof ApiError && [404, 410].includes(error.problem.status)) {
       return null;
@@ -101,7 +111,7 @@ async function open(file: File, signal: AbortSignal): Promise<{ url: string; off
     forget(key);
   }
   const url = await begin(file, signal);
-  keep((list) => [...list, { key, name: file.name, size: file.size, url }]);
+  keep((list) => [...list, { key, name: file.name, size: file.size, url, by: owner }]);
   return { url, offset: 0, video: null };
 }
 
@@ -124,10 +134,6 @@ async function sendRest(file: File, signal: AbortSignal, onProgress: (sent: numb
   }
   return video;
 }
-
-/** Another try may help: no answer, too slow, another writer, too many, a fault. */
-const isPassing = ({ status }: Problem): boolean =>
-  status === 0 || status === 408 || status === 409 || status === 423 || status === 429 || status >= 500;
 
 const pause = (ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
@@ -166,6 +172,11 @@ async function run(key: string, onDone: () => void): Promise<void> {
         throw error;
       }
       const { problem } = error;
+      if (problem.status === 401) { // the door comes; behind it the upload waits
+        put(key, { state: 'paused', problem });
+        afterSignIn.set(key, () => void run(key, onDone));
+        return;
+      }
       if (!isPassing(problem)) {
         forget(key);
         put(key, { state: 'failed', problem });
@@ -203,6 +214,7 @@ export function upload(list: Iterable<File>, onDone: () => void): void {
 
 export function resume(key: string, onDone: () => void): void {
   if (files.has(key)) {
+    afterSignIn.delete(key);
     void run(key, onDone);
   }
 }
@@ -212,6 +224,7 @@ export function dismiss(key: string): void {
   stops.get(key)?.abort();
   stops.delete(key);
   files.delete(key);
+  afterSignIn.delete(key);
   const url = kept().find((entry) => entry.key === key)?.url;
   forget(key);
   uploads.set(uploads.get().filter((entry) => entry.key !== key));
@@ -220,6 +233,29 @@ export function dismiss(key: string): void {
       // It expires by itself.
     });
   }
+}
+
+me.watch((who) => {
+  if (who) {
+    owner = who.name ?? '';
+    keep((list) => list); // another's are dropped
+  }
+});
+
+entered.watch(() => {
+  const waiting = [...afterSignIn.values()];
+  afterSignIn.clear();
+  for (const goOn of waiting) {
+    goOn();
+  }
+});
+
+/** Leaves nothing in this browser of what was uploaded. */
+export function forgetUploads(): void {
+  for (const stop of stops.values()) {
+    stop.abort();
+  }
+  keep(() => []);
 }
 
 /** Lists what an earlier page has left unfinished. */
