@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { cores, root } from '../lib.mjs';
 
 const here = join(root, 'bench/peers');
-const python = join(root, 'build/peers/python/bin');
+const venv = (name) => join(root, 'build/peers', name);
 
-const uvicorn = (port, processes) => ({
-  command: join(python, 'uvicorn'),
+const uvicorn = (port, processes, { app = 'app', python = 'python' } = {}) => ({
+  command: join(venv(python), 'bin/uvicorn'),
   args: [
-    ...['app:app', '--port', `${port}`, '--workers', `${processes}`],
+    ...[`${app}:app`, '--port', `${port}`, '--workers', `${processes}`],
     ...['--log-level', 'warning', '--no-access-log'],
   ],
   cwd: join(here, 'fastapi'),
@@ -20,6 +20,16 @@ const uvicorn = (port, processes) => ({
 const fastapi = (engine) => (model, port, { processes, ...settings }) => ({
   ...uvicorn(port, processes),
   env: { ENGINE: engine, MODEL: model, ...settings },
+});
+
+const ultralytics = (model, port, { processes }) => ({
+  ...uvicorn(port, processes, { app: 'predict', python: 'ultralytics' }),
+  env: {
+    MODEL: model,
+    YOLO_OFFLINE: 'true', // it would look for updates
+    YOLO_AUTOINSTALL: 'false',
+    YOLO_CONFIG_DIR: venv('ultralytics'),
+  },
 });
 
 const onePerCore = { name: `${cores} processes x 1 thread`, processes: cores, THREADS: 1, RUNS: 1 };
@@ -54,6 +64,13 @@ export const peers = [
     start: fastapi('openvino'),
     variants: [ahead(threadPool), threadPool, onePerCore, ahead(onePerCore), allInOne, ahead(allInOne)],
     sources: ['fastapi/app.py', 'fastapi/engines.py', 'fastapi/vision.py'],
+  },
+  {
+    name: 'FastAPI + Ultralytics predict',
+    install: 'ultralytics',
+    start: ultralytics,
+    variants: [{ name: '1 process', processes: 1 }, { name: `${cores} processes`, processes: cores }],
+    sources: ['fastapi/predict.py'],
   },
   {
     name: 'FastAPI + cv2.dnn',
