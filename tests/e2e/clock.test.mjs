@@ -13,6 +13,7 @@ import { makeClock, skipWithoutFaketime } from './lib/clock.mjs';
 import { makeDataDir } from './lib/data_dir.mjs';
 import { skipWithoutPostgres, startPostgres } from './lib/postgres.mjs';
 import { eventually, startServer } from './lib/server.mjs';
+import { drawSquares } from './lib/squares.mjs';
 import { writeTinyModel } from './lib/tiny_model.mjs';
 
 const PATIENCE_MS = 60_000;
@@ -26,9 +27,7 @@ const LENGTH_S = 300; /* of the video: its job is to last longer than what is do
 /** A red square that comes and goes, over and over. */
 function makeVideo(path, seconds) {
   const part = `${path}.part.mp4`;
-  execFileSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'color=gray:s=320x240:r=25', '-f', 'lavfi', '-i', 'color=red:s=80x80:r=25',
-    '-filter_complex', "[0][1]overlay=x='120+200*sin(t)':y=80", '-t', '6', '-c:v', 'libx264', '-preset', 'ultrafast', '-bf', '0',
-    '-pix_fmt', 'yuv420p', part]);
+  drawSquares(part, 6, [{ colour: 'red', size: '80x80', x: '120+200*sin(t)', y: '80' }], { more: ['-bf', '0'] });
   execFileSync('ffmpeg', ['-v', 'error', '-stream_loop', String(seconds / 6 - 1), '-i', part, '-c', 'copy', path]);
 }
 

@@ -3,7 +3,7 @@
 // there, pictures are still looked at, and everything goes on when there is space again.
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -14,6 +14,7 @@ import { freePort } from './lib/ports.mjs';
 import { skipWithoutPostgres, startPostgres } from './lib/postgres.mjs';
 import { binary, eventually, metric, sharedPath, skipWithoutShared, startServer } from './lib/server.mjs';
 import { canBeOthers, makeSmallDisk, skipWithoutSmallDisk } from './lib/small_disk.mjs';
+import { drawSquares } from './lib/squares.mjs';
 import { tinyModel, writeTinyModel } from './lib/tiny_model.mjs';
 
 const MiB = 1 << 20;
@@ -23,9 +24,8 @@ const skip = skipWithoutShared() || skipWithout('ffmpeg') || skipWithoutSmallDis
 
 /** Noise, which no encoder makes small, and on it a red square that goes to and fro. */
 function makeVideo(path) {
-  execFileSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'nullsrc=s=320x240:r=10,geq=lum=128+40*(random(0)-0.5):cb=128:cr=128',
-    '-f', 'lavfi', '-i', 'color=red:s=80x80:r=10', '-filter_complex', "[0][1]overlay=x='120+100*sin(t)':y=80",
-    '-t', '8', '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', path]);
+  drawSquares(path, 8, [{ colour: 'red', size: '80x80', x: '120+100*sin(t)', y: '80' }],
+    { fps: 10, background: (size, fps) => `nullsrc=s=${size}:r=${fps},geq=lum=128+40*(random(0)-0.5):cb=128:cr=128` });
 }
 
 /** What is asked of a server here. */

@@ -5,7 +5,6 @@
 // NEXUS_TEST_SEED repeats the choices of a run; what they meet is up to the machine.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -18,6 +17,7 @@ import { sha256 } from './lib/hash.mjs';
 import { skipWithoutPostgres, startPostgres } from './lib/postgres.mjs';
 import { children, eventually, startServer } from './lib/server.mjs';
 import { randomFrom } from './lib/random.mjs';
+import { drawSquares } from './lib/squares.mjs';
 import { writeTinyModel } from './lib/tiny_model.mjs';
 
 const KILLS = 50;
@@ -41,12 +41,10 @@ const FILES = [
 
 /** A red and a blue square that cross over gray and rest now and then. */
 function makeVideo(path) {
-  const square = (colour, width, height) => `color=${colour}:s=${width}x${height}:r=25`;
-  execFileSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'color=gray:s=320x240:r=25',
-    '-f', 'lavfi', '-i', square('red', 60, 50), '-f', 'lavfi', '-i', square('blue', 50, 60),
-    '-filter_complex', "[0][1]overlay=x='130+130*sin(min(mod(t,12),8)/2)':y='90+80*cos(t/5)'[a];"
-      + "[a][2]overlay=x='130-130*sin(t/3)':y='90+80*sin(t/2)'",
-    '-t', '100', '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', path]);
+  drawSquares(path, 100, [
+    { colour: 'red', size: '60x50', x: '130+130*sin(min(mod(t,12),8)/2)', y: '90+80*cos(t/5)' },
+    { colour: 'blue', size: '50x60', x: '130-130*sin(t/3)', y: '90+80*sin(t/2)' },
+  ]);
 }
 
 

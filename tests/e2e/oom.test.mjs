@@ -2,7 +2,6 @@
 // its job from the last checkpoint, to the bytes of a run that nobody disturbed.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -11,6 +10,7 @@ import { makeDataDir } from './lib/data_dir.mjs';
 import { sha256 } from './lib/hash.mjs';
 import { submitJob } from './lib/jobs.mjs';
 import { binary, children, eventually, skipWithoutShared, startServer } from './lib/server.mjs';
+import { drawSquares } from './lib/squares.mjs';
 import { writeTinyModel } from './lib/tiny_model.mjs';
 
 const PATIENCE_MS = 60_000;
@@ -69,9 +69,7 @@ describe('a worker that the kernel kills for memory', { skip }, () => {
     group = makeGroup();
     data = makeDataDir();
     writeTinyModel(`${data.path}/models/tiny.onnx`);
-    execFileSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'color=gray:s=320x240:r=25',
-      '-f', 'lavfi', '-i', 'color=red:s=60x50:r=25', '-filter_complex', "[0][1]overlay=x='130+130*sin(t/2)':y=90",
-      '-t', String(SECONDS), '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', `${data.path}/a.mp4`]);
+    drawSquares(`${data.path}/a.mp4`, SECONDS, [{ colour: 'red', size: '60x50', x: '130+130*sin(t/2)', y: '90' }]);
     server = await startServer({ args: ['--data-dir', data.path], env: { ...env, RUN_JOBS: 'false' } });
   });
   after(async () => {

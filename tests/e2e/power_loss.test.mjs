@@ -22,6 +22,7 @@ import { readIfThere, skipWithoutPostgres, startPostgres } from './lib/postgres.
 import { randomFrom } from './lib/random.mjs';
 import { skipWithoutRedis, startRedis } from './lib/redis.mjs';
 import { binary, children, eventually, startServer } from './lib/server.mjs';
+import { drawSquares } from './lib/squares.mjs';
 import { writeTinyModel } from './lib/tiny_model.mjs';
 
 const ROUNDS = 3;
@@ -33,11 +34,10 @@ const MiB = 1 << 20;
 
 /** A red and a blue square that come and go. */
 function makeVideo(path, seconds) {
-  const square = (colour) => `color=${colour}:s=60x50:r=25`;
-  execFileSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'color=gray:s=160x120:r=25', '-f', 'lavfi', '-i', square('red'),
-    '-f', 'lavfi', '-i', square('blue'), '-filter_complex',
-    "[0][1]overlay=x='50+90*sin(t*2)':y='35+30*cos(t)'[a];[a][2]overlay=x='50-90*sin(t*1.5)':y='35+30*sin(t)'",
-    '-t', String(seconds), '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', path]);
+  drawSquares(path, seconds, [
+    { colour: 'red', size: '60x50', x: '50+90*sin(t*2)', y: '35+30*cos(t)' },
+    { colour: 'blue', size: '60x50', x: '50-90*sin(t*1.5)', y: '35+30*sin(t)' },
+  ], { size: '160x120' });
 }
 
 /** A process and all that it has started. */

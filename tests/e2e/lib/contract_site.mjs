@@ -1,12 +1,12 @@
 // A server with something of each kind in it, and people of each role, for requests by its own
 // document: what the document can't know, the site does (who there is, what a model or a video is).
 
-import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { addKey, addUser, ask, json, PASSWORD, setUp, signIn } from './accounts.mjs';
 import { makeDataDir } from './data_dir.mjs';
 import { eventually, sharedPath, startServer } from './server.mjs';
+import { drawSquares } from './squares.mjs';
 import { tinyModel, writeTinyModel } from './tiny_model.mjs';
 
 const SECRET = 'only-this-server-knows';
@@ -21,10 +21,8 @@ const rule = { name: 'came', kind: 'object_appeared', classes: ['red', 'blue'], 
 
 /** A second of a red square on gray, and one that blinks, so that it appears again and again. */
 function makeVideo(path, size, blink) {
-  const overlay = `overlay=x='8+t*8':y=8${blink ? ":enable='lt(mod(t,0.8),0.4)'" : ''}`;
-  execFileSync('ffmpeg', ['-nostdin', '-v', 'error', '-y', '-f', 'lavfi', '-i', `color=gray:s=${size}x${size}:r=10`,
-    '-f', 'lavfi', '-i', 'color=red:s=32x32:r=10', '-filter_complex', overlay, '-t', blink ? '8' : '1',
-    '-c:v', 'libx264', '-preset', 'ultrafast', '-g', '10', '-bf', '0', '-pix_fmt', 'yuv420p', path]);
+  const square = { colour: 'red', size: '32x32', x: '8+t*8', y: '8', shown: blink ? 'lt(mod(t,0.8),0.4)' : '1' };
+  drawSquares(path, blink ? 8 : 1, [square], { size: `${size}x${size}`, fps: 10, more: ['-g', '10', '-bf', '0'] });
   return readFileSync(path);
 }
 
