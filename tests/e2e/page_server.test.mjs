@@ -138,7 +138,10 @@ describe('page server', { skip: skipWithoutShared() }, () => {
       const all = await rows.count();
       await look(page, 'audit');
       await page.getByLabel('Action').selectOption('user.');
-      await page.waitForFunction((n) => document.querySelectorAll('tbody tr').length < n, all);
+      await page.waitForFunction((n) => { // none at all while they load
+        const { length } = document.querySelectorAll('tbody tr');
+        return length > 0 && length < n;
+      }, all);
       const actions = await rows.locator('th').allTextContents();
       assert.ok(actions.length > 0 && actions.every((action) => action.startsWith('user.')), actions.join());
       await page.getByLabel('User', { exact: true }).fill('nobody');
