@@ -1,8 +1,8 @@
 /*
- * What this machine can do at most: fused multiply-adds of single floats a second (AVX2 or AVX-512,
- * as it has), multiply-adds of bytes as INT8 models without VNNI have them (vpmaddubsw, vpmaddwd,
- * vpaddd), and bytes a second from and to memory. bench_peaks [THREADS]: on so many threads at
- * once, the best of some rounds. Built by ninja -C build/release bench_peaks.
+ * What this machine can do at most: multiply-adds of single floats a second (AVX2 or AVX-512, as it
+ * has), of bytes as INT8 models have them (AVX-512 VNNI's vpdpbusd, or vpmaddubsw, vpmaddwd and
+ * vpaddd; AMX is not looked at), and bytes a second from and to memory. bench_peaks [THREADS]: on
+ * so many threads at once, the best of some rounds. Built by ninja -C build/release bench_peaks.
  */
 #include "base/clock.h"
 
@@ -29,43 +29,39 @@ typedef struct hand {
     double seconds;
 } hand;
 
-__attribute__((target("avx2,fma"))) static void fma_avx2(hand *self)
-{
-    __m256 sums[CHAINS];
-    const __m256 factor = _mm256_set1_ps(0.999F);
-    for (int i = 0; i < CHAINS; i++) {
-        sums[i] = _mm256_set1_ps((float)i);
+/* A function that multiplies and adds in CHAINS registers that do not wait for each other: `set`
+ * fills one, `step` does it to `sum`, `lanes` products at a time, and `first` is a register's first
+ * lane. */
+#define NX_PEAK(name, isa, vector, set, lanes, step, first)                                        \
+    __attribute__((target(isa))) static void name(hand *self)                                      \
+    {                                                                                              \
+        vector sums[CHAINS];                                                                       \
+        const vector factor = set(1);                                                              \
+        for (int i = 0; i < CHAINS; i++) {                                                         \
+            sums[i] = set((char)i);                                                                \
+        }                                                                                          \
+        for (int64_t turn = 0; turn < TURNS; turn++) {                                             \
+            _Pragma("GCC unroll 10") for (int i = 0; i < CHAINS; i++)                              \
+            {                                                                                      \
+                const vector sum = sums[i];                                                        \
+                sums[i] = (step);                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+        for (int i = 0; i < CHAINS; i++) {                                                         \
+            self->sum += (double)first(sums[i]);                                                   \
+        }                                                                                          \
+        self->amount = (double)TURNS * CHAINS * (lanes)*2;                                         \
     }
-    for (int64_t turn = 0; turn < TURNS; turn++) {
-#pragma GCC unroll 10
-        for (int i = 0; i < CHAINS; i++) {
-            sums[i] = _mm256_fmadd_ps(sums[i], factor, factor);
-        }
-    }
-    for (int i = 0; i < CHAINS; i++) {
-        self->sum += (double)_mm256_cvtss_f32(sums[i]);
-    }
-    self->amount = (double)TURNS * CHAINS * 8 * 2;
-}
 
-__attribute__((target("avx512f"))) static void fma_avx512(hand *self)
-{
-    __m512 sums[CHAINS];
-    const __m512 factor = _mm512_set1_ps(0.999F);
-    for (int i = 0; i < CHAINS; i++) {
-        sums[i] = _mm512_set1_ps((float)i);
-    }
-    for (int64_t turn = 0; turn < TURNS; turn++) {
-#pragma GCC unroll 10
-        for (int i = 0; i < CHAINS; i++) {
-            sums[i] = _mm512_fmadd_ps(sums[i], factor, factor);
-        }
-    }
-    for (int i = 0; i < CHAINS; i++) {
-        self->sum += (double)_mm512_cvtss_f32(sums[i]);
-    }
-    self->amount = (double)TURNS * CHAINS * 16 * 2;
-}
+NX_PEAK(floats_avx2, "avx2,fma", __m256, _mm256_set1_ps, 8, _mm256_fmadd_ps(sum, factor, factor),
+        _mm256_cvtss_f32)
+NX_PEAK(floats_avx512, "avx512f", __m512, _mm512_set1_ps, 16, _mm512_fmadd_ps(sum, factor, factor),
+        _mm512_cvtss_f32)
+NX_PEAK(bytes_avx2, "avx2", __m256i, _mm256_set1_epi8, 32,
+        _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(sum, factor), factor)),
+        _mm256_cvtsi256_si32)
+NX_PEAK(bytes_vnni, "avx512f,avx512vnni", __m512i, _mm512_set1_epi8, 64,
+        _mm512_dpbusd_epi32(sum, factor, factor), _mm512_cvtsi512_si32)
 
 __attribute__((target("avx2"))) static void read_memory(hand *self)
 {
@@ -148,11 +144,15 @@ int main(int argc, char **argv)
         memset(hands[i].to, 2, BYTES);
     }
     bool wide = __builtin_cpu_supports("avx512f") != 0;
-    printf("| threads | FMA of floats, %s | of bytes, AVX2 | memory read | copied (read and "
-           "written) |\n"
-           "| --- | --- | --- | --- | --- |\n",
-           wide ? "AVX-512" : "AVX2");
-    printf("| %ld | %.1f GFLOP/s |", count, best(hands, (int)count, wide ? fma_avx512 : fma_avx2));
+    bool vnni = __builtin_cpu_supports("avx512vnni") != 0;
+    printf(
+        "| threads | multiply-adds of floats, %s | of bytes, %s | memory read | copied (read and "
+        "written) |\n"
+        "| --- | --- | --- | --- | --- |\n",
+        wide ? "AVX-512" : "AVX2", vnni ? "AVX-512 VNNI" : "AVX2");
+    printf("| %ld | %.1f GFLOP/s |", count,
+           best(hands, (int)count, wide ? floats_avx512 : floats_avx2));
+    printf(" %.1f GOP/s |", best(hands, (int)count, vnni ? bytes_vnni : bytes_avx2));
     printf(" %.1f GB/s |", best(hands, (int)count, read_memory));
     printf(" %.1f GB/s |\n", best(hands, (int)count, copy_memory));
     return 0;
