@@ -26,16 +26,6 @@ static const char *const member_names[] = {
 };
 #define MEMBER_COUNT (sizeof member_names / sizeof member_names[0])
 
-const char *nx_stream_drop_name(nx_stream_drop drop)
-{
-    return drop_names[drop];
-}
-
-const char *nx_stream_transport_name(nx_stream_transport transport)
-{
-    return transport_names[transport];
-}
-
 void nx_stream_spec_init(nx_stream_spec *spec)
 {
     *spec = (nx_stream_spec){.drop = NX_STREAM_LATEST};
