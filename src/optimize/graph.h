@@ -129,7 +129,6 @@ void nx_graph_clear_outputs(nx_graph *graph);
 void nx_graph_set_metadata(nx_graph *graph, const char *key, const char *value);
 /* Sets the version of an operator set ("" for the default one). */
 void nx_graph_set_opset(nx_graph *graph, const char *domain, int64_t version);
-int64_t nx_graph_opset(const nx_graph *graph, const char *domain); /* 0: not imported */
 
 /* Removes nodes, initializers and inputs that no output depends on, and every recorded shape of an
  * inner value, for they may no longer be right. Errors: NX_ERR_NO_MEMORY. */

@@ -317,17 +317,6 @@ static bool same_domain(const char *a, const char *b)
     return strcmp(left, right) == 0;
 }
 
-int64_t nx_graph_opset(const nx_graph *graph, const char *domain)
-{
-    for (size_t i = 0; i < graph->model->n_opset_import; i++) {
-        const Onnx__OperatorSetIdProto *opset = graph->model->opset_import[i];
-        if (same_domain(opset->domain, domain)) {
-            return opset->version;
-        }
-    }
-    return 0;
-}
-
 void nx_graph_set_opset(nx_graph *graph, const char *domain, int64_t version)
 {
     Onnx__ModelProto *model = graph->model;
