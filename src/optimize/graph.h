@@ -108,7 +108,6 @@ Onnx__NodeProto *nx_graph_add_node(nx_graph *graph, const char *domain, const ch
 /* Appends a node that the graph already owns: one that nx_graph_clear_nodes took out. */
 void nx_graph_append_node(nx_graph *graph, Onnx__NodeProto *node);
 
-void nx_node_add_output(nx_graph *graph, Onnx__NodeProto *node, const char *output);
 void nx_node_set_int(nx_graph *graph, Onnx__NodeProto *node, const char *name, int64_t value);
 void nx_node_set_ints(nx_graph *graph, Onnx__NodeProto *node, const char *name,
                       const int64_t *values, size_t count);

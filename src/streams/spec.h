@@ -35,7 +35,6 @@ typedef struct nx_stream_spec {
     char *rules; /* {"rules":[...]} as text (analytics/event_rules_parse.h), owned; NULL: none */
 } nx_stream_spec;
 
-void nx_stream_spec_init(nx_stream_spec *spec);
 void nx_stream_spec_free(nx_stream_spec *spec);
 
 /*
