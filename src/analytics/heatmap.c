@@ -1,17 +1,8 @@
 #include "analytics/heatmap.h"
 
-#include "analytics/state.h"
-
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
-
-#define KIND    "NXHEATMP"
-#define VERSION 1
-#define WHAT    "heatmap"
-
-/* 2^60 ns are 36 years; sums cannot overflow from there. */
-#define MAX_CELL_NS (UINT64_C(1) << 60)
 
 /* The opacity of the hottest place; it is reached at half its value already. */
 #define MAX_ALPHA 230.0
@@ -178,24 +169,6 @@ static void render_row(const nx_heatmap *h, const double *values, uint32_t y, ui
     }
 }
 
-nx_status nx_heatmap_render(const nx_heatmap *h, uint32_t width, uint32_t height, uint8_t *rgba,
-                            nx_error *err)
-{
-    if (width == 0 || height == 0) {
-        return nx_error_set(err, NX_ERR_INVALID, "a heatmap's picture of %ux%u pixels", width,
-                            height);
-    }
-    double *values = smoothed(h);
-    if (values == NULL) {
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a heatmap's picture");
-    }
-    for (uint32_t y = 0; y < height; y++) {
-        render_row(h, values, y, width, height, rgba + (size_t)4 * y * width);
-    }
-    free(values);
-    return NX_OK;
-}
-
 nx_status nx_heatmap_blend(const nx_heatmap *h, nx_image *image, nx_error *err)
 {
     double *values = smoothed(h);
@@ -216,59 +189,4 @@ nx_status nx_heatmap_blend(const nx_heatmap *h, nx_image *image, nx_error *err)
     free(values);
     free(row);
     return status;
-}
-
-/* --- save and load ------------------------------------------------------------------------------
- */
-
-void nx_heatmap_save(const nx_heatmap *h, nx_buffer *out)
-{
-    nx_state_begin(out, KIND, VERSION);
-    nx_state_put_u32(out, h->columns);
-    nx_state_put_u32(out, h->rows);
-    nx_state_put_u32(out, h->started);
-    nx_state_put_i64(out, h->now_ns);
-    for (size_t i = 0; i < (size_t)h->columns * h->rows; i++) {
-        nx_state_put_u64(out, h->cells[i]);
-    }
-}
-
-nx_status nx_heatmap_load(const void *bytes, size_t size, nx_heatmap **out, nx_error *err)
-{
-    nx_state_reader reader;
-    nx_heatmap *h = NULL;
-    *out = NULL;
-    nx_status status = nx_state_open(bytes, size, KIND, VERSION, WHAT, &reader, err);
-    if (status != NX_OK) {
-        return status;
-    }
-    uint32_t columns = nx_state_u32(&reader);
-    uint32_t rows = nx_state_u32(&reader);
-    uint32_t started = nx_state_u32(&reader);
-    int64_t now_ns = nx_state_i64(&reader);
-    nx_state_expect(&reader, columns <= NX_HEATMAP_MAX_SIDE && rows <= NX_HEATMAP_MAX_SIDE &&
-                                 started <= 1 && now_ns >= -NX_TRACKER_MAX_TIME_NS &&
-                                 now_ns <= NX_TRACKER_MAX_TIME_NS);
-    size_t left = (size_t)(reader.end - reader.at);
-    nx_state_expect(&reader, columns > 0 && rows > 0 && left == (size_t)columns * rows * 8);
-    if (reader.bad) {
-        return nx_state_close(&reader, WHAT, err);
-    }
-    status = nx_heatmap_new(columns, rows, &h, err);
-    if (status != NX_OK) {
-        return status;
-    }
-    h->started = started == 1;
-    h->now_ns = now_ns;
-    for (size_t i = 0; i < (size_t)columns * rows; i++) {
-        h->cells[i] = nx_state_u64(&reader);
-        nx_state_expect(&reader, h->cells[i] <= MAX_CELL_NS);
-    }
-    status = nx_state_close(&reader, WHAT, err);
-    if (status != NX_OK) {
-        nx_heatmap_free(h);
-        return status;
-    }
-    *out = h;
-    return NX_OK;
 }

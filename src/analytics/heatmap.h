@@ -8,7 +8,6 @@
 #define NX_ANALYTICS_HEATMAP_H
 
 #include "analytics/tracker.h"
-#include "base/buffer.h"
 #include "base/error.h"
 #include "vision/image.h"
 
@@ -38,21 +37,11 @@ nx_status nx_heatmap_update(nx_heatmap *heatmap, int64_t time_ns, uint32_t width
 uint64_t nx_heatmap_cell_ns(const nx_heatmap *heatmap, uint32_t column, uint32_t row);
 
 /*
- * As a picture: rgba gets width * height pixels of four bytes, straight alpha. Cells are smoothed,
- * scaled by the square root (paths show beside places where people stay) to the hottest, and
- * coloured by "inferno", a map of even perceived steps (Smith, van der Walt, Firing: matplotlib's,
- * CC0). Where nobody was it is transparent. Errors: NX_ERR_INVALID (no pixels), NX_ERR_NO_MEMORY.
+ * Draws it over a picture of the scene. Cells are smoothed, scaled by the square root (paths show
+ * beside places where people stay) to the hottest, and coloured by "inferno", a map of even
+ * perceived steps (Smith, van der Walt, Firing: matplotlib's, CC0). Where nobody was the picture
+ * stays as it is. Errors: NX_ERR_NO_MEMORY.
  */
-nx_status nx_heatmap_render(const nx_heatmap *heatmap, uint32_t width, uint32_t height,
-                            uint8_t *rgba, nx_error *err);
-
-/* The same over a picture of the scene. Errors: NX_ERR_NO_MEMORY. */
 nx_status nx_heatmap_blend(const nx_heatmap *heatmap, nx_image *image, nx_error *err);
-
-/* Appends the state. A failure is out->failed. */
-void nx_heatmap_save(const nx_heatmap *heatmap, nx_buffer *out);
-
-/* The bytes may be anything. Errors: NX_ERR_CORRUPT, NX_ERR_UNSUPPORTED, NX_ERR_NO_MEMORY. */
-nx_status nx_heatmap_load(const void *bytes, size_t size, nx_heatmap **out, nx_error *err);
 
 #endif

@@ -54,7 +54,7 @@ nx_problem nx_api_problem_of(nx_api *api, const nx_http_request *request, nx_sta
     return problem;
 }
 
-void nx_api_inference_begins(nx_api *api)
+static void inference_begins(nx_api *api)
 {
     pthread_mutex_lock(&api->lock);
     api->inferences++;
@@ -80,7 +80,7 @@ void *nx_api_inference_new(nx_api *api, nx_http_request *request, size_t size,
         nx_http_reply_problem(request, &problem);
         return NULL;
     }
-    nx_api_inference_begins(api);
+    inference_begins(api);
     nx_http_set_context(request, context, end);
     return context;
 }

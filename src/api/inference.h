@@ -9,16 +9,14 @@
 nx_problem nx_api_problem_of(nx_api *api, const nx_http_request *request, nx_status status,
                              const nx_error *err);
 
-/* Counts an inference that is kept until nx_api_inference_ends, for nx_api_stop to wait for. */
-void nx_api_inference_begins(nx_api *api);
-void nx_api_inference_ends(nx_api *api);
-
 /*
- * The context of an inference request, zeroed, and counted as nx_api_inference_begins does. The
- * request owns it: `end` frees it and calls nx_api_inference_ends. NULL: the request is answered.
+ * The context of an inference request, zeroed, and counted until nx_api_inference_ends, for
+ * nx_api_stop to wait for. The request owns it: `end` frees it and calls nx_api_inference_ends.
+ * NULL: the request is answered.
  */
 void *nx_api_inference_new(nx_api *api, nx_http_request *request, size_t size,
                            void (*end)(void *context));
+void nx_api_inference_ends(nx_api *api);
 
 /* The job of one picture with these options and the server's limits. Errors: as nx_image_job_new.
  */

@@ -20,7 +20,7 @@
 #define NX_KSERVE_PREFIX    "/v2"
 #define NX_KSERVE_MAX_BATCH 64 /* dimension 0 of a graph that takes batches */
 
-/* A model in use, from nx_kserve_acquire to nx_kserve_release. */
+/* A model in use, from nx_kserve_acquire_path to nx_kserve_release. */
 typedef struct nx_kserve_model {
     char name[128];                   /* with ".image" when pictures */
     char base[NX_MODEL_NAME_MAX + 1]; /* without */
@@ -32,11 +32,9 @@ typedef struct nx_kserve_model {
     bool pictures;       /* it goes by NAME.image */
 } nx_kserve_model;
 
-/* The model of a request's path, or of these names; version "" is the one that serves. out is to be
- * released after success. Errors: NX_ERR_NOT_FOUND, NX_ERR_UNAVAILABLE (not in memory: load
- * out->base in version out->wanted, and adopt it). */
-nx_status nx_kserve_acquire(nx_api *api, const char *name, const char *version,
-                            nx_kserve_model *out, nx_error *err);
+/* The model of a request's path; without a version in it the one that serves. out is to be released
+ * after success. Errors: NX_ERR_NOT_FOUND, NX_ERR_UNAVAILABLE (not in memory: load out->base in
+ * version out->wanted, and adopt it). */
 nx_status nx_kserve_acquire_path(nx_api *api, const nx_http_request *request, nx_kserve_model *out,
                                  nx_error *err);
 /* Takes over the caller's handle of a model that was not in memory. */
@@ -47,8 +45,7 @@ void nx_kserve_release(nx_kserve_model *model);
  * long for a model's name. */
 bool nx_kserve_base_name(const char *name, char base[NX_MODEL_NAME_MAX + 1]);
 
-/* What goes in and comes out, as the protocol sees it. NX_TYPE_OTHER is BYTES. */
-const nx_tensor *nx_kserve_inputs(const nx_kserve_model *model, size_t *count);
+/* What comes out, as the protocol sees it. NX_TYPE_OTHER is BYTES. */
 const nx_tensor *nx_kserve_outputs(const nx_kserve_model *model, size_t *count);
 /* Most of dimension 0 when that is a batch; 0: the model has no such dimension. */
 uint32_t nx_kserve_max_batch(const nx_kserve_model *model);

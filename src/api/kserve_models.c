@@ -52,8 +52,8 @@ static bool read_version(const char *text, uint32_t *out)
     return size == 0 || (size < 10 && text[0] != '0' && strspn(text, "0123456789") == size);
 }
 
-nx_status nx_kserve_acquire(nx_api *api, const char *name, const char *version,
-                            nx_kserve_model *out, nx_error *err)
+static nx_status acquire(nx_api *api, const char *name, const char *version, nx_kserve_model *out,
+                         nx_error *err)
 {
     nx_registry_handle *handle = NULL;
     *out = (nx_kserve_model){0};
@@ -81,8 +81,7 @@ nx_status nx_kserve_acquire_path(nx_api *api, const nx_http_request *request, nx
                                  nx_error *err)
 {
     const char *name = nx_http_path_param(request, "name");
-    nx_status status =
-        nx_kserve_acquire(api, name, nx_http_path_param(request, "version"), out, err);
+    nx_status status = acquire(api, name, nx_http_path_param(request, "version"), out, err);
     bool found = status == NX_OK || status == NX_ERR_UNAVAILABLE;
     if (found && !nx_api_model_visible(api, request, out->base)) {
         nx_kserve_release(out);
@@ -109,7 +108,8 @@ static const nx_tensor picture_outputs[] = {
     {.name = "num_detections", .type = NX_TYPE_INT32, .rank = 1, .dims = {-1}},
 };
 
-const nx_tensor *nx_kserve_inputs(const nx_kserve_model *model, size_t *count)
+/* As nx_kserve_outputs. */
+static const nx_tensor *inputs_of(const nx_kserve_model *model, size_t *count)
 {
     if (model->pictures) {
         *count = sizeof picture_inputs / sizeof picture_inputs[0];
@@ -143,7 +143,7 @@ uint32_t nx_kserve_max_batch(const nx_kserve_model *model)
     }
     size_t inputs = 0;
     size_t outputs = 0;
-    const nx_tensor *in = nx_kserve_inputs(model, &inputs);
+    const nx_tensor *in = inputs_of(model, &inputs);
     const nx_tensor *out = nx_kserve_outputs(model, &outputs);
     return all_free(in, inputs) && all_free(out, outputs) ? NX_KSERVE_MAX_BATCH : 0;
 }
@@ -278,7 +278,7 @@ void nx_kserve_metadata(nx_http_request *request, void *user)
     nx_json_array_end(&json);
     nx_json_key_string(&json, "platform", platform(&model));
     size_t count = 0;
-    const nx_tensor *ports = nx_kserve_inputs(&model, &count);
+    const nx_tensor *ports = inputs_of(&model, &count);
     write_ports("inputs", ports, count, &json);
     ports = nx_kserve_outputs(&model, &count);
     write_ports("outputs", ports, count, &json);
@@ -334,7 +334,7 @@ void nx_kserve_config(nx_http_request *request, void *user)
     nx_json_key_string(&json, "backend", model.pictures ? "nexus" : "onnxruntime");
     nx_json_key_int(&json, "max_batch_size", max_batch);
     size_t count = 0;
-    const nx_tensor *ports = nx_kserve_inputs(&model, &count);
+    const nx_tensor *ports = inputs_of(&model, &count);
     write_config_ports("input", ports, count, max_batch > 0, &json);
     ports = nx_kserve_outputs(&model, &count);
     write_config_ports("output", ports, count, max_batch > 0, &json);

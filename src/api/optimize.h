@@ -52,7 +52,6 @@ typedef struct nx_optimization {
 /* Takes the lock of a folder, which goes with its descriptor and all copies of that. Errors:
  * NX_ERR_BUSY (one is under way), NX_ERR_IO. */
 nx_status nx_optimize_lock(const char *folder, int *fd, nx_error *err);
-bool nx_optimize_is_locked(const char *folder);
 
 /* Errors: NX_ERR_IO, NX_ERR_NO_MEMORY. */
 nx_status nx_optimize_note(const char *folder, const nx_optimization *what, nx_error *err);

@@ -57,7 +57,7 @@ nx_status nx_optimize_lock(const char *folder, int *fd, nx_error *err)
     return NX_OK;
 }
 
-bool nx_optimize_is_locked(const char *folder)
+static bool is_locked(const char *folder)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int fd = open_lock(folder, O_RDWR);
@@ -144,7 +144,7 @@ json_t *nx_optimize_known(const char *folder, const char *model)
 {
     char *path = path_of(folder, model, ".json");
     json_t *known = path != NULL ? read_known(path) : NULL;
-    if (is_running(known) && !nx_optimize_is_locked(folder)) {
+    if (is_running(known) && !is_locked(folder)) {
         json_decref(known);
         known = read_known(path); /* it may have ended between the two looks */
         if (is_running(known)) {

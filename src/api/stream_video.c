@@ -24,7 +24,8 @@ struct nx_api_video {
     int64_t written_ns;
 };
 
-nx_api_video *nx_api_video_new(nx_media_ring *ring)
+/* NULL: there is nothing yet, or no memory. */
+static nx_api_video *video_of(nx_media_ring *ring)
 {
     nx_api_video *video = calloc(1, sizeof *video);
     if (video == NULL || !nx_media_view_open(ring, INT64_MAX, &video->view)) {
@@ -145,7 +146,7 @@ static void answer_video(nx_api *api, nx_http_request *request)
         return;
     }
     nx_media_ring *ring = find_video(api, nx_api_path_id(request, "stream"), until_ns, unfit);
-    nx_api_video *video = ring != NULL ? nx_api_video_new(ring) : NULL;
+    nx_api_video *video = ring != NULL ? video_of(ring) : NULL;
     nx_media_ring_release(ring);
     if (video != NULL) {
         nx_api_watch_video(api, request, hub, video);

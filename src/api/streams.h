@@ -26,8 +26,6 @@ void nx_api_watchers_free(nx_api_watchers *watchers);
 
 typedef struct nx_api_video nx_api_video;
 
-/* NULL: there is nothing yet, or no memory. */
-nx_api_video *nx_api_video_new(nx_media_ring *ring);
 void nx_api_video_free(nx_api_video *video); /* NULL is fine */
 /* Its content type, valid as long as it is. */
 const char *nx_api_video_type(const nx_api_video *video);

@@ -23,7 +23,8 @@ bool nx_api_upload_is_over(const nx_upload *upload)
     return upload->expires_at <= nx_clock_unix_ms();
 }
 
-void nx_api_uploads_expire(nx_api *api)
+/* Takes out some of those whose time is over, with their bytes. */
+static void expire_uploads(nx_api *api)
 {
     const char *ids[MOST_EXPIRED];
     size_t count = 0;
@@ -210,7 +211,7 @@ static void answer_add(nx_api *api, nx_http_request *request)
         nx_api_tus_refuse(request, &problem);
         return;
     }
-    nx_api_uploads_expire(api);
+    expire_uploads(api);
     nx_status status =
         nx_store_upload_add(api->deps.database, &wish, api->upload_ms, &arena, &upload, &err);
     if (status == NX_OK) { /* the file, so that whoever looks finds it */
@@ -268,7 +269,7 @@ static void answer_get(nx_api *api, nx_http_request *request)
     } else if (nx_api_upload_is_over(&upload)) {
         nx_problem problem =
             nx_problem_make(410, "Begin again with POST.", "the time of upload %s is over", id);
-        nx_api_uploads_expire(api);
+        expire_uploads(api);
         nx_api_tus_refuse(request, &problem);
     } else {
         nx_api_upload_headers(request, &upload);

@@ -15,9 +15,6 @@
 /* Whether its time is over by this machine's clock. */
 bool nx_api_upload_is_over(const nx_upload *upload);
 
-/* Takes out some of those whose time is over, with their bytes. */
-void nx_api_uploads_expire(nx_api *api);
-
 /* "filename" or "name" of Upload-Metadata, decoded, into out; "video" without. False fills problem:
  * the header can't be read, or the name is none. */
 bool nx_api_upload_name(const char *metadata, char *out, nx_problem *problem);

@@ -132,9 +132,6 @@ nx_status nx_auth_change_password(nx_auth *auth, const nx_identity *identity,
  * is used ends them all. Errors: NX_ERR_CONFLICT (there are users). */
 nx_status nx_auth_setup_link(nx_auth *auth, char out[NX_AUTH_TOKEN_SIZE], nx_error *err);
 
-/* Could this token be used now? Errors: NX_ERR_NOT_FOUND. */
-nx_status nx_auth_setup_look(nx_auth *auth, const char *token, nx_error *err);
-
 /* Makes the first admin, once. Errors: NX_ERR_NOT_FOUND (the link was used, is over, or never was),
  * NX_ERR_INVALID (name or password: what is wrong with it). */
 nx_status nx_auth_setup_finish(nx_auth *auth, const char *token, const char *name,

@@ -394,9 +394,9 @@ nx_status nx_rate_share_new(nx_redis *redis, const nx_rate_share_hooks *hooks, n
     return NX_OK;
 }
 
-void nx_rate_share_stop(nx_rate_share *share)
+static void stop(nx_rate_share *share)
 {
-    if (share != NULL && !share->stopping) {
+    if (!share->stopping) {
         pthread_mutex_lock(&share->lock);
         share->stopping = true;
         pthread_cond_signal(&share->more);
@@ -408,7 +408,7 @@ void nx_rate_share_stop(nx_rate_share *share)
 void nx_rate_share_free(nx_rate_share *share)
 {
     if (share != NULL) {
-        nx_rate_share_stop(share);
+        stop(share);
         pthread_cond_destroy(&share->more);
         pthread_mutex_destroy(&share->lock);
         free(share);

@@ -37,7 +37,6 @@ typedef struct nx_rate_share_hooks {
 nx_status nx_rate_share_new(nx_redis *redis, const nx_rate_share_hooks *hooks, nx_rate_share **out,
                             nx_error *err);
 /* Ends the thread; whoever waits is decided for. NULL is fine. */
-void nx_rate_share_stop(nx_rate_share *share);
 void nx_rate_share_free(nx_rate_share *share);
 
 /* Before a token is taken: false, when the process is ahead by its share and Redis answers.

@@ -139,12 +139,6 @@ static nx_status look_at_link(nx_auth *auth, const char *token, char hex[NX_HASH
     return nx_store_setup_look(auth->store, hex, err);
 }
 
-nx_status nx_auth_setup_look(nx_auth *auth, const char *token, nx_error *err)
-{
-    char hex[NX_HASH_HEX];
-    return look_at_link(auth, token, hex, err);
-}
-
 nx_status nx_auth_setup_finish(nx_auth *auth, const char *token, const char *name,
                                const char *password, nx_arena *arena, nx_user *out, nx_error *err)
 {

@@ -218,11 +218,6 @@ const char *nx_vault_place(const nx_vault *vault)
     return vault->path;
 }
 
-bool nx_vault_encrypted(const nx_vault *vault)
-{
-    return vault->keys.encrypted;
-}
-
 nx_status nx_vault_lock(nx_vault *vault, nx_error *err)
 {
     return take_lock(vault, false, err);

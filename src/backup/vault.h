@@ -45,7 +45,6 @@ nx_status nx_vault_open(const nx_vault_options *options, nx_vault **out, nx_erro
 void nx_vault_close(nx_vault *vault); /* NULL is fine; what waits for its name goes */
 
 const char *nx_vault_place(const nx_vault *vault);
-bool nx_vault_encrypted(const nx_vault *vault);
 
 /* For a reader: keeps writers away until it is closed, where the folder has locks. Errors:
  * NX_ERR_BUSY, NX_ERR_IO. */

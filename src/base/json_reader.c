@@ -406,7 +406,8 @@ float nx_json_num_float(const nx_json_num *number)
     return (float)nx_json_num_double(number);
 }
 
-bool nx_json_num_int(const nx_json_num *number, int64_t *out)
+/* False: not whole, or beyond 64 bits. */
+static bool num_int(const nx_json_num *number, int64_t *out)
 {
     uint64_t limit = (uint64_t)INT64_MAX + number->negative;
     if (!number->whole || !number->exact || number->mantissa > limit) {
@@ -420,7 +421,7 @@ bool nx_json_read_int(nx_json_reader *reader, int64_t *out)
 {
     nx_json_num number;
     return nx_json_read_number(reader, &number) &&
-           (nx_json_num_int(&number, out) ||
+           (num_int(&number, out) ||
             nx_json_refuse(reader, "a number that is not whole, or too large, before here"));
 }
 

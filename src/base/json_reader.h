@@ -86,8 +86,6 @@ bool nx_json_read_int(nx_json_reader *reader, int64_t *out); /* false: no whole 
 double nx_json_num_double(const nx_json_num *number);
 /* The same as a float; for the many digits that doubles are written with, several times as fast. */
 float nx_json_num_float(const nx_json_num *number);
-/* False: not whole, or beyond 64 bits. */
-bool nx_json_num_int(const nx_json_num *number, int64_t *out);
 
 /* Nothing but white space is left, and nothing is open. */
 bool nx_json_at_end(nx_json_reader *reader);

@@ -307,13 +307,6 @@ void nx_cache_remove(nx_cache *cache, const nx_cache_key *key)
     }
 }
 
-void nx_cache_remove_group(nx_cache *cache, nx_cache_kind kind, const char *group)
-{
-    if (!is_off(cache, kind)) {
-        remove_slot(cache, kind, nx_cache_group_slot(group));
-    }
-}
-
 void nx_cache_remove_kind(nx_cache *cache, nx_cache_kind kind)
 {
     if (is_off(cache, kind)) {

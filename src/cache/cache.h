@@ -6,7 +6,7 @@
  * A cache forgets. It is never the only place where something is, and nothing that goes wrong in it
  * is an error of whoever asks: that is a miss.
  *
- *     nx_cache_key key = {.kind = NX_CACHE_SESSIONS, .group = user, .bytes = hash, .size = 32};
+ *     nx_cache_key key = {.kind = NX_CACHE_SESSIONS, .bytes = hash, .size = 32};
  *     if (nx_cache_get(cache, &key, &text) != NX_CACHE_HIT) {
  *         ... make the value: the same key struct remembers the state of things from before that
  *         nx_cache_put(cache, &key, text.data, text.size, 0);
@@ -15,8 +15,9 @@
  *     nx_cache_remove(cache, &key);
  *
  * Old values. Between a miss and its put what the value was made of may change. So a get that
- * misses stamps its key with the state of the key's group, a removal changes that state, and what
- * was put with an old stamp is never found. No removal is lost to a put that comes late.
+ * misses stamps its key with the state of the slot that its hash falls into, a removal changes that
+ * state, and what was put with an old stamp is never found. No removal is lost to a put that comes
+ * late.
  *
  * Where. With Redis, predictions, videos and responses are in both: what a key of theirs stands for
  * never changes, for it names all that the value depends on, of the database its states
@@ -74,10 +75,7 @@ typedef enum nx_cache_answer {
 /* What an entry is found by. Zero what is not named: designated initialisers do. */
 typedef struct nx_cache_key {
     nx_cache_kind kind;
-    /* Text of what the entry depends on, so that all that depend on it are removed at once; NULL:
-     * the entry stands for itself. The same key must always come with the same group. */
-    const char *group;
-    const void *bytes; /* borrowed, as is group */
+    const void *bytes; /* borrowed */
     size_t size;       /* 1 to NX_CACHE_MAX_KEY */
     /* the cache's own: when a get missed */
     uint64_t stamp[4];
@@ -146,11 +144,10 @@ void nx_cache_put(nx_cache *cache, const nx_cache_key *key, const void *bytes, s
 void nx_cache_settle(nx_cache *cache);
 
 /*
- * Forget an entry; all of a group; all of a kind. May forget others of the same kind besides. When
- * it returns, no get finds the old values, nor those that are put with a stamp from before.
+ * Forget an entry; all of a kind. May forget others of the same kind besides. When it returns, no
+ * get finds the old values, nor those that are put with a stamp from before.
  */
 void nx_cache_remove(nx_cache *cache, const nx_cache_key *key);
-void nx_cache_remove_group(nx_cache *cache, nx_cache_kind kind, const char *group);
 void nx_cache_remove_kind(nx_cache *cache, nx_cache_kind kind);
 
 typedef struct nx_cache_kind_stats {

@@ -49,25 +49,15 @@ struct nx_cache_memory {
     shard shards[SHARDS];
 };
 
-/* --- groups -------------------------------------------------------------------------------------
+/* --- slots --------------------------------------------------------------------------------------
  */
-
-static uint32_t slot_of(const void *bytes, size_t size)
-{
-    static const unsigned char key[crypto_shorthash_KEYBYTES] = "nexus cache slot";
-    unsigned char hash[crypto_shorthash_BYTES];
-    crypto_shorthash(hash, bytes, size, key);
-    return (hash[0] | (uint32_t)hash[1] << 8) % NX_CACHE_SLOTS;
-}
-
-uint32_t nx_cache_group_slot(const char *group)
-{
-    return slot_of(group, strlen(group));
-}
 
 uint32_t nx_cache_slot(const nx_cache_key *key)
 {
-    return key->group != NULL ? nx_cache_group_slot(key->group) : slot_of(key->bytes, key->size);
+    static const unsigned char hash_key[crypto_shorthash_KEYBYTES] = "nexus cache slot";
+    unsigned char hash[crypto_shorthash_BYTES];
+    crypto_shorthash(hash, key->bytes, key->size, hash_key);
+    return (hash[0] | (uint32_t)hash[1] << 8) % NX_CACHE_SLOTS;
 }
 
 static void read_stamp(const nx_cache_memory *memory, nx_cache_kind kind, uint32_t slot,

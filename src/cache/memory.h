@@ -11,7 +11,7 @@ nx_status nx_cache_memory_new(size_t max_bytes, nx_cache_memory **out, nx_error 
 /* NULL is fine. */
 void nx_cache_memory_free(nx_cache_memory *memory);
 
-/* The state of a key's group, for nx_cache_memory_put. */
+/* The state of a key's slot, for nx_cache_memory_put. */
 void nx_cache_memory_stamp(const nx_cache_memory *memory, const nx_cache_key *key,
                            uint64_t stamp[2]);
 
@@ -33,11 +33,9 @@ void nx_cache_memory_get_stats(const nx_cache_memory *memory, nx_cache_stats *ou
 #define NX_CACHE_SLOTS 1024
 
 /*
- * Groups are told apart by a hash of this many values: what is removed are all entries of a slot.
- * So the states of all groups are a small table, whatever names they have. The same in every
- * process.
+ * Keys are told apart by a hash of this many values: what is removed are all entries of a slot. So
+ * the states of all keys are a small table. The same in every process.
  */
 uint32_t nx_cache_slot(const nx_cache_key *key);
-uint32_t nx_cache_group_slot(const char *group);
 
 #endif

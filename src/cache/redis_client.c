@@ -51,11 +51,6 @@ const char *nx_redis_state_name(nx_redis_state state)
     return names[state];
 }
 
-const char *nx_redis_place(const nx_redis *redis)
-{
-    return redis->place;
-}
-
 /* --- the breaker; the lock is held --------------------------------------------------------------
  */
 

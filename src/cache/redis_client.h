@@ -48,9 +48,6 @@ nx_status nx_redis_new(const nx_redis_options *options, nx_redis **out, nx_error
 /* No call may be under way. Waits for a trial to connect that is. NULL is fine. */
 void nx_redis_free(nx_redis *redis);
 
-/* The URL without its password; lives as long as the client. */
-const char *nx_redis_place(const nx_redis *redis);
-
 /* --- commands -----------------------------------------------------------------------------------
  */
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The key, its group with a NUL, and the value are behind the struct. */
+/* The key and the value are behind the struct. */
 typedef struct item {
     struct item *next;
     nx_cache_key key;
@@ -119,8 +119,7 @@ void nx_cache_sender_free(nx_cache_sender *sender)
 static item *item_of(const nx_cache_key *key, const uint64_t stamp[2], const void *bytes,
                      size_t size, uint32_t ttl_ms)
 {
-    size_t group = key->group != NULL ? strlen(key->group) + 1 : 0;
-    size_t cost = sizeof(item) + key->size + group + size;
+    size_t cost = sizeof(item) + key->size + size;
     item *i = malloc(cost);
     if (i == NULL) {
         return NULL;
@@ -128,17 +127,14 @@ static item *item_of(const nx_cache_key *key, const uint64_t stamp[2], const voi
     *i = (item){
         .key = {.kind = key->kind, .bytes = i->bytes, .size = key->size},
         .stamp = {stamp[0], stamp[1]},
-        .value = i->bytes + key->size + group,
+        .value = i->bytes + key->size,
         .size = size,
         .cost = cost,
         .ttl_ms = ttl_ms,
     };
     memcpy(i->bytes, key->bytes, key->size);
-    if (group > 0) {
-        i->key.group = memcpy(i->bytes + key->size, key->group, group);
-    }
     if (size > 0) {
-        memcpy(i->bytes + key->size + group, bytes, size);
+        memcpy(i->bytes + key->size, bytes, size);
     }
     return i;
 }

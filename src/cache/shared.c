@@ -3,7 +3,7 @@
  *
  *     nexus:KIND:KEY       an entry: the stamp of its value (16 bytes), then the value
  *     nexus:KIND:          the state of the kind (8 bytes)
- *     nexus:KIND@SLOT      the state of a slot of groups
+ *     nexus:KIND@SLOT      the state of a slot of keys
  *
  * A state is a random number that is never 0. To remove is to write a new one: the entries with the
  * old one are found no more, and end with their time. A state that Redis has given up for want of

@@ -11,7 +11,7 @@
 
 typedef enum nx_shared_answer { NX_SHARED_HIT, NX_SHARED_MISS, NX_SHARED_FAILED } nx_shared_answer;
 
-/* Appends the value. On a miss stamp is the state of the key's group, else zeros. */
+/* Appends the value. On a miss stamp is the state of the key's slot, else zeros. */
 nx_shared_answer nx_shared_get(nx_redis *redis, const nx_cache_key *key, uint64_t stamp[2],
                                nx_buffer *out);
 

@@ -109,7 +109,7 @@ static const nx_cli_option list_options[] = {
     {"format", 'f', "FORMAT", "text or json (default text)", NX_CLI_NO_KEY, "text|json"},
 };
 
-const nx_cli_command nx_cmd_models_list = {
+static const nx_cli_command models_list = {
     .name = "models list",
     .operands = "",
     .summary = "list the installed models and their versions",
@@ -258,7 +258,7 @@ static const nx_cli_option add_options[] = {
     {"name", 'n', "NAME", "install under this name (default: the file's)", NX_CLI_NO_KEY, NULL},
 };
 
-const nx_cli_command nx_cmd_models_add = {
+static const nx_cli_command models_add = {
     .name = "models add",
     .operands = "FILE [DECODER]",
     .min_operands = 1,
@@ -346,7 +346,7 @@ static int run_remove(const nx_cli_args *args)
     return code != NX_EXIT_OK ? code : printed;
 }
 
-const nx_cli_command nx_cmd_models_remove = {
+static const nx_cli_command models_remove = {
     .name = "models remove",
     .operands = "NAME[:VERSION]...",
     .min_operands = 1,
@@ -365,8 +365,12 @@ const nx_cli_command nx_cmd_models_remove = {
  */
 
 static const nx_cli_command *const subcommands[] = {
-    &nx_cmd_models_list, &nx_cmd_models_add,      &nx_cmd_models_remove,
-    &nx_cmd_models_pull, &nx_cmd_models_optimize, &nx_cmd_models_access,
+    &models_list,
+    &models_add,
+    &models_remove,
+    &nx_cmd_models_pull,
+    &nx_cmd_models_optimize,
+    &nx_cmd_models_access,
 };
 
 const nx_cli_command nx_cmd_models = {

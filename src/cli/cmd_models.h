@@ -5,9 +5,6 @@
 #include "cli/cli.h"
 #include "engine/model_store.h"
 
-extern const nx_cli_command nx_cmd_models_list;
-extern const nx_cli_command nx_cmd_models_add;
-extern const nx_cli_command nx_cmd_models_remove;
 extern const nx_cli_command nx_cmd_models_pull;
 extern const nx_cli_command nx_cmd_models_optimize;
 extern const nx_cli_command nx_cmd_models_access;

@@ -190,14 +190,6 @@ void nx_registry_release(nx_registry_handle *handle)
     }
 }
 
-nx_registry_handle *nx_registry_retain(nx_registry_handle *handle)
-{
-    pthread_mutex_lock(&handle->registry->lock);
-    handle->refs++;
-    pthread_mutex_unlock(&handle->registry->lock);
-    return handle;
-}
-
 nx_model *nx_registry_model(const nx_registry_handle *handle)
 {
     return handle->model;

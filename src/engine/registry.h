@@ -91,9 +91,6 @@ nx_status nx_registry_acquire_sam(nx_registry *registry, const char *name, uint3
 /* Thread-safe, never blocks. NULL is fine. */
 void nx_registry_release(nx_registry_handle *handle);
 
-/* Another reference to the same model. */
-nx_registry_handle *nx_registry_retain(nx_registry_handle *handle);
-
 nx_model *nx_registry_model(const nx_registry_handle *handle); /* NULL: it segments */
 nx_sam *nx_registry_sam(const nx_registry_handle *handle);     /* NULL: a detector */
 const char *nx_registry_name(const nx_registry_handle *handle);

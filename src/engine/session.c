@@ -38,7 +38,7 @@ static const struct {
     {NX_TYPE_BOOL, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL},
 };
 
-nx_type nx_type_from_ort(ONNXTensorElementDataType theirs)
+static nx_type type_from_ort(ONNXTensorElementDataType theirs)
 {
     for (size_t i = 0; i < sizeof type_pairs / sizeof type_pairs[0]; i++) {
         if (type_pairs[i].theirs == theirs) {
@@ -70,7 +70,7 @@ OrtStatus *nx_tensor_read_shape(const OrtApi *api, const OrtTensorTypeAndShapeIn
     if (failure != NULL || rank > NX_TENSOR_MAX_RANK) {
         return failure; /* stays NX_TYPE_OTHER */
     }
-    out->type = nx_type_from_ort(type);
+    out->type = type_from_ort(type);
     out->rank = (uint32_t)rank;
     return api->GetDimensions(info, out->dims, rank);
 }

@@ -26,7 +26,6 @@ struct nx_session {
     nx_pinned *pinned; /* NULL on the CPU */
 };
 
-nx_type nx_type_from_ort(ONNXTensorElementDataType theirs);
 ONNXTensorElementDataType nx_type_to_ort(nx_type ours);
 
 /* Fills type, rank and dims; NX_TYPE_OTHER of rank 0 for more than NX_TENSOR_MAX_RANK dimensions.

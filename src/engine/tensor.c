@@ -17,14 +17,14 @@ size_t nx_type_size(nx_type type)
     return (size_t)type < sizeof types / sizeof types[0] ? types[type].size : 0;
 }
 
-const char *nx_type_name(nx_type type)
+static const char *type_name(nx_type type)
 {
     return (size_t)type < sizeof types / sizeof types[0] ? types[type].name : "other";
 }
 
 void nx_tensor_describe(const nx_tensor *tensor, nx_buffer *out)
 {
-    nx_buffer_printf(out, "%s[", nx_type_name(tensor->type));
+    nx_buffer_printf(out, "%s[", type_name(tensor->type));
     for (uint32_t i = 0; i < tensor->rank; i++) {
         if (tensor->dims[i] < 0) {
             nx_buffer_append_str(out, i > 0 ? ",?" : "?");

@@ -36,9 +36,6 @@ typedef struct nx_tensor {
 /* Bytes of one element; 0 for NX_TYPE_OTHER. */
 size_t nx_type_size(nx_type type);
 
-/* "float32", and so on. Never NULL. */
-const char *nx_type_name(nx_type type);
-
 /* Appends "float32[1,3,?,?]", the way that messages name shapes. */
 void nx_tensor_describe(const nx_tensor *tensor, nx_buffer *out);
 

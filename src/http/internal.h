@@ -52,7 +52,6 @@ struct nx_http_request {
     const nx_http_route *route; /* NULL until one matched */
     const char *method;
     const char *path;
-    const char *path_rest;
     char *path_copy; /* cut into the values of params; NULL when the pattern has none */
     struct {
         const char *name; /* in the pattern, up to its "}" */

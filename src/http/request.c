@@ -103,7 +103,6 @@ nx_http_request *nx_http_request_new(nx_http_server *server, struct MHD_Connecti
     request->conn = info->socket_context;
     request->method = method;
     request->path = strip_authority(path);
-    request->path_rest = "";
     request->started_ns = nx_clock_now_ns();
     set_id(request);
     set_trace(request);
@@ -142,11 +141,6 @@ const char *nx_http_method(const nx_http_request *request)
 const char *nx_http_path(const nx_http_request *request)
 {
     return request->path;
-}
-
-const char *nx_http_path_rest(const nx_http_request *request)
-{
-    return request->path_rest;
 }
 
 const char *nx_http_request_id(const nx_http_request *request)

@@ -25,8 +25,6 @@ typedef struct nx_http_request nx_http_request;
 
 const char *nx_http_method(const nx_http_request *request);
 const char *nx_http_path(const nx_http_request *request); /* decoded, without the query */
-/* What the pattern's trailing "*" matched; "" when the pattern has none. */
-const char *nx_http_path_rest(const nx_http_request *request);
 /* The segment, decoded, that "{name}" matched in the pattern; "" when the pattern has no such.
  * Never empty otherwise, and never with a "/" in it: an encoded one ends a segment as a plain one
  * does. */

@@ -37,16 +37,12 @@ static bool fits_segments(const char *pattern, const char *path)
     }
 }
 
-/* Does the pattern match? rest is set to what its "*" stands for. */
-static bool matches(const char *pattern, const char *path, const char **rest)
+/* Does the pattern match? A "*" at its end stands for anything. */
+static bool matches(const char *pattern, const char *path)
 {
     size_t size = strlen(pattern);
     if (size > 0 && pattern[size - 1] == '*') {
-        if (strncmp(pattern, path, size - 1) != 0) {
-            return false;
-        }
-        *rest = path + size - 1;
-        return true;
+        return strncmp(pattern, path, size - 1) == 0;
     }
     return strchr(pattern, '{') != NULL ? fits_segments(pattern, path) : strcmp(pattern, path) == 0;
 }
@@ -123,12 +119,10 @@ const nx_http_route *nx_http_route_find(nx_http_request *request, nx_problem *pr
     bool found = false;
     for (size_t i = 0; i < options->route_count; i++) {
         const nx_http_route *route = &options->routes[i];
-        const char *rest = "";
-        if (!matches(route->pattern, request->path, &rest)) {
+        if (!matches(route->pattern, request->path)) {
             continue;
         }
         if (method_fits(route, request->method)) {
-            request->path_rest = rest;
             if (!take_params(request, route)) {
                 *problem = nx_problem_make(503, "Try again later.", "no memory for the request");
                 return NULL;

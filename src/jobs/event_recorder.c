@@ -158,6 +158,14 @@ bool nx_event_recorder_put(nx_event_recorder *recorder, const nx_event_row *even
     return room;
 }
 
+void nx_event_recorder_lose(nx_event_recorder *recorder, size_t count)
+{
+    pthread_mutex_lock(&recorder->lock);
+    recorder->lost += count;
+    pthread_mutex_unlock(&recorder->lock);
+    nx_log_warn("jobs", "%zu events of a stream are lost: too many happened at once", count);
+}
+
 /* --- entering -----------------------------------------------------------------------------------
  */
 

@@ -58,6 +58,10 @@ typedef struct nx_event_picture {
 bool nx_event_recorder_put(nx_event_recorder *recorder, const nx_event_row *events, size_t count,
                            const nx_event_picture *picture);
 
+/* Counts as lost what never came to be put: more events of one frame than there is room for. Any
+ * thread. */
+void nx_event_recorder_lose(nx_event_recorder *recorder, size_t count);
+
 typedef struct nx_event_recorder_stats {
     uint64_t entered;
     uint64_t lost;

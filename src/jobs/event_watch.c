@@ -174,8 +174,13 @@ static nx_status put(nx_event_watch *watch, int64_t at_ms, const nx_event_frame 
 
 nx_status nx_event_watch_frame(nx_event_watch *watch, const nx_event_frame *frame, nx_error *err)
 {
+    uint64_t before = nx_event_rules_missed(watch->rules);
     nx_status status = nx_event_rules_update(watch->rules, frame->time_ns, frame->zones,
                                              frame->tracks, frame->track_count, err);
+    uint64_t missed = nx_event_rules_missed(watch->rules) - before;
+    if (missed > 0) {
+        nx_event_recorder_lose(watch->recorder, (size_t)missed);
+    }
     return status == NX_OK ? put(watch, frame->at_ms, frame, NULL, err) : status;
 }
 

@@ -216,11 +216,6 @@ nx_buffer nx_image_job_take_picture(nx_image_job *job)
     return picture;
 }
 
-const nx_image_info *nx_image_job_info(const nx_image_job *job)
-{
-    return &job->info;
-}
-
 void nx_image_job_free(nx_image_job *job)
 {
     if (job != NULL) {

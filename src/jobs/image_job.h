@@ -69,8 +69,6 @@ nx_result nx_image_job_result(const nx_image_job *job);
 /* The annotated picture, when it was asked for; moves ownership to the caller. */
 nx_buffer nx_image_job_take_picture(nx_image_job *job);
 
-const nx_image_info *nx_image_job_info(const nx_image_job *job);
-
 /* Not while it is queued or running. NULL is fine. */
 void nx_image_job_free(nx_image_job *job);
 

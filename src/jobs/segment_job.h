@@ -121,8 +121,7 @@ void nx_segment_job_free(nx_segment_job *job);
 /* --- as JSON ------------------------------------------------------------------------------------
  */
 
-/* The name in options: "rle", "polygon", "png". */
-const char *nx_mask_format_name(nx_mask_format format);
+/* The name in options: "rle", "polygon", "png". False: another. */
 bool nx_mask_format_parse(const char *name, nx_mask_format *out);
 
 /* Asked before each mask, of which `done` are written: NX_OK, or why no more shall be. */

@@ -19,11 +19,6 @@ static const char *const origin_names[] = {
     [NX_EMBEDDING_SHARED] = "shared",
 };
 
-const char *nx_mask_format_name(nx_mask_format format)
-{
-    return format_names[format];
-}
-
 bool nx_mask_format_parse(const char *name, nx_mask_format *out)
 {
     for (size_t i = 0; i < sizeof format_names / sizeof format_names[0]; i++) {

@@ -67,8 +67,9 @@ static nx_status open_file(const char *path, int *fd, nx_error *err)
                                          "cannot open %s", path);
 }
 
-nx_status nx_shared_hash(const char *path, char sha256[NX_OBJECT_NAME_SIZE], int64_t *size,
-                         nx_error *err)
+/* SHA-256 and size of a file. Errors: NX_ERR_NOT_FOUND, NX_ERR_IO, NX_ERR_NO_MEMORY. */
+static nx_status hash_file(const char *path, char sha256[NX_OBJECT_NAME_SIZE], int64_t *size,
+                           nx_error *err)
 {
     int fd = -1;
     nx_status status = open_file(path, &fd, err);
@@ -186,10 +187,9 @@ nx_status nx_shared_upload_take(nx_shared_models *self, const char *const paths[
     nx_status status = self->across ? nx_uuid_make(out->holder, err) : NX_OK;
     for (size_t i = 0; i < 2 && paths[i] != NULL && status == NX_OK; i++) {
         snprintf(out->files[i].name, sizeof out->files[i].name, "%s", file_names[out->kind][i]);
-        status = self->across
-                     ? store_file(self, paths[i], out->holder, out->files[i].sha256,
-                                  &out->files[i].size, err)
-                     : nx_shared_hash(paths[i], out->files[i].sha256, &out->files[i].size, err);
+        status = self->across ? store_file(self, paths[i], out->holder, out->files[i].sha256,
+                                           &out->files[i].size, err)
+                              : hash_file(paths[i], out->files[i].sha256, &out->files[i].size, err);
         out->count++;
     }
     return status;
@@ -357,7 +357,7 @@ static nx_status compare(nx_shared_models *self, const nx_model_version *version
         status = nx_model_store_path(self->store, version->name, there, version->files[i].file,
                                      &path, err);
         if (status == NX_OK) {
-            status = nx_shared_hash(path, sha256, &size, err);
+            status = hash_file(path, sha256, &size, err);
             same = strcmp(sha256, version->files[i].sha256) == 0;
         }
         free(path);

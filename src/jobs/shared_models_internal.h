@@ -58,10 +58,6 @@ struct nx_shared_models {
 
 /* --- shared_files.c --- */
 
-/* SHA-256 and size of a file. Errors: NX_ERR_NOT_FOUND, NX_ERR_IO, NX_ERR_NO_MEMORY. */
-nx_status nx_shared_hash(const char *path, char sha256[NX_OBJECT_NAME_SIZE], int64_t *size,
-                         nx_error *err);
-
 /* Reads files at these paths (the second may be NULL) under their names in a version; with objects
  * that are shared stores them as well. */
 nx_status nx_shared_upload_take(nx_shared_models *self, const char *const paths[2],

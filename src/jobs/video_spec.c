@@ -26,11 +26,6 @@ static const struct {
 
 #define ALWAYS (1U << NX_VIDEO_FRAMES | 1U << NX_VIDEO_SUMMARY)
 
-const char *nx_video_output_name(nx_video_output output)
-{
-    return outputs[output].name;
-}
-
 const char *nx_video_output_file(nx_video_output output)
 {
     return outputs[output].file;

@@ -27,8 +27,7 @@ typedef enum nx_video_output {
     NX_VIDEO_OUTPUTS,
 } nx_video_output;
 
-/* "frames", "summary" and so on; and the name of its file. */
-const char *nx_video_output_name(nx_video_output output);
+/* "frames.ndjson.zst", "summary.json" and so on. */
 const char *nx_video_output_file(nx_video_output output);
 
 #define NX_VIDEO_MAX_STRIDE 1000

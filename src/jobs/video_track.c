@@ -102,11 +102,6 @@ nx_status nx_video_track_new(const nx_video_spec *spec, nx_class_names names, ui
     return NX_OK;
 }
 
-double nx_video_track_low_score(void)
-{
-    return nx_tracker_defaults().low;
-}
-
 const nx_zones_spec *nx_video_track_places(const nx_video_track *track)
 {
     return &track->places;
@@ -129,7 +124,7 @@ nx_status nx_video_track_thresholds(const nx_video_spec *spec, nx_class_names na
     out->confidence = spec->confidence >= 0 ? (float)spec->confidence : out->confidence;
     out->iou = spec->iou >= 0 ? (float)spec->iou : out->iou;
     if (spec->track) { /* and the tracker decides by itself */
-        const float low = (float)nx_video_track_low_score();
+        const float low = (float)nx_tracker_defaults().low;
         out->confidence = out->confidence < low ? out->confidence : low;
     }
     return spec->classes != NULL ? nx_class_filter_parse(spec->classes, names, out, err) : NX_OK;

@@ -26,9 +26,6 @@ nx_status nx_video_track_new(const nx_video_spec *spec, nx_class_names names, ui
                              uint32_t height, nx_video_track **out, nx_error *err);
 void nx_video_track_free(nx_video_track *track); /* NULL is fine */
 
-/* The weakest detections that the tracker looks at. */
-double nx_video_track_low_score(void);
-
 /* The zones and lines of the spec. */
 const nx_zones_spec *nx_video_track_places(const nx_video_track *track);
 

@@ -6,16 +6,15 @@
 #include <inttypes.h>
 
 typedef struct format_entry {
-    const char *mime;
     nx_status (*probe)(const nx_encoded *in, nx_image_info *stored, nx_error *err);
     nx_status (*decode)(const nx_encoded *in, nx_target target, nx_image *out,
                         nx_image_info *stored, nx_error *err);
 } format_entry;
 
 static const format_entry formats[] = {
-    [NX_IMAGE_JPEG] = {"image/jpeg", nx_jpeg_probe, nx_jpeg_decode},
-    [NX_IMAGE_PNG] = {"image/png", nx_png_probe, nx_png_decode},
-    [NX_IMAGE_WEBP] = {"image/webp", nx_webp_probe, nx_webp_decode},
+    [NX_IMAGE_JPEG] = {nx_jpeg_probe, nx_jpeg_decode},
+    [NX_IMAGE_PNG] = {nx_png_probe, nx_png_decode},
+    [NX_IMAGE_WEBP] = {nx_webp_probe, nx_webp_decode},
 };
 
 nx_status nx_check_pixels(const char *format, uint32_t width, uint32_t height, uint64_t max_pixels,
@@ -107,10 +106,4 @@ nx_status nx_image_decode(const void *bytes, size_t size, const nx_decode_option
         *info = upright_info(in.format, &stored);
     }
     return NX_OK;
-}
-
-const char *nx_image_format_mime(nx_image_format format)
-{
-    return (unsigned)format < sizeof formats / sizeof formats[0] ? formats[format].mime
-                                                                 : "application/octet-stream";
 }

@@ -72,7 +72,4 @@ nx_status nx_image_encode_png(const nx_image *image, nx_buffer *out, nx_error *e
 nx_status nx_image_encode_png_gray(const uint8_t *pixels, uint32_t width, uint32_t height,
                                    nx_buffer *out, nx_error *err);
 
-/* "image/jpeg" and so on; never NULL. */
-const char *nx_image_format_mime(nx_image_format format);
-
 #endif

@@ -108,7 +108,6 @@ Onnx__NodeProto *nx_graph_add_node(nx_graph *graph, const char *domain, const ch
 /* Appends a node that the graph already owns: one that nx_graph_clear_nodes took out. */
 void nx_graph_append_node(nx_graph *graph, Onnx__NodeProto *node);
 
-void nx_node_add_output(nx_graph *graph, Onnx__NodeProto *node, const char *output);
 void nx_node_set_int(nx_graph *graph, Onnx__NodeProto *node, const char *name, int64_t value);
 void nx_node_set_ints(nx_graph *graph, Onnx__NodeProto *node, const char *name,
                       const int64_t *values, size_t count);
@@ -129,7 +128,6 @@ void nx_graph_clear_outputs(nx_graph *graph);
 void nx_graph_set_metadata(nx_graph *graph, const char *key, const char *value);
 /* Sets the version of an operator set ("" for the default one). */
 void nx_graph_set_opset(nx_graph *graph, const char *domain, int64_t version);
-int64_t nx_graph_opset(const nx_graph *graph, const char *domain); /* 0: not imported */
 
 /* Removes nodes, initializers and inputs that no output depends on, and every recorded shape of an
  * inner value, for they may no longer be right. Errors: NX_ERR_NO_MEMORY. */

@@ -85,6 +85,14 @@ void nx_graph_clear_initializers(nx_graph *graph)
     graph->initializer_room = 0;
 }
 
+static void add_node_output(nx_graph *graph, Onnx__NodeProto *node, const char *output)
+{
+    char *copy = copy_text(graph, output);
+    if (copy != NULL && make_one_room(graph, &node->output, node->n_output)) {
+        node->output[node->n_output++] = copy;
+    }
+}
+
 Onnx__NodeProto *nx_graph_add_node(nx_graph *graph, const char *domain, const char *op,
                                    const char *const *inputs, const char *output)
 {
@@ -105,7 +113,7 @@ Onnx__NodeProto *nx_graph_add_node(nx_graph *graph, const char *domain, const ch
     for (size_t i = 0; node->input != NULL && i < count; i++) {
         node->input[node->n_input++] = copy_text(graph, inputs[i]);
     }
-    nx_node_add_output(graph, node, output);
+    add_node_output(graph, node, output);
     if (graph->arena.failed) {
         return NULL;
     }
@@ -118,14 +126,6 @@ void nx_graph_append_node(nx_graph *graph, Onnx__NodeProto *node)
     Onnx__GraphProto *body = graph->model->graph;
     if (make_room(graph, &body->node, body->n_node, &graph->node_room)) {
         body->node[body->n_node++] = node;
-    }
-}
-
-void nx_node_add_output(nx_graph *graph, Onnx__NodeProto *node, const char *output)
-{
-    char *copy = copy_text(graph, output);
-    if (node != NULL && copy != NULL && make_one_room(graph, &node->output, node->n_output)) {
-        node->output[node->n_output++] = copy;
     }
 }
 
@@ -315,17 +315,6 @@ static bool same_domain(const char *a, const char *b)
     const char *left = a == NULL || strcmp(a, "ai.onnx") == 0 ? "" : a;
     const char *right = strcmp(b, "ai.onnx") == 0 ? "" : b;
     return strcmp(left, right) == 0;
-}
-
-int64_t nx_graph_opset(const nx_graph *graph, const char *domain)
-{
-    for (size_t i = 0; i < graph->model->n_opset_import; i++) {
-        const Onnx__OperatorSetIdProto *opset = graph->model->opset_import[i];
-        if (same_domain(opset->domain, domain)) {
-            return opset->version;
-        }
-    }
-    return 0;
 }
 
 void nx_graph_set_opset(nx_graph *graph, const char *domain, int64_t version)

@@ -8,7 +8,8 @@
 #define UPPER_STEPS 48
 #define SMALLEST    0.1
 
-double nx_silu(double x)
+/* x * sigmoid(x). */
+static double silu_of(double x)
 {
     return x / (1 + exp(-x));
 }
@@ -92,7 +93,7 @@ nx_quant_range nx_range_choose(const nx_weighted *points, size_t count)
 static void silu_levels(nx_quant_range input, nx_quant_range output, double levels[256])
 {
     for (unsigned i = 0; i < 256; i++) {
-        double value = nx_silu(nx_dequantize(input, (uint8_t)i));
+        double value = silu_of(nx_dequantize(input, (uint8_t)i));
         levels[i] = nx_dequantize(output, nx_quantize(output, value));
     }
 }
@@ -127,7 +128,7 @@ nx_quant_range nx_range_choose_for_silu(const nx_histogram *before, nx_quant_ran
         if (before->bins[i] > 0) {
             double value = nx_histogram_center(before, i);
             points[count++] = (silu_point){
-                .before = value, .after = nx_silu(value), .weight = (double)before->bins[i]};
+                .before = value, .after = silu_of(value), .weight = (double)before->bins[i]};
             least = value < least ? value : least;
             most = value > most ? value : most;
         }
@@ -154,7 +155,7 @@ nx_quant_range nx_range_choose_for_silu(const nx_histogram *before, nx_quant_ran
 void nx_silu_table(nx_quant_range input, nx_quant_range output, uint8_t table[256])
 {
     for (unsigned i = 0; i < 256; i++) {
-        table[i] = nx_quantize(output, nx_silu(nx_dequantize(input, (uint8_t)i)));
+        table[i] = nx_quantize(output, silu_of(nx_dequantize(input, (uint8_t)i)));
     }
 }
 
@@ -164,7 +165,7 @@ size_t nx_points_add(const nx_histogram *histogram, int silu, nx_weighted *point
         if (histogram->bins[i] > 0) {
             double value = nx_histogram_center(histogram, i);
             points[count++] = (nx_weighted){
-                .value = silu ? nx_silu(value) : value,
+                .value = silu ? silu_of(value) : value,
                 .weight = (double)histogram->bins[i],
             };
         }

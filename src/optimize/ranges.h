@@ -27,9 +27,6 @@ typedef struct nx_weighted {
     double weight;
 } nx_weighted;
 
-/* x * sigmoid(x). */
-double nx_silu(double x);
-
 uint8_t nx_quantize(nx_quant_range range, double value);
 double nx_dequantize(nx_quant_range range, uint8_t level);
 

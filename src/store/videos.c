@@ -25,7 +25,7 @@ static void read_upload(const nx_row *row, void *item, nx_arena *arena)
     *(nx_upload *)item = (nx_upload){
         .id = nx_row_copy(row, 0, arena),
         .owner = nx_row_copy(row, 1, arena),
-        .length = nx_row_is_null(row, 2) ? -1 : nx_row_int(row, 2),
+        .length = nx_row_int(row, 2),
         .received = nx_row_int(row, 3),
         .metadata = nx_row_copy(row, 4, arena),
         .video_id = nx_row_copy(row, 5, arena),
@@ -164,12 +164,9 @@ static const nx_sql add_upload =
     NX_SQL("INSERT INTO uploads (id, owner, length, metadata, created_at, expires_at)"
            " VALUES ($1, $2, $3, $4, nx_now(), nx_now() + $5) RETURNING " UPLOAD_COLUMNS);
 static const nx_sql get_upload = NX_SQL("SELECT " UPLOAD_COLUMNS " FROM uploads WHERE id = $1");
-static const nx_sql tell_upload =
-    NX_SQL("UPDATE uploads SET length = $2 WHERE id = $1 AND received <= $2"
-           " AND (length IS NULL OR length = $2)");
 static const nx_sql advance_upload =
     NX_SQL("UPDATE uploads SET received = $3, expires_at = nx_now() + $4 WHERE id = $1"
-           " AND received = $2 AND video_id IS NULL AND (length IS NULL OR length >= $3)");
+           " AND received = $2 AND video_id IS NULL AND length >= $3");
 static const nx_sql finish_upload =
     NX_SQL("UPDATE uploads SET video_id = $2 WHERE id = $1 AND received = length"
            " AND (video_id IS NULL OR video_id = $2)");
@@ -192,9 +189,9 @@ nx_status nx_store_upload_add(nx_store *store, const nx_upload *upload, int64_t 
     }
     nx_rows rows = {
         .read = read_upload, .items = out, .size = sizeof *out, .limit = 1, .arena = arena};
-    const nx_call call = NX_CALL(&add_upload, nx_db_text(id), nx_db_text(upload->owner),
-                                 upload->length < 0 ? nx_db_no_int() : nx_db_int(upload->length),
-                                 nx_db_text(upload->metadata), nx_db_int(lifetime_ms));
+    const nx_call call =
+        NX_CALL(&add_upload, nx_db_text(id), nx_db_text(upload->owner), nx_db_int(upload->length),
+                nx_db_text(upload->metadata), nx_db_int(lifetime_ms));
     return nx_rows_fetch(store, NX_TX_WRITE, call, &rows, err);
 }
 
@@ -229,12 +226,6 @@ static nx_status change_upload(nx_store *store, const nx_call *call, const char 
     }
     nx_arena_free(&arena);
     return status;
-}
-
-nx_status nx_store_upload_tell(nx_store *store, const char *id, int64_t length, nx_error *err)
-{
-    const nx_call call = NX_CALL(&tell_upload, nx_db_text(id), nx_db_int(length));
-    return change_upload(store, &call, id, "its length can't be changed", err);
 }
 
 nx_status nx_store_upload_advance(nx_store *store, const char *id, int64_t from, int64_t to,

@@ -49,7 +49,7 @@ nx_status nx_store_video_remove(nx_store *store, const char *id, nx_error *err);
 typedef struct nx_upload {
     const char *id;
     const char *owner;
-    int64_t length;   /* bytes to come in all; -1: not told yet */
+    int64_t length;   /* bytes to come in all */
     int64_t received; /* of them, on the disk */
     const char *metadata;
     const char *video_id; /* what it became; NULL: not finished */
@@ -62,10 +62,6 @@ nx_status nx_store_upload_add(nx_store *store, const nx_upload *upload, int64_t 
                               nx_arena *arena, nx_upload *out, nx_error *err);
 nx_status nx_store_upload_get(nx_store *store, const char *id, nx_arena *arena, nx_upload *out,
                               nx_error *err);
-
-/* Tells the length that was not told before. Errors: NX_ERR_CONFLICT (another was told, or more was
- * received), NX_ERR_NOT_FOUND. */
-nx_status nx_store_upload_tell(nx_store *store, const char *id, int64_t length, nx_error *err);
 
 /* From so many bytes to so many more. Errors: NX_ERR_CONFLICT (another request has advanced it, or
  * it would pass the length, or it is finished), NX_ERR_NOT_FOUND. */

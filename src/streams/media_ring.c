@@ -35,7 +35,7 @@ struct nx_media_ring {
 /* --- pieces -------------------------------------------------------------------------------------
  */
 
-nx_media_piece *nx_media_piece_retain(nx_media_piece *piece)
+static nx_media_piece *retain_piece(nx_media_piece *piece)
 {
     atomic_fetch_add(&piece->references, 1);
     return piece;
@@ -397,7 +397,7 @@ nx_media_news nx_media_view_next(nx_media_view *view, nx_media_piece **piece)
         news = ring->cut ? NX_MEDIA_ENDED : NX_MEDIA_NOTHING;
     }
     if (news == NX_MEDIA_PIECE || news == NX_MEDIA_SKIPPED) {
-        *piece = nx_media_piece_retain(*place_of(ring, view->next));
+        *piece = retain_piece(*place_of(ring, view->next));
         view->next++;
     }
     pthread_mutex_unlock(&ring->lock);

@@ -32,7 +32,6 @@ typedef struct nx_media_piece {
     int64_t pts_ns; /* of the source; once it can be read of the stream */
 } nx_media_piece;
 
-nx_media_piece *nx_media_piece_retain(nx_media_piece *piece);
 void nx_media_piece_release(nx_media_piece *piece); /* NULL is fine */
 
 typedef struct nx_media_ring nx_media_ring;

@@ -26,7 +26,7 @@
 /* --- states -------------------------------------------------------------------------------------
  */
 
-void nx_run_tell_state(nx_stream_run *run)
+static void tell_state(nx_stream_run *run)
 {
     nx_buffer text = NX_BUFFER_INIT;
     nx_json json = nx_json_begin(&text);
@@ -71,7 +71,7 @@ static void note_lost(nx_stream_run *run, const nx_error *why)
     bool news = nx_monitor_lost(&run->monitor, why, nx_clock_now_ns());
     pthread_mutex_unlock(&run->lock);
     if (news) {
-        nx_run_tell_state(run);
+        tell_state(run);
     }
 }
 
@@ -81,7 +81,7 @@ static void note_retry(nx_stream_run *run)
     bool news = nx_monitor_retry(&run->monitor, nx_clock_now_ns());
     pthread_mutex_unlock(&run->lock);
     if (news) {
-        nx_run_tell_state(run);
+        tell_state(run);
     }
 }
 
@@ -91,7 +91,7 @@ static void note_frame(nx_stream_run *run)
     bool news = nx_monitor_frame(&run->monitor, nx_clock_now_ns());
     pthread_mutex_unlock(&run->lock);
     if (news) {
-        nx_run_tell_state(run);
+        tell_state(run);
     }
 }
 
@@ -112,7 +112,7 @@ static void wait_for_time(nx_stream_run *run)
         nx_monitor_stop(&run->monitor, "it is not the time of its schedule", nx_clock_now_ns());
     pthread_mutex_unlock(&run->lock);
     if (news) {
-        nx_run_tell_state(run);
+        tell_state(run);
     }
     while (!is_stopped(run) && !is_time(run)) {
         pause_until(run, nx_clock_now_ns() + LOOK_NS);
@@ -121,7 +121,7 @@ static void wait_for_time(nx_stream_run *run)
     news = !is_stopped(run) && nx_monitor_resume(&run->monitor, nx_clock_now_ns());
     pthread_mutex_unlock(&run->lock);
     if (news) {
-        nx_run_tell_state(run);
+        tell_state(run);
     }
 }
 
@@ -343,13 +343,13 @@ static void *run_all(void *user)
         pthread_mutex_lock(&run->lock);
         (void)nx_monitor_stop(&run->monitor, run->unfit.message, nx_clock_now_ns());
         pthread_mutex_unlock(&run->lock);
-        nx_run_tell_state(run);
+        tell_state(run);
         pause_until(run, INT64_MAX);
     }
     pthread_mutex_lock(&run->lock);
     (void)nx_monitor_stop(&run->monitor, run->stop_reason, nx_clock_now_ns());
     pthread_mutex_unlock(&run->lock);
-    nx_run_tell_state(run);
+    tell_state(run);
     nx_stream_hub_end(run->hub);
     atomic_store(&run->over, true);
     run->options.told(run->options.user);

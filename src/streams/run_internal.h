@@ -98,9 +98,6 @@ typedef struct nx_run_session {
 /* Counts under the lock. */
 void nx_run_drop(nx_stream_run *run, nx_stream_loss loss, uint64_t frames);
 
-/* Tells the hub's listeners of state, when it is another than was told. */
-void nx_run_tell_state(nx_stream_run *run);
-
 /* Puts the next model in the place of the one that looks; no frame is on its way. */
 void nx_run_take_model(nx_run_session *session);
 void nx_run_model_free(nx_run_model *model);

@@ -26,22 +26,6 @@ static const char *const member_names[] = {
 };
 #define MEMBER_COUNT (sizeof member_names / sizeof member_names[0])
 
-const char *nx_stream_drop_name(nx_stream_drop drop)
-{
-    return drop_names[drop];
-}
-
-const char *nx_stream_transport_name(nx_stream_transport transport)
-{
-    return transport_names[transport];
-}
-
-void nx_stream_spec_init(nx_stream_spec *spec)
-{
-    *spec = (nx_stream_spec){.drop = NX_STREAM_LATEST};
-    nx_video_spec_init(&spec->video);
-}
-
 void nx_stream_spec_free(nx_stream_spec *spec)
 {
     nx_video_spec_free(&spec->video);
@@ -155,7 +139,8 @@ nx_status nx_stream_spec_read(const json_t *object, nx_stream_spec *spec, nx_err
     const char *name = NULL;
     json_t *value = NULL;
     nx_status status = NX_OK;
-    nx_stream_spec_init(spec);
+    *spec = (nx_stream_spec){.drop = NX_STREAM_LATEST};
+    nx_video_spec_init(&spec->video);
     json_object_foreach((json_t *)object, name, value)
     {
         if (status == NX_OK) {

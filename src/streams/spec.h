@@ -27,9 +27,6 @@ typedef enum nx_stream_transport {
     NX_STREAM_TRANSPORT_COUNT,
 } nx_stream_transport;
 
-const char *nx_stream_drop_name(nx_stream_drop drop);                /* "latest" */
-const char *nx_stream_transport_name(nx_stream_transport transport); /* "auto" */
-
 typedef struct nx_stream_spec {
     nx_video_spec video; /* stride, adaptive_stride, outputs and counts_every are not used */
     nx_stream_drop drop;
@@ -38,7 +35,6 @@ typedef struct nx_stream_spec {
     char *rules; /* {"rules":[...]} as text (analytics/event_rules_parse.h), owned; NULL: none */
 } nx_stream_spec;
 
-void nx_stream_spec_init(nx_stream_spec *spec);
 void nx_stream_spec_free(nx_stream_spec *spec);
 
 /*

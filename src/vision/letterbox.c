@@ -147,18 +147,6 @@ static uint8_t *row_place(const target *to, uint32_t y, uint8_t *line)
     return to->layout == NX_PIXELS_RGB_BYTE_NHWC ? (uint8_t *)to->tensor + 3 * at : line;
 }
 
-size_t nx_letterbox_tensor_bytes(nx_pixel_layout layout, uint32_t input_width,
-                                 uint32_t input_height)
-{
-    static const size_t sizes[] = {
-        [NX_PIXELS_RGB_UNIT] = sizeof(float),
-        [NX_PIXELS_BGR_BYTE] = sizeof(float),
-        [NX_PIXELS_RGB_UNIT_F16] = sizeof(uint16_t),
-        [NX_PIXELS_RGB_BYTE_NHWC] = sizeof(uint8_t),
-    };
-    return (size_t)3 * input_width * input_height * sizes[layout];
-}
-
 /* Calls make(source, y, rgb) for each row and puts it where it belongs. */
 static nx_status make_rows(const target *to, void (*make)(void *source, uint32_t y, uint8_t *rgb),
                            void *source, nx_error *err)

@@ -51,15 +51,11 @@ nx_letterbox nx_letterbox_fit(uint32_t source_width, uint32_t source_height, uin
 void nx_letterbox_dynamic_size(uint32_t source_width, uint32_t source_height, uint32_t size,
                                uint32_t stride, uint32_t *out_width, uint32_t *out_height);
 
-/* Bytes of one picture's input tensor. */
-size_t nx_letterbox_tensor_bytes(nx_pixel_layout layout, uint32_t input_width,
-                                 uint32_t input_height);
-
 /*
- * Scales image (the source, at its own or a DCT-reduced size) into tensor, all of whose
- * nx_letterbox_tensor_bytes are written; it is aligned for its elements. The filter is bilinear
- * with half-pixel centres, antialiased when scaling down, and rounds to whole levels (Pillow's
- * BILINEAR, whose levels differ by one at most). Errors: NX_ERR_NO_MEMORY.
+ * Scales image (the source, at its own or a DCT-reduced size) into tensor, whose
+ * 3 * input_width * input_height elements are all written; it is aligned for them. The filter is
+ * bilinear with half-pixel centres, antialiased when scaling down, and rounds to whole levels
+ * (Pillow's BILINEAR, whose levels differ by one at most). Errors: NX_ERR_NO_MEMORY.
  */
 nx_status nx_letterbox_apply(const nx_letterbox *letterbox, const nx_image *image,
                              nx_pixel_layout layout, void *tensor, nx_error *err);

@@ -32,20 +32,6 @@ void nx_mask_free(nx_mask *mask)
     }
 }
 
-nx_status nx_rle_encode(const nx_mask *mask, nx_rle *out, nx_error *err)
-{
-    *out = (nx_rle){.width = mask->width, .height = mask->height};
-    for (uint32_t x = 0; x < mask->width; x++) {
-        for (uint32_t y = 0; y < mask->height; y++) {
-            if (!nx_rle_append(out, mask->bits[(size_t)y * mask->width + x] != 0, 1)) {
-                nx_rle_free(out);
-                return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a mask's runs");
-            }
-        }
-    }
-    return NX_OK;
-}
-
 static void set_span(nx_mask *mask, span s)
 {
     for (uint32_t y = s.first; y < s.end; y++) {

@@ -51,7 +51,6 @@ void nx_rle_free(nx_rle *rle);
 bool nx_rle_append(nx_rle *rle, bool value, uint32_t length);
 
 /* Errors: NX_ERR_NO_MEMORY. */
-nx_status nx_rle_encode(const nx_mask *mask, nx_rle *out, nx_error *err);
 nx_status nx_rle_decode(const nx_rle *rle, nx_mask *out, nx_error *err);
 
 /* Takes runs from outside; empty ones are joined with their neighbours. Errors: NX_ERR_INVALID (a
@@ -60,15 +59,11 @@ nx_status nx_rle_from_counts(const uint32_t *counts, size_t count, uint32_t widt
                              nx_rle *out, nx_error *err);
 
 /*
- * The compressed string that pycocotools reads and writes as "counts": each run, from the fourth on
+ * The compressed string that pycocotools reads as "counts": each run, from the fourth on
  * less the one before the last, in little-endian groups of 5 bits plus a bit for "more follows",
  * each plus 48. Only characters from 48 to 111 occur.
- * nx_rle_parse takes any bytes. Errors: NX_ERR_INVALID (as above, and a string that is cut short or
- * holds other characters), NX_ERR_NO_MEMORY.
  */
 void nx_rle_write(const nx_rle *rle, nx_buffer *out);
-nx_status nx_rle_parse(const char *text, size_t size, uint32_t width, uint32_t height, nx_rle *out,
-                       nx_error *err);
 
 /* Pixels of the mask. */
 uint32_t nx_rle_area(const nx_rle *rle);
@@ -78,9 +73,6 @@ typedef struct nx_mask_box {
     uint32_t left, top, right, bottom;
 } nx_mask_box;
 nx_mask_box nx_rle_box(const nx_rle *rle);
-
-/* Intersection over union; 0 for two empty masks and for masks of different sizes. */
-double nx_rle_iou(const nx_rle *a, const nx_rle *b);
 
 /*
  * The pixels of a picture where a smaller grid of numbers, scaled to it bilinearly, is above 0, and

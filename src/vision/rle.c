@@ -2,9 +2,6 @@
 
 #include <stdlib.h>
 
-/* Seven groups of 5 bits hold any difference of two 32-bit runs. */
-#define MAX_GROUPS 7
-
 void nx_rle_free(nx_rle *rle)
 {
     if (rle != NULL) {
@@ -115,51 +112,6 @@ void nx_rle_write(const nx_rle *rle, nx_buffer *out)
     }
 }
 
-/* Reads one number at *at; false when the text is at fault. */
-static bool read_number(const char *text, size_t size, size_t *at, int64_t *out)
-{
-    uint64_t value = 0;
-    for (unsigned group = 0; group < MAX_GROUPS && *at < size; group++) {
-        int c = (unsigned char)text[(*at)++] - 48;
-        if (c < 0 || c > 63) {
-            return false;
-        }
-        value |= (uint64_t)(c & 0x1f) << (5 * group);
-        if ((c & 0x20) == 0) {
-            if ((c & 0x10) != 0) {
-                value |= ~UINT64_C(0) << (5 * (group + 1));
-            }
-            *out = (int64_t)value;
-            return true;
-        }
-    }
-    return false;
-}
-
-nx_status nx_rle_parse(const char *text, size_t size, uint32_t width, uint32_t height, nx_rle *out,
-                       nx_error *err)
-{
-    uint64_t sum = 0;
-    size_t at = 0;
-    int64_t before[2] = {0, 0}; /* the last run and the one before it */
-    nx_status status = begin_runs(width, height, out, err);
-    for (size_t i = 0; at < size && status == NX_OK; i++) {
-        int64_t value = 0;
-        size_t start = at;
-        if (!read_number(text, size, &at, &value)) {
-            nx_rle_free(out);
-            return nx_error_set(err, NX_ERR_INVALID,
-                                "the mask's counts cannot be read at character %zu of %zu", start,
-                                size);
-        }
-        value += i > 2 ? before[1] : 0; /* 36 bits and 32: no overflow */
-        status = add_run(out, i, value, &sum, err);
-        before[1] = before[0];
-        before[0] = value;
-    }
-    return status == NX_OK ? end_runs(out, sum, err) : status;
-}
-
 /* --- measures -----------------------------------------------------------------------------------
  */
 
@@ -193,30 +145,4 @@ nx_mask_box nx_rle_box(const nx_rle *rle)
         box.bottom = bottom > box.bottom ? bottom : box.bottom;
     }
     return box.right == 0 ? (nx_mask_box){0} : box;
-}
-
-double nx_rle_iou(const nx_rle *a, const nx_rle *b)
-{
-    if (a->width != b->width || a->height != b->height) {
-        return 0;
-    }
-    uint64_t both = 0;
-    uint64_t any = 0;
-    size_t i = 0;
-    size_t j = 0;
-    uint64_t end_a = a->count > 0 ? a->counts[0] : 0;
-    uint64_t end_b = b->count > 0 ? b->counts[0] : 0;
-    for (uint64_t at = 0; i < a->count && j < b->count;) {
-        uint64_t end = end_a < end_b ? end_a : end_b;
-        any += i % 2 == 1 || j % 2 == 1 ? end - at : 0;
-        both += i % 2 == 1 && j % 2 == 1 ? end - at : 0;
-        at = end;
-        if (end == end_a && ++i < a->count) {
-            end_a += a->counts[i];
-        }
-        if (end == end_b && ++j < b->count) {
-            end_b += b->counts[j];
-        }
-    }
-    return any > 0 ? (double)both / (double)any : 0;
 }

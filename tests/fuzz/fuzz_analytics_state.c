@@ -1,8 +1,7 @@
-/* Saved heatmaps, motion gates and strides: any bytes are taken or refused with a sentence; what is
+/* Saved motion gates and strides: any bytes are taken or refused with a sentence; what is
  * taken is saved as the bytes that it was, and goes on. */
 #include "fuzz.h"
 
-#include "analytics/heatmap.h"
 #include "analytics/motion_gate.h"
 #include "analytics/stride.h"
 
@@ -28,25 +27,6 @@ static void check_saved(nx_buffer *out, const char *text, size_t size)
         abort();
     }
     nx_buffer_free(out);
-}
-
-static void fuzz_heatmap(char *text, size_t size)
-{
-    uint8_t rgba[8 * 8 * 4];
-    nx_heatmap *heatmap = NULL;
-    nx_buffer out = NX_BUFFER_INIT;
-    nx_error err = {0};
-    if (nx_heatmap_load(text, size, &heatmap, &err) != NX_OK) {
-        check_refusal(heatmap, &err);
-        return;
-    }
-    nx_heatmap_save(heatmap, &out);
-    check_saved(&out, text, size);
-    (void)nx_heatmap_update(heatmap, INT64_C(1) << 61, 100, 100, &track, 1, &err);
-    if (nx_heatmap_render(heatmap, 8, 8, rgba, &err) != NX_OK) {
-        abort();
-    }
-    nx_heatmap_free(heatmap);
 }
 
 static void fuzz_gate(char *text, size_t size)
@@ -91,6 +71,6 @@ static void fuzz_stride(char *text, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const fuzz_parser parsers[] = {fuzz_heatmap, fuzz_gate, fuzz_stride};
+    static const fuzz_parser parsers[] = {fuzz_gate, fuzz_stride};
     return fuzz_one_of(parsers, sizeof parsers / sizeof parsers[0], data, size);
 }

@@ -1,4 +1,4 @@
-/* What clients send about masks: prompts as text and as JSON, and run lengths. Any bytes are taken
+/* Prompts for masks as clients send them, as text and as JSON; and run lengths. Any bytes are taken
  * or refused with a sentence; what is taken keeps its promises. */
 #include "fuzz.h"
 
@@ -85,29 +85,34 @@ static void fuzz_json(char *text, size_t size)
     }
 }
 
-/* Two bytes of size, then the string: what is read is written and read the same. */
+/* Two bytes of size, then the lengths of runs, a byte each, as a record of results holds them. */
 static void fuzz_rle(char *text, size_t size)
 {
+    uint32_t counts[256];
     nx_rle rle;
-    nx_rle again;
     nx_mask mask;
     nx_error err = {0};
-    if (size < 2) {
+    if (size < 2 || size - 2 > sizeof counts / sizeof counts[0]) {
         return;
     }
     uint32_t width = (uint8_t)text[0];
     uint32_t height = (uint8_t)text[1];
-    if (nx_rle_parse(text + 2, size - 2, width, height, &rle, &err) != NX_OK) {
+    for (size_t i = 2; i < size; i++) {
+        counts[i - 2] = (uint8_t)text[i];
+    }
+    if (nx_rle_from_counts(counts, size - 2, width, height, &rle, &err) != NX_OK) {
         return;
     }
     nx_buffer written = NX_BUFFER_INIT;
     nx_polygons polygons;
     nx_mask_box box = nx_rle_box(&rle);
     nx_rle_write(&rle, &written);
-    if (box.right > width || box.bottom > height || nx_rle_area(&rle) > width * height ||
-        nx_rle_parse(written.data, written.size, width, height, &again, &err) != NX_OK ||
-        again.count != rle.count ||
-        memcmp(again.counts, rle.counts, rle.count * sizeof *rle.counts) != 0) {
+    for (size_t i = 0; i < written.size; i++) {
+        if (written.data[i] < 48 || written.data[i] > 111) {
+            abort();
+        }
+    }
+    if (box.right > width || box.bottom > height || nx_rle_area(&rle) > width * height) {
         abort();
     }
     if (nx_rle_decode(&rle, &mask, &err) == NX_OK &&
@@ -120,7 +125,6 @@ static void fuzz_rle(char *text, size_t size)
     nx_mask_free(&mask);
     nx_buffer_free(&written);
     nx_rle_free(&rle);
-    nx_rle_free(&again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

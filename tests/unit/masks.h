@@ -20,4 +20,16 @@ static inline nx_mask mask_of(const char *const *rows, uint32_t height)
     return mask;
 }
 
+/* Its run lengths, pixel by pixel. */
+static inline nx_rle rle_of(const nx_mask *mask)
+{
+    nx_rle rle = {.width = mask->width, .height = mask->height};
+    for (uint32_t x = 0; x < mask->width; x++) {
+        for (uint32_t y = 0; y < mask->height; y++) {
+            assert_true(nx_rle_append(&rle, mask->bits[y * mask->width + x] != 0, 1));
+        }
+    }
+    return rle;
+}
+
 #endif

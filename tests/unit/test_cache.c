@@ -61,24 +61,22 @@ static int end_redis(void **state)
         }                                                                                          \
     } while (0)
 
-static nx_cache_key key_of(nx_cache_kind kind, const char *group, const char *name)
+static nx_cache_key key_of(nx_cache_kind kind, const char *name)
 {
-    return (nx_cache_key){.kind = kind, .group = group, .bytes = name, .size = strlen(name)};
+    return (nx_cache_key){.kind = kind, .bytes = name, .size = strlen(name)};
 }
 
-static void put(nx_cache *cache, nx_cache_kind kind, const char *group, const char *name,
-                const char *value)
+static void put(nx_cache *cache, nx_cache_kind kind, const char *name, const char *value)
 {
-    const nx_cache_key key = key_of(kind, group, name);
+    const nx_cache_key key = key_of(kind, name);
     nx_cache_put(cache, &key, value, strlen(value), 0);
     nx_cache_settle(cache);
 }
 
 /* Whether the value is found; "" stands for a miss. */
-static void expect(nx_cache *cache, nx_cache_kind kind, const char *group, const char *name,
-                   const char *value)
+static void expect(nx_cache *cache, nx_cache_kind kind, const char *name, const char *value)
 {
-    nx_cache_key key = key_of(kind, group, name);
+    nx_cache_key key = key_of(kind, name);
     nx_buffer out = NX_BUFFER_INIT;
     nx_cache_answer answer = nx_cache_get(cache, &key, &out);
     assert_int_equal(answer, value[0] != '\0' ? NX_CACHE_HIT : NX_CACHE_MISS);
@@ -90,14 +88,14 @@ static void a_value_comes_back(void **state)
 {
     NEED_BACKEND();
     nx_cache *cache = *state;
-    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "");
-    put(cache, NX_CACHE_VIDEOS, NULL, "a", "one");
-    put(cache, NX_CACHE_VIDEOS, NULL, "b", "two");
-    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "one");
-    expect(cache, NX_CACHE_VIDEOS, NULL, "b", "two");
-    put(cache, NX_CACHE_VIDEOS, NULL, "a", "three");
-    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "three");
-    expect(cache, NX_CACHE_VIDEOS, NULL, "", "");
+    expect(cache, NX_CACHE_VIDEOS, "a", "");
+    put(cache, NX_CACHE_VIDEOS, "a", "one");
+    put(cache, NX_CACHE_VIDEOS, "b", "two");
+    expect(cache, NX_CACHE_VIDEOS, "a", "one");
+    expect(cache, NX_CACHE_VIDEOS, "b", "two");
+    put(cache, NX_CACHE_VIDEOS, "a", "three");
+    expect(cache, NX_CACHE_VIDEOS, "a", "three");
+    expect(cache, NX_CACHE_VIDEOS, "", "");
 
     const nx_cache_kind_stats s = nx_cache_get_stats(cache).kinds[NX_CACHE_VIDEOS];
     assert_int_equal(s.hits, 3);
@@ -137,13 +135,13 @@ static void kinds_are_apart(void **state)
 {
     NEED_BACKEND();
     nx_cache *cache = *state;
-    put(cache, NX_CACHE_VIDEOS, NULL, "a", "video");
-    expect(cache, NX_CACHE_SESSIONS, NULL, "a", "");
-    put(cache, NX_CACHE_SESSIONS, NULL, "a", "session");
-    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "video");
+    put(cache, NX_CACHE_VIDEOS, "a", "video");
+    expect(cache, NX_CACHE_SESSIONS, "a", "");
+    put(cache, NX_CACHE_SESSIONS, "a", "session");
+    expect(cache, NX_CACHE_VIDEOS, "a", "video");
     nx_cache_remove_kind(cache, NX_CACHE_VIDEOS);
-    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "");
-    expect(cache, NX_CACHE_SESSIONS, NULL, "a", "session");
+    expect(cache, NX_CACHE_VIDEOS, "a", "");
+    expect(cache, NX_CACHE_SESSIONS, "a", "session");
     for (int kind = 0; kind < NX_CACHE_KINDS; kind++) {
         assert_true(strlen(nx_cache_kind_name((nx_cache_kind)kind)) > 0);
     }
@@ -153,18 +151,14 @@ static void what_is_removed_is_gone(void **state)
 {
     NEED_BACKEND();
     nx_cache *cache = *state;
-    put(cache, NX_CACHE_VIDEOS, NULL, "a", "one");
-    put(cache, NX_CACHE_VIDEOS, "list", "page 1", "first");
-    put(cache, NX_CACHE_VIDEOS, "list", "page 2", "second");
-    const nx_cache_key key = key_of(NX_CACHE_VIDEOS, NULL, "a");
+    put(cache, NX_CACHE_VIDEOS, "a", "one");
+    put(cache, NX_CACHE_VIDEOS, "b", "two");
+    const nx_cache_key key = key_of(NX_CACHE_VIDEOS, "a");
     nx_cache_remove(cache, &key);
-    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "");
-    expect(cache, NX_CACHE_VIDEOS, "list", "page 1", "first");
-    nx_cache_remove_group(cache, NX_CACHE_VIDEOS, "list");
-    expect(cache, NX_CACHE_VIDEOS, "list", "page 1", "");
-    expect(cache, NX_CACHE_VIDEOS, "list", "page 2", "");
-    put(cache, NX_CACHE_VIDEOS, NULL, "a", "new");
-    expect(cache, NX_CACHE_VIDEOS, NULL, "a", "new");
+    expect(cache, NX_CACHE_VIDEOS, "a", "");
+    expect(cache, NX_CACHE_VIDEOS, "b", "two");
+    put(cache, NX_CACHE_VIDEOS, "a", "new");
+    expect(cache, NX_CACHE_VIDEOS, "a", "new");
 }
 
 /* Who missed, and was overtaken by a removal, brings an old value. */
@@ -173,15 +167,12 @@ static void a_late_put_is_not_found(void **state)
     NEED_BACKEND();
     nx_cache *cache = *state;
     nx_buffer out = NX_BUFFER_INIT;
-    nx_cache_key key = key_of(NX_CACHE_SESSIONS, NULL, "token");
-    for (int way = 0; way < 3; way++) {
-        key.group = way == 1 ? "user" : NULL;
+    nx_cache_key key = key_of(NX_CACHE_SESSIONS, "token");
+    for (int way = 0; way < 2; way++) {
         assert_int_equal(nx_cache_get(cache, &key, &out), NX_CACHE_MISS);
-        const nx_cache_key other = key_of(NX_CACHE_SESSIONS, key.group, "token");
+        const nx_cache_key other = key_of(NX_CACHE_SESSIONS, "token");
         if (way == 0) {
             nx_cache_remove(cache, &other);
-        } else if (way == 1) {
-            nx_cache_remove_group(cache, NX_CACHE_SESSIONS, "user");
         } else {
             nx_cache_remove_kind(cache, NX_CACHE_SESSIONS);
         }
@@ -202,7 +193,7 @@ static void a_kind_is_switched_off(void **state)
 {
     NEED_BACKEND();
     nx_cache *cache = *state;
-    nx_cache_key key = key_of(NX_CACHE_RESPONSES, NULL, "a");
+    nx_cache_key key = key_of(NX_CACHE_RESPONSES, "a");
     nx_buffer out = NX_BUFFER_INIT;
     nx_cache *caches[] = {cache, NULL};
     for (size_t i = 0; i < NX_COUNT(caches); i++) {
@@ -210,7 +201,6 @@ static void a_kind_is_switched_off(void **state)
         assert_int_equal(nx_cache_get(caches[i], &key, &out), NX_CACHE_OFF);
         assert_int_equal(nx_cache_peek(caches[i], &key, &out), NX_CACHE_OFF);
         nx_cache_remove(caches[i], &key);
-        nx_cache_remove_group(caches[i], NX_CACHE_RESPONSES, "a");
         nx_cache_remove_kind(caches[i], NX_CACHE_RESPONSES);
         const nx_cache_kind_stats s = nx_cache_get_stats(caches[i]).kinds[NX_CACHE_RESPONSES];
         assert_int_equal(s.hits + s.misses + s.errors + s.puts + s.refused, 0);
@@ -227,12 +217,12 @@ static void keys_have_a_largest_size(void **state)
     char name[NX_CACHE_MAX_KEY + 2];
     memset(name, 'k', sizeof name);
     name[NX_CACHE_MAX_KEY] = '\0';
-    put(cache, NX_CACHE_VIDEOS, NULL, name, "fits");
-    expect(cache, NX_CACHE_VIDEOS, NULL, name, "fits");
+    put(cache, NX_CACHE_VIDEOS, name, "fits");
+    expect(cache, NX_CACHE_VIDEOS, name, "fits");
     name[NX_CACHE_MAX_KEY] = 'k';
     name[NX_CACHE_MAX_KEY + 1] = '\0';
-    put(cache, NX_CACHE_VIDEOS, NULL, name, "does not");
-    expect(cache, NX_CACHE_VIDEOS, NULL, name, "");
+    put(cache, NX_CACHE_VIDEOS, name, "does not");
+    expect(cache, NX_CACHE_VIDEOS, name, "");
     assert_int_equal(nx_cache_get_stats(cache).kinds[NX_CACHE_VIDEOS].refused, 1);
 }
 
@@ -265,7 +255,7 @@ static void *use(void *user)
         char expected[200];
         snprintf(text, sizeof text, "%u", name);
         value_of(name, expected);
-        nx_cache_key key = key_of(NX_CACHE_PREDICTIONS, NULL, text);
+        nx_cache_key key = key_of(NX_CACHE_PREDICTIONS, text);
         nx_buffer_clear(&out);
         if ((random >> 20) % 16 == 0) {
             nx_cache_remove(self->cache, &key);

@@ -262,6 +262,41 @@ static void a_clash_at_the_end_loses_no_other(void **state)
     nx_objects_close(objects);
 }
 
+static void more_at_once_than_there_is_room_for_are_lost_aloud(void **state)
+{
+    STORE_FIXTURE(state);
+    static const nx_zones_spec nowhere = {0};
+    static nx_track tracks[NX_EVENTS_MAX + 44];
+    static capture log;
+    nx_objects *objects = store_open_objects(fixture);
+    nx_event_recorder *recorder = start(fixture, objects);
+    nx_event_watch *watch = NULL;
+    const nx_event_watch_options options = {
+        .recorder = recorder,
+        .stream_id = "s1",
+        .stream_name = "yard camera",
+        .rules =
+            "{\"rules\": [{\"name\": \"all\", \"kind\": \"object_appeared\", \"cooldown\": 0}]}",
+        .names = names,
+        .places = &nowhere};
+    nx_assert_ok(nx_event_watch_new(&options, &watch, &err), err);
+    for (size_t i = 0; i < NX_COUNT(tracks); i++) {
+        tracks[i] = (nx_track){
+            .id = i + 1, .state = NX_TRACK_CONFIRMED, .confidence = 0.75F, .x2 = 10, .y2 = 10};
+    }
+    const nx_event_frame seen = {
+        .at_ms = 1700000000000, .tracks = tracks, .track_count = NX_COUNT(tracks), .names = names};
+    capture_begin(&log);
+    nx_assert_ok(nx_event_watch_frame(watch, &seen, &err), err);
+    capture_end(&log);
+    nx_assert_contains(log.text, "44 events of a stream are lost: too many happened at once");
+    assert_int_equal(nx_event_recorder_get_stats(recorder).lost, 44);
+    nx_event_watch_free(watch);
+    nx_event_recorder_stop(recorder);
+    assert_int_equal(STORE_NUMBER(fixture->store, "SELECT count(*) FROM events"), NX_EVENTS_MAX);
+    nx_objects_close(objects);
+}
+
 static void wrong_rules_say_so(void **state)
 {
     (void)state;
@@ -287,6 +322,7 @@ int main(void)
         store_test(what_can_not_be_entered_waits),
         store_test(the_queue_is_bounded),
         store_test(a_clash_at_the_end_loses_no_other),
+        store_test(more_at_once_than_there_is_room_for_are_lost_aloud),
         cmocka_unit_test(wrong_rules_say_so),
     };
     return store_run_on_both(tests);

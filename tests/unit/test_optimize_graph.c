@@ -18,6 +18,19 @@ static nx_buffer chain(void)
     return graph;
 }
 
+/* 0: not imported. */
+static int64_t opset_of(nx_graph *graph, const char *domain)
+{
+    const Onnx__ModelProto *model = nx_graph_model(graph);
+    for (size_t i = 0; i < model->n_opset_import; i++) {
+        const char *imported = model->opset_import[i]->domain;
+        if (strcmp(imported != NULL ? imported : "", domain) == 0) {
+            return model->opset_import[i]->version;
+        }
+    }
+    return 0;
+}
+
 static void writes_what_it_read(void **state)
 {
     (void)state;
@@ -31,9 +44,8 @@ static void writes_what_it_read(void **state)
     nx_graph *second = og_parse(&again);
     assert_int_equal(nx_graph_model(second)->graph->n_node, 3);
     assert_string_equal(nx_graph_model(second)->graph->node[2]->op_type, "Sigmoid");
-    assert_int_equal(nx_graph_opset(second, ""), 17);
-    assert_int_equal(nx_graph_opset(second, "ai.onnx"), 17);
-    assert_int_equal(nx_graph_opset(second, "com.microsoft"), 0);
+    assert_int_equal(opset_of(second, ""), 17);
+    assert_int_equal(opset_of(second, "com.microsoft"), 0);
     nx_graph_free(second);
     nx_graph_free(graph);
     nx_graph_free(NULL);
@@ -217,7 +229,7 @@ static void edits(void **state)
     assert_string_equal(body->node[3]->domain, "ai.nexus");
     assert_string_equal(nx_graph_metadata(g, "key"), "two");
     assert_null(nx_graph_metadata(g, "other"));
-    assert_int_equal(nx_graph_opset(g, "ai.nexus"), 1);
+    assert_int_equal(opset_of(g, "ai.nexus"), 1);
     int64_t list[2];
     assert_true(nx_node_ints(body->node[3], "list", list, 2));
     assert_int_equal(list[1], 4);

@@ -156,7 +156,7 @@ static void writing_ends_between_masks(void **state)
     nx_mask mask = mask_of(rows, NX_COUNT(rows));
     nx_sam_masks masks = {.count = 3};
     for (size_t i = 0; i < masks.count; i++) {
-        nx_assert_ok(nx_rle_encode(&mask, &masks.items[i].rle, &err), err);
+        masks.items[i].rle = rle_of(&mask);
         masks.items[i].thing = i;
     }
     const nx_segment_result result = {.model = "a", .device = "cpu", .masks = &masks};

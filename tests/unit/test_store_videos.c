@@ -146,20 +146,6 @@ static void an_upload_becomes_one_video(void **state)
     assert_string_equal(got.video_id, video.id);
 }
 
-static void a_length_is_told_once(void **state)
-{
-    STORE_FIXTURE(state);
-    nx_store *store = fixture->store;
-    nx_upload upload = begin(fixture, -1, 60000);
-    assert_int_equal(upload.length, -1);
-    nx_assert_ok(nx_store_upload_advance(store, upload.id, 0, 50, 60000, &err), err);
-    assert_int_equal(nx_store_upload_tell(store, upload.id, 40, &err), NX_ERR_CONFLICT);
-    nx_assert_ok(nx_store_upload_tell(store, upload.id, 60, &err), err);
-    nx_assert_ok(nx_store_upload_tell(store, upload.id, 60, &err), err);
-    assert_int_equal(nx_store_upload_tell(store, upload.id, 70, &err), NX_ERR_CONFLICT);
-    assert_int_equal(nx_store_upload_tell(store, "none", 70, &err), NX_ERR_NOT_FOUND);
-}
-
 static void old_uploads_are_taken_out(void **state)
 {
     STORE_FIXTURE(state);
@@ -189,7 +175,6 @@ int main(void)
         store_test(videos_need_their_hash),
         store_test(an_upload_goes_on_where_it_stopped),
         store_test(an_upload_becomes_one_video),
-        store_test(a_length_is_told_once),
         store_test(old_uploads_are_taken_out),
     };
     return store_run_on_both(tests);

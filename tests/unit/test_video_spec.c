@@ -104,7 +104,6 @@ static void wrong_options_are_told(void **state)
 static void outputs_have_names_and_files(void **state)
 {
     (void)state;
-    assert_string_equal(nx_video_output_name(NX_VIDEO_HEATMAP), "heatmap");
     assert_string_equal(nx_video_output_file(NX_VIDEO_VIDEO), "annotated.mp4");
     size_t count = 0;
     const char *const *names = nx_video_spec_names(&count);
