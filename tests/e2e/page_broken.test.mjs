@@ -160,7 +160,7 @@ describe('page, broken', { skip: skipWithoutShared() }, () => {
       [`/jobs/${job}`, (page) => page.locator('.badge', { hasText: 'queued' })],
       ['/jobs', (page) => page.getByRole('link', { name: job.slice(-12) })],
     ]) {
-      await onPage(path, { refused: [1, 2] }, async (page, own) => { // two may be on their way
+      await onPage(path, { refused: 1 }, async (page, own) => {
         await page.clock.install();
         await page.route('**/content', (route) => route.fulfill({ path: cars })); // which may come after the end
         await page.route('**/api/v1/jobs/*/events', (route) => route.fulfill({ status: 204 })); // nothing to tell
