@@ -26,3 +26,22 @@ void nx_stages_end(nx_stages *stages)
         stages->stage = NULL;
     }
 }
+
+nx_status nx_backup_of(nx_vault *vault, const nx_setup *setup, nx_stages *stages, char **models,
+                       nx_backup *out, nx_error *err)
+{
+    if (asprintf(models, "%s/models", setup->data_dir) < 0) {
+        *models = NULL;
+        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a path");
+    }
+    *out = (nx_backup){
+        .vault = vault,
+        .store = setup->database,
+        .objects = setup->objects,
+        .files = *models,
+        .nexus = NX_VERSION,
+        .progress = nx_stages_show,
+        .user = stages,
+    };
+    return NX_OK;
+}

@@ -178,27 +178,19 @@ static nx_status make(const nx_cli_args *args, nx_setup *setup, nx_vault *vault,
                       nx_backup_report *report, nx_error *err)
 {
     char *models = NULL;
+    nx_backup backup;
     int64_t keep = 0;
     nx_stages stages = {.stage = NULL};
     nx_status status = nx_cli_int(args, "keep", 1, MOST_KEPT, 0, &keep, err);
     if (status == NX_OK) {
         status = nx_setup_open_storage(args->config, setup, err);
     }
+    if (status == NX_OK) {
+        status = nx_backup_of(vault, setup, &stages, &models, &backup, err);
+    }
     if (status != NX_OK) {
         return status;
     }
-    if (asprintf(&models, "%s/models", setup->data_dir) < 0) {
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a path");
-    }
-    const nx_backup backup = {
-        .vault = vault,
-        .store = setup->database,
-        .objects = setup->objects,
-        .files = models,
-        .nexus = NX_VERSION,
-        .progress = nx_stages_show,
-        .user = &stages,
-    };
     status = nx_backup_make(&backup, (size_t)keep, report, err);
     nx_stages_end(&stages);
     const nx_cli_event event = {.action = "backup.create",

@@ -32,23 +32,15 @@ static nx_status restore(const nx_cli_args *args, nx_setup *setup, nx_vault *vau
                          const nx_manifest *manifest, nx_restore_report *report, nx_error *err)
 {
     char *models = NULL;
+    nx_backup backup;
     nx_stages stages = {.stage = NULL};
     nx_status status = open_storage(args->config, setup, err);
+    if (status == NX_OK) {
+        status = nx_backup_of(vault, setup, &stages, &models, &backup, err);
+    }
     if (status != NX_OK) {
         return status;
     }
-    if (asprintf(&models, "%s/models", setup->data_dir) < 0) {
-        return nx_error_set(err, NX_ERR_NO_MEMORY, "no memory for a path");
-    }
-    const nx_backup backup = {
-        .vault = vault,
-        .store = setup->database,
-        .objects = setup->objects,
-        .files = models,
-        .nexus = NX_VERSION,
-        .progress = nx_stages_show,
-        .user = &stages,
-    };
     status = nx_backup_restore(&backup, manifest, nx_cli_value(args, "force") != NULL, report, err);
     nx_stages_end(&stages);
     if (status == NX_OK) {
